@@ -1,0 +1,105 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::{Database, Saved, Stored, Version};
+use crate::{Error, Record};
+
+/// Any database behind one type, for programs that choose at start, as [`connect`](crate::connect) does.
+///
+/// ```
+/// use tower_persistence::{AnyDatabase, MemoryDb, PersistenceLayer};
+///
+/// let db = AnyDatabase::new(MemoryDb::new());
+/// let layer = PersistenceLayer::new(db);
+/// ```
+///
+/// `Debug` shows the database that is behind it.
+#[derive(Clone)]
+pub struct AnyDatabase {
+    database: Arc<dyn ErasedDatabase>,
+}
+
+impl AnyDatabase {
+    /// Hides the type of `database`.
+    pub fn new(database: impl Database) -> Self {
+        Self { database: Arc::new(database) }
+    }
+}
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// [`Database`] in the form that `dyn` takes.
+trait ErasedDatabase: fmt::Debug + Send + Sync {
+    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Stored>>;
+    fn save<'a>(
+        &'a self,
+        id: &'a str,
+        record: &'a Record,
+        over: Option<&'a Version>,
+    ) -> BoxFuture<'a, Saved>;
+    fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()>;
+    fn ensure_ready(&self) -> BoxFuture<'_, ()>;
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+impl<D: Database> ErasedDatabase for D {
+    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Stored>> {
+        Box::pin(Database::load(self, id))
+    }
+
+    fn save<'a>(
+        &'a self,
+        id: &'a str,
+        record: &'a Record,
+        over: Option<&'a Version>,
+    ) -> BoxFuture<'a, Saved> {
+        Box::pin(Database::save(self, id, record, over))
+    }
+
+    fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(Database::delete(self, id))
+    }
+
+    fn ensure_ready(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Database::ensure_ready(self))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(Database::close(self))
+    }
+}
+
+impl Database for AnyDatabase {
+    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        self.database.load(id).await
+    }
+
+    async fn save(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Result<Saved, Error> {
+        self.database.save(id, record, over).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Error> {
+        self.database.delete(id).await
+    }
+
+    async fn ensure_ready(&self) -> Result<(), Error> {
+        self.database.ensure_ready().await
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.database.close().await
+    }
+}
+
+impl fmt::Debug for AnyDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.database.fmt(f)
+    }
+}

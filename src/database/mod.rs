@@ -1,0 +1,141 @@
+//! Where users are stored: the trait every database implements, and the databases that come with the crate.
+//!
+//! A database of your own needs three methods, all conditional on what was loaded:
+//!
+//! ```
+//! use tower_persistence::{Database, MemoryDb, Record, Saved};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_persistence::Error> {
+//! let db = MemoryDb::new();
+//! let Saved::Stored(version) = db.save("user-1", &Record::default(), None).await? else { panic!() };
+//! // Whoever still believes that there is no such user gets to know better.
+//! assert!(matches!(db.save("user-1", &Record::default(), None).await?, Saved::Conflict(Some(_))));
+//! assert!(matches!(db.save("user-1", &Record::default(), Some(&version)).await?, Saved::Stored(_)));
+//! # Ok(()) }
+//! ```
+
+mod any;
+mod memory;
+
+use std::fmt;
+use std::future::{Future, ready};
+use std::sync::Arc;
+
+pub use self::any::AnyDatabase;
+pub use self::memory::MemoryDb;
+use crate::{Error, Record};
+
+/// Where users are stored.
+///
+/// An implementation keeps three promises, on which "nothing acknowledged is lost" rests:
+///
+/// * `save` and `delete` return only when what they did is durable.
+/// * `save` compares and writes in one step: of several writers over one version, exactly one wins.
+/// * A version does not come round again, also not when a user is deleted and stored anew.
+///
+/// User ids are data from outside: up to 2,048 bytes of any characters. They must never become a file name or a
+/// part of a query's structure, and neither they nor the record may stand in an error. `Debug` says which database it is, for a log
+/// line at start, and shows no password.
+pub trait Database: fmt::Debug + Send + Sync + 'static {
+    /// The item of user `id` with its version, or `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the item cannot be read. "Not there" and "not readable" must not be mixed up: what could not
+    /// be read is never saved over.
+    fn load(&self, id: &str) -> impl Future<Output = Result<Option<Stored>, Error>> + Send;
+
+    /// Stores `record` as the item of user `id` if what is stored now is still the version `over`; with `None`, if
+    /// nothing is stored.
+    ///
+    /// # Errors
+    ///
+    /// When the item could not be written, or it is not known whether it was. That it is not the version expected
+    /// is not an error but [`Saved::Conflict`].
+    fn save(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> impl Future<Output = Result<Saved, Error>> + Send;
+
+    /// Removes the item of user `id`, whatever its version. Where there is none, nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// When it is not known that the item is gone.
+    fn delete(&self, id: &str) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Creates what is missing (a table, an index) and waits until it can be used.
+    ///
+    /// Calling it at start is optional: it takes the work out of the first request. By default it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database could not be made ready. It may be tried again.
+    fn ensure_ready(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        ready(Ok(()))
+    }
+
+    /// Waits for writes that are under way and lets go of the database; later calls may fail. By default it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// When a write that was under way did not succeed.
+    fn close(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        ready(Ok(()))
+    }
+}
+
+/// An item as it was loaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// The item.
+    pub record: Record,
+    /// Its version, which a save over it has to name.
+    pub version: Version,
+}
+
+/// What became of a save.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Saved {
+    /// It is stored, under this version.
+    Stored(Version),
+    /// Nothing was written: something else is stored now, namely this, or nothing any more.
+    Conflict(Option<Stored>),
+}
+
+/// The version of a stored item: opaque to everyone but the database that made it.
+///
+/// ```
+/// use tower_persistence::Version;
+///
+/// assert_eq!(Version::new("7"), Version::from(7));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Version(Arc<str>);
+
+impl Version {
+    /// A version of this text: a counter, an entity tag, a time stamp with a counter.
+    pub fn new(version: impl Into<Arc<str>>) -> Self {
+        Self(version.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<u64> for Version {
+    fn from(version: u64) -> Self {
+        Self(version.to_string().into())
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,155 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+/// One event of one user, as a platform sends it.
+///
+/// ```
+/// use tower_persistence::platform::{Event, NewSession};
+///
+/// let event = Event::default()
+///     .user_id(Some("user-1".into()))
+///     .session(Some("session-1".into()), NewSession::No);
+/// assert_eq!(event.session_id.as_deref(), Some("session-1"));
+/// ```
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct Event<'a> {
+    /// Whose event it is. `None`: nobody's, it passes through without handles; so does an id that is empty or
+    /// longer than 2,048 bytes.
+    pub user_id: Option<Cow<'a, str>>,
+    /// The platform's id of the session.
+    pub session_id: Option<Cow<'a, str>>,
+    /// Whether a session starts with this event.
+    pub new_session: NewSession,
+    /// The session data that the platform brought along, if there is any.
+    pub session_data: Option<Cow<'a, RawValue>>,
+    /// Whether the event stands outside any session, as Alexa's AudioPlayer events do: the session is then empty, and
+    /// what is stored of one stays as it is.
+    pub outside_session: bool,
+}
+
+/// Whether a session starts with an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NewSession {
+    /// The platform says nothing: what is stored decides.
+    #[default]
+    Unknown,
+    /// The platform says that it is a new session.
+    Yes,
+    /// The platform says that the session goes on.
+    No,
+    /// The platform says nothing, but what the app would have sent along in an earlier reply did not come back, which Jovo
+    /// takes for a new session. A session of the same id that is stored outweighs this.
+    Presumed,
+}
+
+impl<'a> Event<'a> {
+    /// Sets the user id.
+    #[must_use]
+    pub fn user_id(mut self, user_id: Option<Cow<'a, str>>) -> Self {
+        self.user_id = user_id;
+        self
+    }
+
+    /// Sets the session's id and whether it is new.
+    #[must_use]
+    pub fn session(mut self, session_id: Option<Cow<'a, str>>, new_session: NewSession) -> Self {
+        self.session_id = session_id;
+        self.new_session = new_session;
+        self
+    }
+
+    /// Sets the session data that the platform brought along.
+    #[must_use]
+    pub fn session_data(mut self, session_data: Option<Cow<'a, RawValue>>) -> Self {
+        self.session_data = session_data;
+        self
+    }
+
+    /// Puts the event outside any session.
+    #[must_use]
+    pub fn outside_session(mut self) -> Self {
+        self.outside_session = true;
+        self
+    }
+}
+
+/// Shows neither ids nor data.
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("has_user_id", &self.user_id.is_some())
+            .field("has_session_id", &self.session_id.is_some())
+            .field("new_session", &self.new_session)
+            .field("has_session_data", &self.session_data.is_some())
+            .field("outside_session", &self.outside_session)
+            .finish()
+    }
+}
+
+/// What the user said, in Jovo v4's form, for the history.
+///
+/// ```
+/// use serde_json::json;
+/// use tower_persistence::platform::Input;
+///
+/// let input = Input::intent("OrderIntent", json!({ "drink": { "value": "tea" } })).text("a tea please");
+/// assert_eq!(input.input.unwrap()["type"], "INTENT");
+/// assert_eq!(input.nlu.unwrap()["entities"]["drink"]["value"], "tea");
+/// assert_eq!(input.asr, None);
+/// ```
+#[derive(Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Input {
+    /// The input: its `type` (`LAUNCH`, `INTENT`, `TEXT`, `END`, …), and `intent`, `entities` and `text` where there are any.
+    pub input: Option<Value>,
+    /// What the platform understood: `{"intent": {"name": …}, "entities": {…}}`.
+    pub nlu: Option<Value>,
+    /// What the platform's speech recognition heard: `{"text": …}`.
+    pub asr: Option<Value>,
+}
+
+impl Input {
+    /// An input of this type and nothing more, such as `LAUNCH` or `END`.
+    #[must_use]
+    pub fn of_type(kind: &str) -> Self {
+        Self { input: Some(json!({ "type": kind })), ..Self::default() }
+    }
+
+    /// An intent with its entities, an object of objects by name.
+    #[must_use]
+    pub fn intent(name: &str, entities: Value) -> Self {
+        let nlu = json!({ "intent": { "name": name }, "entities": &entities });
+        let input = json!({ "type": "INTENT", "intent": name, "entities": entities });
+        Self { input: Some(input), nlu: Some(nlu), asr: None }
+    }
+
+    /// Adds what the user wrote.
+    #[must_use]
+    pub fn text(mut self, text: &str) -> Self {
+        let input = self.input.get_or_insert_with(|| json!({ "type": "TEXT" }));
+        input.as_object_mut().unwrap_or(&mut Map::new()).insert("text".into(), text.into());
+        self
+    }
+
+    /// Adds what the user said, as the platform's speech recognition heard it.
+    #[must_use]
+    pub fn speech(mut self, text: &str) -> Self {
+        self.asr = Some(json!({ "text": text }));
+        self.text(text)
+    }
+}
+
+/// Shows which parts there are, not what the user said.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input")
+            .field("has_input", &self.input.is_some())
+            .field("has_nlu", &self.nlu.is_some())
+            .field("has_asr", &self.asr.is_some())
+            .finish()
+    }
+}
