@@ -39,6 +39,8 @@ struct Inner {
     kind: Kind,
     message: Cow<'static, str>,
     platform: Option<Arc<str>>,
+    /// Whether loading or saving failed, whatever the reason.
+    unavailable: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -62,7 +64,15 @@ pub(crate) enum Kind {
 impl Error {
     pub(crate) fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
-        Self { inner: Arc::new(Inner { kind, message, platform: None, source: None }) }
+        Self {
+            inner: Arc::new(Inner {
+                kind,
+                message,
+                platform: None,
+                unavailable: false,
+                source: None,
+            }),
+        }
     }
 
     pub(crate) fn with_source(self, source: impl Into<BoxError>) -> Self {
@@ -73,6 +83,11 @@ impl Error {
     pub(crate) fn with_platform(self, platform: Arc<str>) -> Self {
         let platform = Some(platform);
         Self { inner: Arc::new(Inner { platform, ..Arc::unwrap_or_clone(self.inner) }) }
+    }
+
+    /// The same, as the reason why the user's data could not be loaded or saved.
+    pub(crate) fn unavailable(self) -> Self {
+        Self { inner: Arc::new(Inner { unavailable: true, ..Arc::unwrap_or_clone(self.inner) }) }
     }
 
     /// A failure of the database, for those who write a [`Database`](crate::Database).
@@ -104,10 +119,11 @@ impl Error {
     /// | 413 | the body is over the limit |
     /// | 500 | the handler misused a handle, or found data of another type |
     /// | 501 | several users' events in one request |
-    /// | 503 | the database failed, or took too long |
+    /// | 503 | loading or saving failed, or took too long |
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.inner.kind {
+            _ if self.inner.unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::BodyBroken | Kind::NoUser => StatusCode::BAD_REQUEST,
             Kind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Batch => StatusCode::NOT_IMPLEMENTED,
@@ -215,9 +231,13 @@ impl Error {
             Kind::BodyBroken => "the request body broke off",
             Kind::NoUser => "the request has no user",
             Kind::Batch => "several events in one request are not supported yet",
-            Kind::Timeout | Kind::Database => "the user's data is not available, try again",
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                "the user's data is not available, try again"
+            }
             Kind::Conflict => "the user's data was changed by another request, try again",
-            Kind::Decode
+            Kind::Timeout
+            | Kind::Database
+            | Kind::Decode
             | Kind::Encode
             | Kind::Sealed
             | Kind::NotStored

@@ -1,0 +1,253 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::Response;
+use tower_layer::Layer;
+
+use crate::order::Order;
+use crate::platform::{self, Platform};
+use crate::stored_elements::StoredElements;
+use crate::{Database, Error, Persistence};
+
+/// The layer that finds out whose request it is, gives the handler what is stored of that user, and stores what the handler
+/// changed before the reply leaves.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_persistence::stored_elements::StoredElements;
+/// use tower_persistence::{MemoryDb, PersistenceLayer};
+///
+/// let layer = PersistenceLayer::new(MemoryDb::new())
+///     .stored_elements(StoredElements::new().session(true).history(true))
+///     .require_user(true)
+///     .save_timeout(Duration::from_secs(1));
+/// ```
+///
+/// Clones, and the services that are made of them, keep the order of one user's requests in common. Two layers made
+/// with `new` do not, even on one database.
+///
+/// # Requests
+///
+/// GET, HEAD and OPTIONS requests, and bodies that are not JSON or no platform's, pass through as they are. What stands in a
+/// request is data from outside: **whether it is genuine has to be checked in front of this layer.**
+///
+/// # In front of it
+///
+/// tower-http's `RequestBodyLimitLayer` directly outside this layer in one `ServiceBuilder` makes the request's body a type
+/// that cannot be made from bytes: put `MapRequestBodyLayer::new(Body::new)` in between, or use
+/// [`body_limit`](Self::body_limit).
+pub struct PersistenceLayer<D> {
+    shared: Arc<Shared<D>>,
+}
+
+pub(crate) struct Shared<D> {
+    pub(crate) database: Arc<D>,
+    pub(crate) order: Arc<Order>,
+    pub(crate) config: Config,
+}
+
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) platforms: Vec<NamedPlatform>,
+    pub(crate) stored_elements: Arc<StoredElements>,
+    pub(crate) body_limit: usize,
+    pub(crate) require_user: bool,
+    pub(crate) save_on_error: bool,
+    pub(crate) turn_timeout: Duration,
+    pub(crate) load_timeout: Duration,
+    pub(crate) save_timeout: Duration,
+    pub(crate) on_error: Arc<dyn Fn(&Error) -> Response<Bytes> + Send + Sync>,
+    pub(crate) clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+}
+
+/// A platform with its name at hand: handing it out copies nothing.
+#[derive(Clone)]
+pub(crate) struct NamedPlatform {
+    pub(crate) name: Arc<str>,
+    pub(crate) platform: Arc<dyn Platform>,
+}
+
+impl From<Arc<dyn Platform>> for NamedPlatform {
+    fn from(platform: Arc<dyn Platform>) -> Self {
+        Self { name: platform.name().into(), platform }
+    }
+}
+
+impl<D: Database> PersistenceLayer<D> {
+    /// A layer on this database, with the defaults of each option.
+    pub fn new(database: D) -> Self {
+        let config = Config {
+            platforms: platform::all().into_iter().map(NamedPlatform::from).collect(),
+            stored_elements: Arc::default(),
+            body_limit: 1024 * 1024,
+            require_user: false,
+            save_on_error: false,
+            turn_timeout: Duration::from_secs(2),
+            load_timeout: Duration::from_secs(2),
+            save_timeout: Duration::from_secs(2),
+            on_error: Arc::new(Error::response),
+            clock: Arc::new(SystemTime::now),
+        };
+        let shared = Shared { database: Arc::new(database), order: Arc::default(), config };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> &D {
+        &self.shared.database
+    }
+
+    /// Adds a platform, which is asked before those that are there already.
+    #[must_use]
+    pub fn platform(self, platform: impl Platform) -> Self {
+        let platform: Arc<dyn Platform> = Arc::new(platform);
+        self.with(|config| config.platforms.insert(0, platform.into()))
+    }
+
+    /// Replaces all platforms by these, which are asked in this order. Default: all of
+    /// [`platform`](crate::platform).
+    ///
+    /// ```
+    /// use tower_persistence::platform::{Alexa, Web};
+    /// use tower_persistence::{MemoryDb, PersistenceLayer};
+    ///
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms([Box::new(Alexa), Box::new(Web)]);
+    /// ```
+    #[must_use]
+    pub fn platforms(self, platforms: impl IntoIterator<Item = Box<dyn Platform>>) -> Self {
+        let platforms = platforms.into_iter().map(Arc::<dyn Platform>::from);
+        let platforms = platforms.map(NamedPlatform::from).collect();
+        self.with(|config| config.platforms = platforms)
+    }
+
+    /// What is stored. Default: [`StoredElements::new`], user data and timestamps.
+    #[must_use]
+    pub fn stored_elements(self, stored_elements: StoredElements) -> Self {
+        self.with(|config| config.stored_elements = Arc::new(stored_elements))
+    }
+
+    /// The longest request body that is read, in bytes; a longer one is answered with 413. Default: 1 MiB (1,048,576).
+    #[must_use]
+    pub fn body_limit(self, body_limit: usize) -> Self {
+        self.with(|config| config.body_limit = body_limit)
+    }
+
+    /// Whether a request without a user is answered with 400 instead of passing through: a body that is not JSON or no
+    /// platform's, or a platform's request that names no user. GET, HEAD and OPTIONS pass through anyway. Default: `false`.
+    #[must_use]
+    pub fn require_user(self, require_user: bool) -> Self {
+        self.with(|config| config.require_user = require_user)
+    }
+
+    /// Whether a turn is stored, too, whose handler answers with a 5xx. Default: `false`.
+    #[must_use]
+    pub fn save_on_error(self, save_on_error: bool) -> Self {
+        self.with(|config| config.save_on_error = save_on_error)
+    }
+
+    /// How long a request waits until the same user's earlier requests are served; then it is answered with 503.
+    /// Default: 2 seconds. (Alexa waits 8 seconds for its reply.)
+    #[must_use]
+    pub fn turn_timeout(self, turn_timeout: Duration) -> Self {
+        self.with(|config| config.turn_timeout = turn_timeout)
+    }
+
+    /// How long loading may take; then the request is answered with 503 and nothing is stored. Default: 2 seconds.
+    #[must_use]
+    pub fn load_timeout(self, load_timeout: Duration) -> Self {
+        self.with(|config| config.load_timeout = load_timeout)
+    }
+
+    /// How long saving may take; then the request is answered with 503. The write may still have taken effect.
+    /// Default: 2 seconds.
+    #[must_use]
+    pub fn save_timeout(self, save_timeout: Duration) -> Self {
+        self.with(|config| config.save_timeout = save_timeout)
+    }
+
+    /// What is answered where the layer answers in the handler's place: a voice platform reads out a reply of status 200 only.
+    /// [`Error::platform`] says whose form is needed. The error is put into the response's extensions.
+    /// Default: [`Error::status`] with a short plain text.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use tower_persistence::{MemoryDb, PersistenceLayer};
+    ///
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).on_error(|error| {
+    ///     let sorry = r#"{"version":"1.0","response":{"outputSpeech":{"type":"PlainText",
+    ///         "text":"Sorry, I cannot remember you right now."},"shouldEndSession":true}}"#;
+    ///     let status = if error.platform() == Some("alexa") { 200 } else { error.status().as_u16() };
+    ///     let response = Response::builder().status(status).header("content-type", "application/json");
+    ///     response.body(sorry).expect("the parts are valid")
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_error<T: Into<Bytes>>(
+        self,
+        on_error: impl Fn(&Error) -> Response<T> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.on_error = Arc::new(move |error| on_error(error).map(Into::into)))
+    }
+
+    /// Where the layer takes the time from: for tests of what expires. Default: [`SystemTime::now`].
+    #[must_use]
+    pub fn clock(self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.with(|config| config.clock = Arc::new(clock))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut Arc::make_mut(&mut self.shared).config);
+        self
+    }
+}
+
+impl<S, D> Layer<S> for PersistenceLayer<D> {
+    type Service = Persistence<S, D>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Persistence::new(inner, Arc::clone(&self.shared))
+    }
+}
+
+impl<D> Clone for PersistenceLayer<D> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<D> Clone for Shared<D> {
+    fn clone(&self) -> Self {
+        Self {
+            database: Arc::clone(&self.database),
+            order: Arc::clone(&self.order),
+            config: self.config.clone(),
+        }
+    }
+}
+
+impl<D: fmt::Debug> fmt::Debug for PersistenceLayer<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+impl<D: fmt::Debug> fmt::Debug for Shared<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Config { platforms, stored_elements, body_limit, require_user, save_on_error, .. } =
+            &self.config;
+        f.debug_struct("PersistenceLayer")
+            .field("database", &self.database)
+            .field("platforms", &platforms.iter().map(|known| &known.name).collect::<Vec<_>>())
+            .field("stored_elements", stored_elements)
+            .field("body_limit", body_limit)
+            .field("require_user", require_user)
+            .field("save_on_error", save_on_error)
+            .field("turn_timeout", &self.config.turn_timeout)
+            .field("load_timeout", &self.config.load_timeout)
+            .field("save_timeout", &self.config.save_timeout)
+            .finish_non_exhaustive()
+    }
+}

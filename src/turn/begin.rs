@@ -1,0 +1,161 @@
+//! The start of a turn: what was loaded, brought to the state that the handler finds.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+
+use super::{Phase, State, Turn};
+use crate::database::Stored;
+use crate::platform::{Input, NewSession};
+use crate::stored_elements::{SessionElement, StoredElements};
+use crate::{Error, Record, timestamp};
+
+/// An event with a user, out of the request.
+pub(crate) struct Recognised {
+    pub(crate) platform: Arc<str>,
+    pub(crate) user_id: Arc<str>,
+    pub(crate) session_id: Option<Arc<str>>,
+    pub(crate) new_session: NewSession,
+    pub(crate) outside_session: bool,
+    pub(crate) input: Input,
+}
+
+/// Where the session of a turn is stored.
+#[derive(Clone, Copy)]
+pub(super) enum SessionStorage {
+    /// Nowhere: the element is off.
+    Off,
+    /// Nowhere: the event stands outside any session.
+    Outside,
+    /// In the item.
+    Stored(SessionElement),
+}
+
+impl Turn {
+    /// # Errors
+    ///
+    /// [`is_decode`](Error::is_decode) where something else stands in the place of an element: it would have to be overwritten.
+    pub(crate) fn begin(
+        recognised: Recognised,
+        loaded: Option<Stored>,
+        elements: &Arc<StoredElements>,
+        now: SystemTime,
+    ) -> Result<Self, Error> {
+        let mut record = match &loaded {
+            Some(stored) => {
+                stored.record.check()?;
+                stored.record.clone()
+            }
+            None => new_record(elements),
+        };
+        let session_storage = match elements.session {
+            None => SessionStorage::Off,
+            Some(_) if recognised.outside_session => SessionStorage::Outside,
+            Some(element) => SessionStorage::Stored(element),
+        };
+        let is_new_session = match session_storage {
+            SessionStorage::Stored(element) => {
+                let continues = continues_session(&record, &recognised, element, now);
+                if !continues {
+                    start_session(&mut record, recognised.session_id.as_deref(), now);
+                }
+                !continues
+            }
+            SessionStorage::Off | SessionStorage::Outside => {
+                recognised.new_session != NewSession::No
+            }
+        };
+        if elements.meta_data {
+            let counts = match session_storage {
+                SessionStorage::Stored(_) => is_new_session,
+                _ if recognised.outside_session => false,
+                _ => loaded.is_none() || is_said_to_be_new(recognised.new_session),
+            };
+            count_session(&mut record, counts);
+        }
+        let Recognised { platform, user_id, session_id, input, .. } = recognised;
+        let state = Mutex::new(State { phase: Phase::Open, record, output: None });
+        Ok(Self {
+            elements: Arc::clone(elements),
+            platform,
+            user_id,
+            session_id,
+            is_new_session,
+            session_storage,
+            input,
+            began: now,
+            loaded,
+            state,
+        })
+    }
+}
+
+/// The item of a new user, its fields in the order in which Jovo writes them.
+fn new_record(elements: &StoredElements) -> Record {
+    let mut record = Record::default();
+    if elements.user {
+        record.object_mut(&["user", "data"]);
+    }
+    record
+}
+
+fn is_said_to_be_new(new_session: NewSession) -> bool {
+    matches!(new_session, NewSession::Yes | NewSession::Presumed)
+}
+
+/// Whether the stored session is the one that the event belongs to.
+fn continues_session(
+    record: &Record,
+    event: &Recognised,
+    element: SessionElement,
+    now: SystemTime,
+) -> bool {
+    let Some(last_use) = last_use(record) else { return false };
+    let stored_id = record.get_str(&["session", "id"]);
+    let same_id = match (event.session_id.as_deref(), stored_id) {
+        (Some(id), Some(stored)) => id == stored,
+        _ => true,
+    };
+    let said_to_be_new = match event.new_session {
+        NewSession::Yes => true,
+        NewSession::Presumed => stored_id.is_none() || event.session_id.is_none(),
+        NewSession::No | NewSession::Unknown => false,
+    };
+    same_id && !said_to_be_new && age(last_use, now) <= element.expires_after
+}
+
+/// When the stored session was used last.
+fn last_use(record: &Record) -> Option<SystemTime> {
+    timestamp::parse(record.get_str(&["session", "updatedAt"])?)
+}
+
+/// How long `time` is ago: nothing, where the clocks of two servers put it into the future.
+fn age(time: SystemTime, now: SystemTime) -> Duration {
+    now.duration_since(time).unwrap_or_default()
+}
+
+/// Whether the use of a session has to be written although nothing changed.
+pub(super) fn is_touch_due(turn: &Turn, record: &Record, now: SystemTime) -> bool {
+    let SessionStorage::Stored(element) = turn.session_storage else { return false };
+    last_use(record).is_none_or(|last_use| age(last_use, now) >= element.touch_every)
+}
+
+/// Puts an empty session in the place of the stored one. Fields that are not ours stay.
+fn start_session(record: &mut Record, id: Option<&str>, now: SystemTime) {
+    let session = record.object_mut(&["session"]);
+    session.shift_remove("state");
+    session.shift_remove("updatedAt");
+    match id {
+        Some(id) => drop(session.insert("id".into(), id.into())),
+        None => drop(session.shift_remove("id")),
+    }
+    session.insert("data".into(), Value::Object(Map::new()));
+    session.insert("createdAt".into(), timestamp::format(now).into());
+}
+
+fn count_session(record: &mut Record, counts: bool) {
+    let count = record.get(&["metaData", "sessionsCount"]).and_then(Value::as_u64).unwrap_or(0);
+    let count = count.saturating_add(u64::from(counts));
+    record.object_mut(&["metaData"]).insert("sessionsCount".into(), count.into());
+}

@@ -1,0 +1,137 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Exchange, Session, State, Turn, User, data, not_stored};
+use crate::{Error, Record};
+
+/// The last requests of the user, newest first.
+///
+/// It is stored where [`StoredElements::history`](crate::StoredElements::history) is on, and is empty elsewhere. The item of this
+/// turn is added at its end.
+///
+/// Like [`User`](crate::User) it is in the request's extensions, and an extractor with feature `axum`.
+///
+/// ```
+/// use serde_json::json;
+/// use tower_persistence::{Error, History};
+///
+/// async fn handler(history: History) -> Result<String, Error> {
+///     let reply = match history.previous() {
+///         Some(previous) => format!("As I said: {}", previous["output"][0]["message"]),
+///         None => "Hello".to_owned(),
+///     };
+///     history.set_output(json!([{ "message": reply }]))?;
+///     Ok(reply)
+/// }
+/// ```
+#[derive(Clone)]
+pub struct History(pub(crate) Arc<Turn>);
+
+impl History {
+    /// A copy of the items, newest first. Each holds the elements that were switched on when it was stored.
+    #[must_use]
+    pub fn items(&self) -> Vec<Value> {
+        self.read(<[Value]>::to_vec)
+    }
+
+    /// A copy of the newest item: what the user's previous request was about.
+    #[must_use]
+    pub fn previous(&self) -> Option<Value> {
+        self.read(|items| items.first().cloned())
+    }
+
+    /// Sets what this turn's item holds as `output`, instead of what was set before.
+    ///
+    /// # Errors
+    ///
+    /// [`is_encode`](Error::is_encode) where `output` has no JSON form; otherwise as for every write:
+    /// [`is_sealed`](Error::is_sealed) after the turn's end, [`is_not_stored`](Error::is_not_stored) where
+    /// the history, or its element `output`, is not stored.
+    pub fn set_output(&self, output: impl Serialize) -> Result<(), Error> {
+        let output = data::to_value(output, "the output")?;
+        match &self.0.elements.history {
+            None => return Err(not_stored("the history", "StoredElements::history")),
+            Some(history) if !history.output => {
+                return Err(not_stored("`output`", "HistoryElement::output"));
+            }
+            Some(_) => {}
+        }
+        self.0.write(|state| {
+            state.output = Some(output);
+            Ok(())
+        })
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&[Value]) -> T) -> T {
+        self.0.read(|record| match self.0.elements.history {
+            Some(_) => read(items(record)),
+            None => read(&[]),
+        })
+    }
+}
+
+fn items(record: &Record) -> &[Value] {
+    match record.get(&["history", "items"]) {
+        Some(Value::Array(items)) => items,
+        _ => &[],
+    }
+}
+
+/// What the app's own closures add to this turn's item.
+pub(super) fn custom_elements(turn: &Arc<Turn>) -> Vec<(String, Value)> {
+    let Some(history) = &turn.elements.history else { return Vec::new() };
+    let (user, session) = (User(Arc::clone(turn)), Session(Arc::clone(turn)));
+    let element = |(name, element): &(Arc<str>, _)| -> Option<(String, Value)> {
+        let element: &crate::stored_elements::CustomElement = element;
+        Some((name.as_ref().to_owned(), element(&user, &session)?))
+    };
+    history.custom.iter().filter_map(element).collect()
+}
+
+/// Adds this turn's item in front and drops those beyond the history's size.
+pub(super) fn add_item(
+    turn: &Turn,
+    state: &mut State,
+    exchange: Exchange,
+    custom: Vec<(String, Value)>,
+) {
+    let Some(history) = &turn.elements.history else { return };
+    let session_state = turn.stored_state(&state.record).cloned();
+    let input = &turn.input;
+    let elements = [
+        ("input", history.input, input.input.clone()),
+        ("nlu", history.nlu, input.nlu.clone()),
+        ("asr", history.asr, input.asr.clone()),
+        ("state", history.state, session_state),
+        ("output", history.output, state.output.take()),
+        ("request", history.request, exchange.request),
+        ("response", history.response, exchange.response),
+    ];
+    let mut item = Map::new();
+    for (name, on, value) in elements {
+        if let Some(value) = value.filter(|_| on) {
+            item.insert(name.to_owned(), value);
+        }
+    }
+    item.extend(custom);
+    if item.is_empty() {
+        return;
+    }
+    let items = state.record.object_mut(&["history"]).entry("items").or_insert(Value::Null);
+    let mut all = vec![Value::Object(item)];
+    if let Value::Array(old) = items.take() {
+        all.extend(old);
+    }
+    all.truncate(history.size);
+    *items = Value::Array(all);
+}
+
+/// Shows nothing of what the user said.
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History").field("items", &self.read(<[_]>::len)).finish()
+    }
+}

@@ -1,0 +1,193 @@
+//! One event of one user: what the handles share, from load to save.
+
+mod begin;
+mod data;
+#[cfg(feature = "axum")]
+mod extract;
+mod history;
+mod session;
+mod user;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+
+pub(crate) use self::begin::Recognised;
+use self::begin::{SessionStorage, is_touch_due};
+pub use self::history::History;
+pub use self::session::Session;
+pub use self::user::{MetaData, User};
+use crate::database::{Stored, Version};
+use crate::error::Kind;
+use crate::platform::Input;
+use crate::stored_elements::StoredElements;
+use crate::{Error, Record, timestamp};
+
+/// What the handles of one event share.
+pub(crate) struct Turn {
+    elements: Arc<StoredElements>,
+    platform: Arc<str>,
+    user_id: Arc<str>,
+    session_id: Option<Arc<str>>,
+    is_new_session: bool,
+    session_storage: SessionStorage,
+    input: Input,
+    began: SystemTime,
+    loaded: Option<Stored>,
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    record: Record,
+    output: Option<Value>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Forgotten,
+    Sealed,
+}
+
+impl Phase {
+    /// Whether what is written now can still be stored.
+    fn check(self) -> Result<(), Error> {
+        let message = match self {
+            Self::Open => return Ok(()),
+            Self::Forgotten => "the user has been forgotten in this turn",
+            Self::Sealed => {
+                "the turn is over: what is written after the handler has answered is not stored"
+            }
+        };
+        Err(Error::new(Kind::Sealed, message))
+    }
+}
+
+/// What is to be done at the end of a turn.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Outcome {
+    Nothing,
+    Save { record: Record, over: Option<Version> },
+    Delete,
+}
+
+impl Turn {
+    pub(crate) fn user_id(&self) -> &Arc<str> {
+        &self.user_id
+    }
+
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whoever panicked with the state locked left it whole: every change is made in one step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session's state, where the session is stored.
+    fn stored_state<'a>(&self, record: &'a Record) -> Option<&'a Value> {
+        match self.session_storage {
+            SessionStorage::Stored(_) => record.get(&["session", "state"]),
+            SessionStorage::Off | SessionStorage::Outside => None,
+        }
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Record) -> T) -> T {
+        read(&self.state().record)
+    }
+
+    /// Lets `write` change the record, as long as this can still be stored.
+    fn write<T>(&self, write: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
+        let mut state = self.state();
+        state.phase.check()?;
+        write(&mut state)
+    }
+
+    /// Lets `write` change the object under `path`. Where there is none, one is made only to hold something.
+    fn write_object<T>(
+        &self,
+        path: &[&str],
+        write: impl FnOnce(&mut Map<String, Value>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.write(|state| {
+            if state.record.object(path).is_some() {
+                return write(state.record.object_mut(path));
+            }
+            let mut object = Map::new();
+            let result = write(&mut object)?;
+            if !object.is_empty() {
+                *state.record.object_mut(path) = object;
+            }
+            Ok(result)
+        })
+    }
+
+    /// Ends the turn without storing anything.
+    pub(crate) fn discard(&self) {
+        self.state().phase = Phase::Sealed;
+    }
+
+    /// Ends the turn. `exchange` is what the history stores of request and response, if it does.
+    pub(crate) fn seal(self: &Arc<Self>, exchange: Exchange, now: SystemTime) -> Outcome {
+        // The app's closures read the handles: neither under the lock nor after the seal.
+        let custom = history::custom_elements(self);
+        let mut state = self.state();
+        let phase = std::mem::replace(&mut state.phase, Phase::Sealed);
+        match phase {
+            Phase::Sealed => return Outcome::Nothing,
+            Phase::Forgotten => return Outcome::Delete,
+            Phase::Open => {}
+        }
+        history::add_item(self, &mut state, exchange, custom);
+        let record = &mut state.record;
+        let touched = is_touch_due(self, record, now);
+        let unchanged = match &self.loaded {
+            Some(loaded) => record.is_same(&loaded.record) || *record == loaded.record,
+            None => false,
+        };
+        if unchanged && !touched && !self.elements.meta_data {
+            return Outcome::Nothing;
+        }
+        self.stamp(record, now);
+        let over = self.loaded.as_ref().map(|loaded| loaded.version.clone());
+        Outcome::Save { record: record.clone(), over }
+    }
+
+    /// Writes the times of this write.
+    fn stamp(&self, record: &mut Record, now: SystemTime) {
+        let began = timestamp::format(self.began);
+        let now = timestamp::format(now);
+        if matches!(self.session_storage, SessionStorage::Stored(_)) {
+            record.object_mut(&["session"]).insert("updatedAt".into(), now.clone().into());
+        }
+        if self.elements.meta_data {
+            let created_at = record.get_str(&["createdAt"]).unwrap_or(&began).to_owned();
+            let meta_data = record.object_mut(&["metaData"]);
+            meta_data.entry("createdAt").or_insert(created_at.into());
+            meta_data.insert("lastUsedAt".into(), now.clone().into());
+        }
+        let fields = record.object_mut(&[]);
+        if self.elements.created_at {
+            fields.entry("createdAt").or_insert(began.into());
+        }
+        if self.elements.updated_at {
+            fields.insert("updatedAt".into(), now.into());
+        }
+    }
+}
+
+/// What passed between client and handler, as far as the history stores it.
+#[derive(Debug, Default)]
+pub(crate) struct Exchange {
+    pub(crate) request: Option<Value>,
+    pub(crate) response: Option<Value>,
+}
+
+/// The error of writing through the handle of an element that is switched off.
+fn not_stored(element: &str, option: &str) -> Error {
+    Error::new(Kind::NotStored, format!("{element} is not stored: switch it on with `{option}`"))
+}
+
+fn no_data() -> Map<String, Value> {
+    Map::new()
+}

@@ -1,0 +1,110 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::begin::SessionStorage;
+use super::data::{self, Data, data_methods};
+use super::{Turn, no_data, not_stored};
+use crate::Error;
+use crate::error::Kind;
+
+/// The session that the request belongs to: one conversation, with its own data and state.
+///
+/// It is stored where [`StoredElements::session`](crate::StoredElements::session) is on. It ends when it has not been used for
+/// a while (900 seconds by default), or when the platform starts another one; the next one is empty.
+///
+/// Like [`User`](crate::User) it is in the request's extensions, and an extractor with feature `axum`.
+///
+/// ```
+/// use tower_persistence::{Error, Session};
+///
+/// async fn handler(session: Session) -> Result<String, Error> {
+///     if session.is_new() {
+///         session.set_state("Quiz")?;
+///     }
+///     let question = session.increment("question", 1)?;
+///     Ok(format!("Question {question}"))
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Session(pub(crate) Arc<Turn>);
+
+impl Session {
+    /// The platform's id of the session, where the request has one.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.0.session_id.as_deref()
+    }
+
+    /// Whether the session starts with this request.
+    ///
+    /// Where sessions are not stored this is what the platform says, and `true` where it says nothing.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.0.is_new_session
+    }
+
+    /// The state, such as the step of a dialogue or Jovo's stack of components, where one is set.
+    #[must_use]
+    pub fn state(&self) -> Option<Value> {
+        self.0.read(|record| self.0.stored_state(record).cloned())
+    }
+
+    /// Sets the state; one without value (`None`, `()`) removes it.
+    ///
+    /// # Errors
+    ///
+    /// [`is_encode`](Error::is_encode) where `state` has no JSON form; otherwise as for every write:
+    /// [`is_sealed`](Error::is_sealed) after the turn's end, [`is_not_stored`](Error::is_not_stored) where
+    /// the session is not stored.
+    pub fn set_state(&self, state: impl Serialize) -> Result<(), Error> {
+        let state = data::to_value(state, "the state")?;
+        self.check_stored()?;
+        self.0.write_object(&["session"], |session| {
+            if state.is_null() {
+                session.shift_remove("state");
+            } else {
+                session.insert("state".into(), state);
+            }
+            Ok(())
+        })
+    }
+
+    data_methods!("the session's");
+
+    fn read_data<T>(&self, read: impl FnOnce(&Data) -> T) -> T {
+        self.0.read(|record| match record.object(&["session", "data"]) {
+            Some(data) if self.check_stored().is_ok() => read(data),
+            _ => read(&no_data()),
+        })
+    }
+
+    fn write_data<T>(&self, write: impl FnOnce(&mut Data) -> Result<T, Error>) -> Result<T, Error> {
+        self.check_stored()?;
+        self.0.write_object(&["session", "data"], write)
+    }
+
+    fn check_stored(&self) -> Result<(), Error> {
+        match self.0.session_storage {
+            SessionStorage::Stored(_) => Ok(()),
+            SessionStorage::Off => Err(not_stored("the session", "StoredElements::session")),
+            SessionStorage::Outside => Err(Error::new(
+                Kind::NotStored,
+                "the request stands outside any session, as Alexa's AudioPlayer requests do",
+            )),
+        }
+    }
+}
+
+/// Shows neither the id nor the data.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("platform", &self.0.platform)
+            .field("is_new", &self.is_new())
+            .finish_non_exhaustive()
+    }
+}

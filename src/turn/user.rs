@@ -1,0 +1,138 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::data::{self, Data, data_methods};
+use super::{Phase, Turn, no_data, not_stored};
+use crate::{Error, Record, timestamp};
+
+/// The user whose request it is, and what is stored of them.
+///
+/// The layer puts it into the request's extensions; with feature `axum` it is an extractor. Clones share the data, and work from
+/// spawned tasks, too. What is changed is stored when the handler has answered; from then on writing is an error.
+///
+/// ```
+/// use tower_persistence::{Error, User};
+///
+/// async fn handler(user: User) -> Result<String, Error> {
+///     let name: Option<String> = user.get("name")?;
+///     let visits = user.increment("visits", 1)?;
+///     Ok(format!("Hello {}, this is visit {visits}", name.as_deref().unwrap_or("stranger")))
+/// }
+/// ```
+#[derive(Clone)]
+pub struct User(pub(crate) Arc<Turn>);
+
+/// What Jovo v1 keeps of a user: see [`StoredElements::meta_data`](crate::StoredElements::meta_data).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MetaData {
+    /// When the user was first seen.
+    pub created_at: Option<SystemTime>,
+    /// When the user was last seen before this turn.
+    pub last_used_at: Option<SystemTime>,
+    /// How many sessions the user has had, this one included.
+    pub sessions_count: u64,
+}
+
+impl User {
+    /// The user's id, as the platform gives it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.user_id
+    }
+
+    /// The [name](crate::Platform::name) of the platform whose request it is.
+    #[must_use]
+    pub fn platform(&self) -> &str {
+        &self.0.platform
+    }
+
+    /// Whether nothing was stored of this user before this turn.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.0.loaded.is_none()
+    }
+
+    /// When the item was first stored; `None` for a new user, and where it was not written down.
+    #[must_use]
+    pub fn created_at(&self) -> Option<SystemTime> {
+        self.loaded_time("createdAt")
+    }
+
+    /// When the item was last stored before this turn; `None` for a new user, and where it was not written down.
+    #[must_use]
+    pub fn updated_at(&self) -> Option<SystemTime> {
+        self.loaded_time("updatedAt")
+    }
+
+    fn loaded_time(&self, field: &str) -> Option<SystemTime> {
+        let loaded = self.0.loaded.as_ref()?;
+        timestamp::parse(loaded.record.get_str(&[field])?)
+    }
+
+    /// What Jovo v1 keeps of a user, or `None` unless
+    /// [`StoredElements::meta_data`](crate::StoredElements::meta_data) is on.
+    #[must_use]
+    pub fn meta_data(&self) -> Option<MetaData> {
+        let time = |record: &Record, field| timestamp::parse(record.get_str(&["metaData", field])?);
+        self.0.elements.meta_data.then(|| {
+            self.0.read(|record| MetaData {
+                created_at: time(record, "createdAt"),
+                last_used_at: time(record, "lastUsedAt"),
+                sessions_count: record
+                    .get(&["metaData", "sessionsCount"])
+                    .and_then(Value::as_u64)
+                    .unwrap_or(0),
+            })
+        })
+    }
+
+    /// Deletes everything that is stored of this user, at the end of the turn: user data, session, history, and fields of
+    /// others. From now on this turn's handles read as empty, and writing is an error. The user's next request is a new user's.
+    ///
+    /// A turn that is not stored (the handler fails, or answers with a 5xx) does not delete either.
+    ///
+    /// # Errors
+    ///
+    /// [`is_sealed`](Error::is_sealed) after the turn's end.
+    pub fn forget(&self) -> Result<(), Error> {
+        let mut state = self.0.state();
+        if state.phase != Phase::Forgotten {
+            state.phase.check()?;
+            state.phase = Phase::Forgotten;
+            state.record = Record::default();
+        }
+        Ok(())
+    }
+
+    data_methods!("the user's");
+
+    fn read_data<T>(&self, read: impl FnOnce(&Data) -> T) -> T {
+        self.0.read(|record| match record.object(&["user", "data"]) {
+            Some(data) if self.0.elements.user => read(data),
+            _ => read(&no_data()),
+        })
+    }
+
+    fn write_data<T>(&self, write: impl FnOnce(&mut Data) -> Result<T, Error>) -> Result<T, Error> {
+        if !self.0.elements.user {
+            return Err(not_stored("the user's data", "StoredElements::user"));
+        }
+        self.0.write_object(&["user", "data"], write)
+    }
+}
+
+/// Shows neither the id nor the data.
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("platform", &self.platform())
+            .field("is_new", &self.is_new())
+            .finish_non_exhaustive()
+    }
+}
