@@ -1,5 +1,7 @@
 //! The request's body: whether it is read, its limit, and how it is put back.
 
+use std::error::Error as StdError;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, header};
@@ -90,12 +92,7 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    let too_large = || {
-        Error::new(
-            Kind::BodyTooLarge,
-            format!("the request body is over the limit of {limit} bytes"),
-        )
-    };
+    let too_large = || Error::new(Kind::BodyTooLarge, "the request body is over the limit");
     let announced = headers.get(header::CONTENT_LENGTH);
     let announced: Option<u64> = announced.and_then(|length| length.to_str().ok()?.parse().ok());
     let least = body.size_hint().lower().max(announced.unwrap_or(0));
@@ -104,11 +101,16 @@ where
     }
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        // Also where a limit in front of this layer has struck.
+        Err(error) if is_over_a_limit(&*error) => Err(too_large().with_source(error)),
         Err(error) => {
             Err(Error::new(Kind::BodyBroken, "the request body broke off").with_source(error))
         }
     }
+}
+
+fn is_over_a_limit(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<LengthLimitError>() || error.source().is_some_and(is_over_a_limit)
 }
 
 /// The request with its body again.

@@ -48,6 +48,9 @@ pub(crate) struct Shared<D> {
     pub(crate) config: Config,
 }
 
+type OnError = dyn Fn(&Error) -> Response<Bytes> + Send + Sync;
+type Clock = dyn Fn() -> SystemTime + Send + Sync;
+
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) platforms: Vec<NamedPlatform>,
@@ -58,8 +61,8 @@ pub(crate) struct Config {
     pub(crate) turn_timeout: Duration,
     pub(crate) load_timeout: Duration,
     pub(crate) save_timeout: Duration,
-    pub(crate) on_error: Arc<dyn Fn(&Error) -> Response<Bytes> + Send + Sync>,
-    pub(crate) clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    pub(crate) on_error: Arc<OnError>,
+    pub(crate) clock: Arc<Clock>,
 }
 
 /// A platform with its name at hand: handing it out copies nothing.

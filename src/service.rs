@@ -16,7 +16,7 @@ use crate::body::{self, NoUser};
 use crate::error::{BoxError, Kind};
 use crate::layer::{Config, Shared};
 use crate::order::InTurn;
-use crate::platform::{self, Document};
+use crate::platform::{self, Document, Input};
 use crate::response::is_plain_json;
 use crate::turn::{Exchange, Outcome, Recognised, Turn};
 use crate::{
@@ -200,7 +200,7 @@ fn find_event(config: &Config, bytes: &[u8]) -> Result<Option<Recognised>, Error
         session_id: event.session_id.filter(|id| platform::is_id(id)).map(Into::into),
         new_session: event.new_session,
         outside_session: event.outside_session,
-        input: asks_platform.then(|| known.platform.input(&document)).unwrap_or_default(),
+        input: if asks_platform { known.platform.input(&document) } else { Input::default() },
     }))
 }
 

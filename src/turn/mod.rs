@@ -78,7 +78,6 @@ impl Turn {
         &self.user_id
     }
 
-
     fn state(&self) -> MutexGuard<'_, State> {
         // Whoever panicked with the state locked left it whole: every change is made in one step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,258 @@
+//! Which requests get a turn, and what becomes of the others.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_persistence::platform::{Alexa, Document, Event, Input};
+use tower_persistence::{BoxError, MemoryDb, PersistenceLayer, Platform, User};
+
+use crate::common::*;
+
+/// An app that answers with what it got: the body, and whose it is.
+fn echo(layer: &PersistenceLayer<TestDb>) -> App {
+    serve(layer, |request| async move {
+        let user = request.extensions().get::<User>().map(|user| user.id().to_owned());
+        let response = Response::builder().header("x-user", user.unwrap_or_else(|| "none".into()));
+        Ok(response.body(request.into_body()).unwrap())
+    })
+}
+
+async fn passes_through(
+    layer: &PersistenceLayer<TestDb>,
+    request: HttpRequest,
+    body: &[u8],
+) -> bool {
+    let response = echo(layer).oneshot(request).await.unwrap();
+    let no_user = response.headers().get("x-user").is_some_and(|user| user == "none");
+    let echoed = response.into_body().collect().await.unwrap().to_bytes();
+    no_user && echoed == body && layer.database().calls() == Calls::default()
+}
+
+#[tokio::test]
+async fn what_has_no_user_reaches_the_handler_byte_for_byte() {
+    let layer = PersistenceLayer::new(TestDb::default());
+    let claimed = alexa("user-1").to_string();
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        let mut request = post(claimed.clone());
+        *request.method_mut() = method;
+        assert!(passes_through(&layer, request, claimed.as_bytes()).await);
+    }
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+        let mut request = post(claimed.clone());
+        request.headers_mut().insert("content-type", content_type.parse().unwrap());
+        assert!(passes_through(&layer, request, claimed.as_bytes()).await, "{content_type}");
+    }
+    let bodies = [
+        "",
+        "{",
+        "\u{feff}{}",
+        "[1, 2]",
+        "7",
+        " {\"a\" : 1.0e5,\n\t\"a\":2} ",
+        "\"\u{1f600}\"",
+        "nul",
+    ];
+    for body in bodies {
+        assert!(passes_through(&layer, post(body), body.as_bytes()).await, "{body:?}");
+    }
+    // A platform's request without a user.
+    let nobody = r#"{"version":"1.0","request":{"requestId":"r"},"context":{}}"#;
+    assert!(passes_through(&layer, post(nobody), nobody.as_bytes()).await);
+}
+
+#[tokio::test]
+async fn json_goes_by_many_names() {
+    let layer = PersistenceLayer::new(TestDb::default());
+    let types = [
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "text/json",
+        "application/vnd.api+json",
+    ];
+    for content_type in types {
+        let mut request = post(alexa("user-1").to_string());
+        request.headers_mut().insert("content-type", content_type.parse().unwrap());
+        let response = echo(&layer).oneshot(request).await.unwrap();
+        assert_eq!(response.headers()["x-user"], "user-1", "{content_type}");
+    }
+    let mut request = post(alexa("user-1").to_string());
+    request.headers_mut().remove("content-type");
+    let response = echo(&layer).oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["x-user"], "user-1");
+}
+
+#[tokio::test]
+async fn a_claimed_request_reaches_the_handler_unchanged_too() {
+    let body = format!(" {}\n", alexa("user-1"));
+    let layer = PersistenceLayer::new(TestDb::default());
+    let answer = send(&echo(&layer), post(body.clone())).await;
+    assert_eq!(answer.body, body);
+}
+
+#[tokio::test]
+async fn require_user_refuses_what_has_none() {
+    let layer = PersistenceLayer::new(TestDb::default()).require_user(true);
+    let app = serve(&layer, |request| async move {
+        assert!(handles(&request).is_some() || request.method() == Method::GET);
+        Ok(reply(200, "{}"))
+    });
+    for body in ["", "{", "{}", "[]", r#"{"version":"1.0","request":{"requestId":"r"}}"#] {
+        let answer = send(&app, post(body)).await;
+        assert_eq!(answer.status, 400, "{body:?}");
+        assert!(answer.error().is_no_user());
+    }
+    let mut form = post(alexa("user-1").to_string());
+    form.headers_mut().insert("content-type", "text/plain".parse().unwrap());
+    assert_eq!(send(&app, form).await.status, 400);
+    assert_eq!(layer.database().calls(), Calls::default());
+
+    send_json(&app, &alexa("user-1")).await.assert_ok();
+    let get = Request::get("/").body(Full::default()).unwrap();
+    send(&app, get).await.assert_ok();
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413_and_not_served() {
+    let layer = PersistenceLayer::new(TestDb::default()).body_limit(300);
+    let app = serve(&layer, |_| async { panic!("must not be called") });
+    let mut long = alexa("user-1");
+    long["padding"] = "x".repeat(300).into();
+    let answer = send_json(&app, &long).await;
+    assert_eq!(answer.status, 413);
+    assert!(answer.error().is_body_too_large());
+    assert_eq!(layer.database().calls(), Calls::default());
+
+    // It is the announced length that is refused, before anything is read.
+    let request = Request::post("/").header("content-type", "application/json");
+    let request = request.header("content-length", "301");
+    let request = request.body(Unread.boxed()).unwrap();
+    let service = layer.layer(service_fn(|_: Request<BoxBody<Bytes, BoxError>>| async {
+        panic!("must not be called") as Result<HttpResponse, BoxError>
+    }));
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 413);
+}
+
+/// A body that must not be polled.
+struct Unread;
+
+impl Body for Unread {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        panic!("must not be read")
+    }
+}
+
+#[tokio::test]
+async fn exactly_the_limit_is_served() {
+    let body = alexa("user-1").to_string();
+    let layer = PersistenceLayer::new(TestDb::default()).body_limit(body.len());
+    send(&echo(&layer), post(body.clone())).await.assert_ok();
+    let layer = PersistenceLayer::new(TestDb::default()).body_limit(body.len() - 1);
+    assert_eq!(send(&echo(&layer), post(body)).await.status, 413);
+}
+
+/// A platform with a list of users, each an event.
+#[derive(Debug)]
+struct Group {
+    asked: Arc<Mutex<usize>>,
+}
+
+impl Platform for Group {
+    fn name(&self) -> &str {
+        "group"
+    }
+
+    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+        let users: Vec<String> = serde_json::from_str(request.get("users")?.get()).ok()?;
+        let event = |user: String| Event::default().user_id(Some(user.into()));
+        Some(users.into_iter().map(event).collect())
+    }
+
+    fn input(&self, _: &Document<'_>) -> Input {
+        *self.asked.lock().unwrap() += 1;
+        Input::of_type("GROUP")
+    }
+}
+
+#[tokio::test]
+async fn several_events_are_refused_and_those_without_user_do_not_count() {
+    let asked = Arc::default();
+    let layer =
+        PersistenceLayer::new(TestDb::default()).platform(Group { asked: Arc::clone(&asked) });
+    let app = echo(&layer);
+    let answer = send_json(&app, &json!({ "users": ["anna", "bert"] })).await;
+    assert_eq!(answer.status, 501);
+    assert!(answer.error().is_batch());
+    assert_eq!(answer.error().platform(), Some("group"));
+    assert_eq!(layer.database().calls(), Calls::default());
+
+    let too_long = "x".repeat(2049);
+    for (users, whose) in [
+        (json!(["anna", "", too_long]), "anna"),
+        (json!([]), "none"),
+        (json!([""]), "none"),
+        (json!([too_long]), "none"),
+        (json!(["x".repeat(2048)]), &*"x".repeat(2048)),
+    ] {
+        let response = app.clone().oneshot(post(json!({ "users": users }).to_string())).await;
+        assert_eq!(response.unwrap().headers()["x-user"], whose);
+    }
+    assert_eq!(*asked.lock().unwrap(), 0, "input is for the history, which is off");
+}
+
+#[tokio::test]
+async fn a_platform_that_is_added_is_asked_first_and_a_list_replaces_all() {
+    struct Mine;
+    impl Platform for Mine {
+        fn name(&self) -> &str {
+            "mine"
+        }
+        fn recognise<'a>(&self, _: &Document<'a>) -> Option<Vec<Event<'a>>> {
+            Some(vec![Event::default().user_id(Some("me".into()))])
+        }
+    }
+    let whose = |layer: PersistenceLayer<MemoryDb>, body: Value| async move {
+        let app = serve(&layer, |request| async move {
+            let whose = handles(&request).map(|(user, ..)| user.platform().to_owned());
+            Ok(reply(200, &whose.unwrap_or_default()))
+        });
+        send_json(&app, &body).await.body
+    };
+    let layer = PersistenceLayer::new(MemoryDb::new());
+    assert_eq!(whose(layer.clone().platform(Mine), alexa("user-1")).await, "mine");
+    assert_eq!(
+        whose(layer.clone().platforms([Box::new(Alexa) as _]), alexa("user-1")).await,
+        "alexa"
+    );
+    assert_eq!(whose(layer.clone().platforms([]), alexa("user-1")).await, "");
+    assert_eq!(whose(layer, json!({})).await, "");
+}
+
+#[tokio::test]
+async fn a_layer_around_the_layer_serves_the_request_once() {
+    let layer = PersistenceLayer::new(TestDb::default());
+    let inner = service_fn(|request: HttpRequest| async move {
+        handles(&request).unwrap().0.increment("visits", 1)?;
+        Ok::<_, BoxError>(reply(200, "{}"))
+    });
+    let service = layer
+        .layer(tower::util::MapResponse::new(layer.layer(inner), |response: Response<_>| {
+            response.map(|_| Full::<Bytes>::default())
+        }));
+    let response = service.oneshot(post(alexa("user-1").to_string())).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(layer.database().calls(), Calls { loads: 1, saves: 1, deletes: 0 });
+}
