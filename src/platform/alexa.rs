@@ -1,10 +1,8 @@
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::document::{Lenient, boolean, filled_object, id, text, truthy};
+use super::raw::{filled_object, id, members, read, text, truthy};
 use super::{Document, Event, Input, NewSession, Platform};
 
 /// Amazon Alexa
@@ -28,36 +26,32 @@ impl Platform for Alexa {
     }
 
     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
-        let Lenient(head) = request.read::<Lenient<Head<'a>>>("request");
-        if !request.has("version") || !truthy(head.request_id) {
+        let [request_id] = request.members("request", ["requestId"]);
+        if !request.has("version") || !truthy(request_id) {
             return None;
         }
-        let Lenient(context) = request.read::<Lenient<Context<'a>>>("context");
         let session = request.get("session").filter(|session| session.get().starts_with('{'));
-        let Lenient(Session { new, session_id, attributes, user: Lenient(user) }) =
-            request.read("session");
-        let event = Event::default()
-            .user_id(id(context.system.0.user.0.user_id).or_else(|| id(user.user_id)));
+        let [user_in_context] = request.members("context", ["System/user/userId"]);
+        let [new, session_id, attributes, user_in_session] =
+            members(session, ["new", "sessionId", "attributes", "user/userId"]);
+        let event = Event::default().user_id(id(user_in_context).or_else(|| id(user_in_session)));
         if session.is_none() {
             return Some(vec![event.outside_session()]);
         }
-        let new_session = match boolean(new) {
-            Some(true) => NewSession::Yes,
-            Some(false) => NewSession::No,
-            None => NewSession::Unknown,
-        };
+        let new_session = NewSession::from_flag(new, NewSession::Unknown);
         let attributes = filled_object(attributes).map(Cow::Borrowed);
         Some(vec![event.session(id(session_id), new_session).session_data(attributes)])
     }
 
     fn input(&self, request: &Document<'_>) -> Input {
-        let Lenient(Request { kind, intent: Lenient(intent) }) = request.read("request");
+        let [kind, intent, slots] =
+            request.members("request", ["type", "intent/name", "intent/slots"]);
         match text(kind).as_deref() {
             Some("LaunchRequest") => Input::of_type("LAUNCH"),
             Some("SessionEndedRequest") => Input::of_type("END"),
             Some("IntentRequest") => {
-                let name = text(intent.name).unwrap_or_default();
-                Input::intent(&name, Value::Object(entities(intent.slots.0)))
+                let name = text(intent).unwrap_or_default();
+                Input::intent(&name, Value::Object(entities(read(slots))))
             }
             Some(other) => Input::of_type(other),
             None => Input::default(),
@@ -83,62 +77,4 @@ fn entities(slots: Map<String, Value>) -> Map<String, Value> {
         Some((name, entity))
     };
     slots.into_iter().filter_map(entity).collect()
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Head<'a> {
-    #[serde(borrow)]
-    request_id: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Request<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow)]
-    intent: Lenient<Intent<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Intent<'a> {
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    slots: Lenient<Map<String, Value>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Context<'a> {
-    #[serde(borrow, rename = "System")]
-    system: Lenient<System<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct System<'a> {
-    #[serde(borrow)]
-    user: Lenient<User<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct User<'a> {
-    #[serde(borrow)]
-    user_id: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Session<'a> {
-    #[serde(borrow)]
-    new: Option<&'a RawValue>,
-    #[serde(borrow)]
-    session_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    attributes: Option<&'a RawValue>,
-    #[serde(borrow)]
-    user: Lenient<User<'a>>,
 }

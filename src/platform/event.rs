@@ -4,6 +4,8 @@ use std::fmt;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::raw;
+
 /// One event of one user, as a platform sends it.
 ///
 /// ```
@@ -44,6 +46,17 @@ pub enum NewSession {
     /// The platform says nothing, but what the app would have sent along in an earlier reply did not come back, which Jovo
     /// takes for a new session. A session of the same id that is stored outweighs this.
     Presumed,
+}
+
+impl NewSession {
+    /// What the platform's own flag says; `otherwise` where there is none.
+    pub(crate) fn from_flag(flag: Option<&RawValue>, otherwise: Self) -> Self {
+        match raw::boolean(flag) {
+            Some(true) => Self::Yes,
+            Some(false) => Self::No,
+            None => otherwise,
+        }
+    }
 }
 
 impl<'a> Event<'a> {
@@ -123,7 +136,8 @@ impl Input {
     #[must_use]
     pub fn intent(name: &str, entities: Value) -> Self {
         let nlu = json!({ "intent": { "name": name }, "entities": &entities });
-        let input = json!({ "type": "INTENT", "intent": name, "entities": entities });
+        let mut input = json!({ "type": "INTENT", "intent": name });
+        input["entities"] = entities;
         Self { input: Some(input), nlu: Some(nlu), asr: None }
     }
 

@@ -17,14 +17,38 @@
 //! implementation of [`Platform`].
 
 mod alexa;
+mod core;
+mod dialogflow;
+mod dialogflow_google;
 mod document;
 mod event;
+mod facebook_messenger;
+mod google_assistant;
+mod google_business;
+mod instagram;
+mod json;
+mod lex;
+mod raw;
+mod web;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 pub use self::alexa::Alexa;
+pub use self::core::Core;
+pub use self::dialogflow::Dialogflow;
+pub use self::dialogflow_google::DialogflowGoogle;
 pub use self::document::Document;
 pub use self::event::{Event, Input, NewSession};
+pub use self::facebook_messenger::FacebookMessenger;
+pub use self::google_assistant::GoogleAssistant;
+pub use self::google_business::GoogleBusiness;
+pub use self::instagram::Instagram;
+pub use self::json::JsonPlatform;
+pub use self::lex::Lex;
+pub use self::web::Web;
 
 /// A voice or chat platform: tells its requests from others', and whose they are.
 ///
@@ -52,7 +76,18 @@ pub trait Platform: Send + Sync + 'static {
 
 /// The platforms that the layer knows by itself, in the order in which they are asked.
 pub(crate) fn all() -> Vec<Arc<dyn Platform>> {
-    vec![Arc::new(Alexa)]
+    vec![
+        Arc::new(Alexa),
+        Arc::new(Core),
+        Arc::new(Web),
+        Arc::new(GoogleAssistant),
+        Arc::new(DialogflowGoogle),
+        Arc::new(Dialogflow),
+        Arc::new(FacebookMessenger),
+        Arc::new(Instagram),
+        Arc::new(GoogleBusiness),
+        Arc::new(Lex),
+    ]
 }
 
 /// The longest user or session id in bytes: DynamoDB's limit for a partition key

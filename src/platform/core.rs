@@ -1,0 +1,103 @@
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+use super::raw::{filled_array, filled_object, id, members, read, text, truthy};
+use super::{Document, Event, Input, NewSession, Platform};
+
+/// Jovo Core, the platform of Jovo's own clients ([documentation](https://www.jovo.tech/marketplace/platform-core)).
+///
+/// | | version 4 | version 3 |
+/// | --- | --- | --- |
+/// | recognised by | `version`, `timestamp`, `input.type` and `platform: "core"` | `version`, `request.type` and `type: "jovo-platform-core"` |
+/// | user id | `context.user.id` | the same |
+/// | session id | `context.session.id` | the same |
+/// | session data | `context.session`, if its `data` or `state` is filled | `context.session.data` |
+/// | new session | `context.session.isNew` | `context.session.new` |
+///
+/// Where the request does not say whether the session is new, Jovo takes it for new; here a stored session of the same
+/// id goes on: [`NewSession::Presumed`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Core;
+
+impl Platform for Core {
+    fn name(&self) -> &str {
+        "core"
+    }
+
+    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+        recognise(request, "core", "jovo-platform-core")
+    }
+
+    fn input(&self, request: &Document<'_>) -> Input {
+        input(request)
+    }
+}
+
+/// The event in a request whose platform is called `platform` in version 4 and `legacy_type` in version 3.
+pub(super) fn recognise<'a>(
+    request: &Document<'a>,
+    platform: &str,
+    legacy_type: &str,
+) -> Option<Vec<Event<'a>>> {
+    let is_current = request.is("platform", platform)
+        && request.has("timestamp")
+        && truthy(request.members("input", ["type"])[0]);
+    let is_legacy =
+        || request.is("type", legacy_type) && truthy(request.members("request", ["type"])[0]);
+    if !request.has("version") || !(is_current || is_legacy()) {
+        return None;
+    }
+    let [user_id, session] = request.members("context", ["user/id", "session"]);
+    let [session_id, data, state, is_new, new] =
+        members(session, ["id", "data", "state", "isNew", "new"]);
+    let data = filled_object(data);
+    let (new, data) = if is_current {
+        let has_data = data.is_some() || filled_array(state).is_some();
+        (is_new, session.filter(|_| has_data))
+    } else {
+        (new, data)
+    };
+    let event = Event::default()
+        .user_id(id(user_id))
+        .session(id(session_id), NewSession::from_flag(new, NewSession::Presumed))
+        .session_data(data.map(Cow::Borrowed));
+    Some(vec![event])
+}
+
+/// What the user said, in either version. Audio is left out: it can be a hundred times the rest of the record.
+pub(super) fn input(request: &Document<'_>) -> Input {
+    if request.has("input") {
+        let mut input: Map<String, Value> = read(request.get("input"));
+        input.retain(|name, _| name != "audio");
+        let understood = input.get("nlu").filter(|nlu| nlu.is_object()).cloned();
+        let nlu = understood.or_else(|| {
+            let intent = match input.get("intent")? {
+                Value::String(name) => json!({ "name": name }),
+                intent => intent.clone(),
+            };
+            let entities = input.get("entities").cloned().unwrap_or_else(|| json!({}));
+            Some(json!({ "intent": intent, "entities": entities }))
+        });
+        let asr = input.get("asr").filter(|asr| asr.is_object()).cloned();
+        return Input { input: Some(Value::Object(input)), nlu, asr };
+    }
+    let [kind, said, intent, inputs] =
+        request.members("request", ["type", "body/text", "nlu/intent", "nlu/inputs"]);
+    let input = match (text(kind).as_deref(), text(intent)) {
+        (Some("LAUNCH"), _) => Input::of_type("LAUNCH"),
+        (Some("END"), _) => Input::of_type("END"),
+        (_, Some(intent)) => Input::intent(&intent, Value::Object(read(inputs))),
+        (Some("TRANSCRIBED_TEXT"), None) => {
+            let said = text(said).unwrap_or_default();
+            return Input::of_type("TRANSCRIBED_SPEECH").speech(&said);
+        }
+        (Some("AUDIO"), None) => Input::of_type("SPEECH"),
+        (Some(other), None) => Input::of_type(other),
+        (None, None) => Input::default(),
+    };
+    match text(said) {
+        Some(said) => input.text(&said),
+        None => input,
+    }
+}

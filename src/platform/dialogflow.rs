@@ -1,0 +1,166 @@
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
+
+use super::raw::{elements, filled_object, id, members, object, read, text};
+use super::{Document, Event, Input, NewSession, Platform};
+
+/// Dialogflow ES with every source but Google Assistant, which is [`DialogflowGoogle`](super::DialogflowGoogle)
+/// ([webhook reference](https://cloud.google.com/dialogflow/es/docs/reference/rpc/google.cloud.dialogflow.v2#webhookrequest)).
+///
+/// | | |
+/// | --- | --- |
+/// | recognised by | `responseId`, `queryResult` and `originalDetectIntentRequest` or `session` |
+/// | user id | see below |
+/// | session id | `session` |
+/// | session data | the parameters of the context `_jovo_session_…`, without those of `queryResult.parameters` |
+/// | new session | presumed where there is no context `_jovo_ask_…` |
+///
+/// The user id stands in a place of each source's own, in the payload of `originalDetectIntentRequest`:
+///
+/// | source | user id |
+/// | --- | --- |
+/// | `facebook` | `data.sender.id` |
+/// | `slack`, `slack_testbot` | `data.user` or `data.event.user`, or the `id` of either |
+/// | `GOOGLE_TELEPHONY` | `telephony.caller_id`, unless it is redacted, as it is on the free tier |
+/// | `twilio` | `data.From` |
+///
+/// From any other source, such as Dialogflow's console, there is no user: nothing is worse than a constant
+/// that all users share.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dialogflow;
+
+impl Platform for Dialogflow {
+    fn name(&self) -> &str {
+        "dialogflow"
+    }
+
+    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+        let is_dialogflow = request.has("responseId")
+            && request.has("queryResult")
+            && (request.has("originalDetectIntentRequest") || request.has("session"));
+        if !is_dialogflow {
+            return None;
+        }
+        let [source, payload] =
+            request.members("originalDetectIntentRequest", ["source", "payload"]);
+        let source = text(source);
+        if source.as_deref() == Some("google") {
+            return None;
+        }
+        let conversation = Conversation::of(request);
+        let new_session = match conversation.context("_jovo_ask_") {
+            Some(_) => NewSession::No,
+            None => NewSession::Presumed,
+        };
+        let event = Event::default()
+            .user_id(user_id(source.as_deref(), payload))
+            .session_data(conversation.session_data())
+            .session(conversation.session_id, new_session);
+        Some(vec![event])
+    }
+
+    fn input(&self, request: &Document<'_>) -> Input {
+        input(request)
+    }
+}
+
+fn user_id<'a>(source: Option<&str>, payload: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
+    match source? {
+        "facebook" => id(members(payload, ["data/sender/id"])[0]),
+        "slack" | "slack_testbot" => {
+            let user_id = |raw| id(raw).or_else(|| id(members(raw, ["id"])[0]));
+            let [user, event_user] = members(payload, ["data/user", "data/event/user"]);
+            user_id(user).or_else(|| user_id(event_user))
+        }
+        "GOOGLE_TELEPHONY" => {
+            let [caller] = members(payload, ["telephony/caller_id"]);
+            id(caller).filter(|caller| !caller.starts_with("REDACTED"))
+        }
+        "twilio" => id(members(payload, ["data/From"])[0]),
+        _ => None,
+    }
+}
+
+/// What Dialogflow's requests hold whatever their source is.
+pub(super) struct Conversation<'a> {
+    pub(super) session_id: Option<Cow<'a, str>>,
+    parameters: Option<&'a RawValue>,
+    contexts: Vec<&'a RawValue>,
+}
+
+impl<'a> Conversation<'a> {
+    pub(super) fn of(request: &Document<'a>) -> Self {
+        let [parameters, contexts] =
+            request.members("queryResult", ["parameters", "outputContexts"]);
+        let session_id = id(request.get("session"));
+        Self { session_id, parameters, contexts: elements(contexts) }
+    }
+
+    /// The parameters of the session's first context whose own name begins with `prefix`.
+    fn context(&self, prefix: &str) -> Option<Option<&'a RawValue>> {
+        let session_id = self.session_id.as_deref()?;
+        self.contexts.iter().find_map(|context| {
+            let [name, parameters] = members(Some(*context), ["name", "parameters"]);
+            let name = text(name)?;
+            let name = name.strip_prefix(session_id)?.strip_prefix("/contexts/")?;
+            name.starts_with(prefix).then_some(parameters)
+        })
+    }
+
+    /// The session data that Jovo keeps in a context. Dialogflow adds what the user just said to every context's
+    /// parameters, as `name` and `name.original`.
+    pub(super) fn session_data(&self) -> Option<Cow<'a, RawValue>> {
+        let data = filled_object(self.context("_jovo_session_").flatten())?;
+        let said = object(self.parameters);
+        if said.0.is_empty() {
+            return Some(Cow::Borrowed(data));
+        }
+        let said: HashSet<&str> = said.0.iter().map(|(name, _)| name.as_ref()).collect();
+        let mut data = object(Some(data)).0;
+        data.retain(|(name, _)| {
+            !said.contains(name.strip_suffix(".original").unwrap_or(name))
+                && !said.contains(&**name)
+        });
+        if data.is_empty() {
+            return None;
+        }
+        to_raw_value(&InOrder(data)).ok().map(Cow::Owned)
+    }
+}
+
+struct InOrder<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl Serialize for InOrder<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// What the user said, whatever the source is.
+pub(super) fn input(request: &Document<'_>) -> Input {
+    let [intent, parameters, query] =
+        request.members("queryResult", ["intent/displayName", "parameters", "queryText"]);
+    let query = text(query);
+    let input = match (text(intent).as_deref(), query.as_deref()) {
+        (_, Some("actions_intent_CANCEL")) => return Input::of_type("END"),
+        (Some("Default Welcome Intent"), _) => Input::of_type("LAUNCH"),
+        (Some(intent), _) => Input::intent(intent, Value::Object(entities(read(parameters)))),
+        (None, Some(_)) => Input::of_type("TEXT"),
+        (None, None) => Input::default(),
+    };
+    match query {
+        Some(query) => input.text(&query),
+        None => input,
+    }
+}
+
+/// The parameters as Jovo's entities. One that was not said is empty text.
+fn entities(parameters: Map<String, Value>) -> Map<String, Value> {
+    let said = parameters.into_iter().filter(|(_, value)| !value.is_null() && value != "");
+    said.map(|(name, value)| (name, json!({ "value": &value, "resolved": &value, "id": &value })))
+        .collect()
+}

@@ -1,0 +1,64 @@
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::dialogflow::{self, Conversation};
+use super::raw::{id, members, text};
+use super::{Document, Event, Input, NewSession, Platform};
+
+/// Google Assistant by way of Dialogflow ES
+/// ([webhook reference](https://developers.google.com/assistant/df-asdk/reference/dialogflow/webhook-format)).
+///
+/// | | |
+/// | --- | --- |
+/// | recognised by | `queryResult`, `session` and `originalDetectIntentRequest.source: "google"` |
+/// | user id | `userId` in the JSON text `user.userStorage` of the payload, else its `user.userId` |
+/// | session id | `session` |
+/// | session data | the parameters of the context `_jovo_session_…`, without those of `queryResult.parameters` |
+/// | new session | `conversation.type` of the payload is not `ACTIVE`; presumed where it is missing |
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DialogflowGoogle;
+
+impl Platform for DialogflowGoogle {
+    fn name(&self) -> &str {
+        "dialogflow-google"
+    }
+
+    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+        if !request.has("queryResult") || !request.has("session") {
+            return None;
+        }
+        let [source, storage, google_id, kind] = request.members(
+            "originalDetectIntentRequest",
+            [
+                "source",
+                "payload/user/userStorage",
+                "payload/user/userId",
+                "payload/conversation/type",
+            ],
+        );
+        text(source).filter(|source| source == "google")?;
+        let new_session = match text(kind).as_deref() {
+            Some("ACTIVE") => NewSession::No,
+            Some(_) => NewSession::Yes,
+            None => NewSession::Presumed,
+        };
+        let conversation = Conversation::of(request);
+        let event = Event::default()
+            .user_id(stored_id(storage).or_else(|| id(google_id)))
+            .session_data(conversation.session_data())
+            .session(conversation.session_id, new_session);
+        Some(vec![event])
+    }
+
+    fn input(&self, request: &Document<'_>) -> Input {
+        dialogflow::input(request)
+    }
+}
+
+/// The id that the app once put into the user storage: Google's own may change from request to request.
+fn stored_id<'a>(storage: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
+    let storage = text(storage)?;
+    let storage: &RawValue = serde_json::from_str(&storage).ok()?;
+    id(members(Some(storage), ["userId"])[0]).map(|id| Cow::Owned(id.into_owned()))
+}

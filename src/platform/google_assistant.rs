@@ -1,0 +1,72 @@
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+use super::raw::{filled_object, id, read, text};
+use super::{Document, Event, Input, NewSession, Platform};
+
+/// Google Assistant with Conversational Actions
+/// ([webhook reference](https://developers.google.com/assistant/conversational/reference/rest/v1/TopLevel/fulfill)).
+///
+/// | | |
+/// | --- | --- |
+/// | recognised by | `user`, `session`, `handler` and `device` |
+/// | user id | `user.params._GOOGLE_ASSISTANT_USER_ID_`, else `user.params.userId` |
+/// | session id | `session.id` |
+/// | session data | `session.params` |
+/// | new session | presumed where `session.params` is empty |
+///
+/// Both ids are such as Jovo 4 and Jovo 3 make; Google has none of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GoogleAssistant;
+
+impl Platform for GoogleAssistant {
+    fn name(&self) -> &str {
+        "googleassistant"
+    }
+
+    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+        if !["user", "session", "handler", "device"].iter().all(|name| request.has(name)) {
+            return None;
+        }
+        let [user_id, legacy_user_id] =
+            request.members("user", ["params/_GOOGLE_ASSISTANT_USER_ID_", "params/userId"]);
+        let [session_id, params] = request.members("session", ["id", "params"]);
+        let params = filled_object(params);
+        let new_session = match params {
+            Some(_) => NewSession::No,
+            None => NewSession::Presumed,
+        };
+        let event = Event::default()
+            .user_id(id(user_id).or_else(|| id(legacy_user_id)))
+            .session(id(session_id), new_session)
+            .session_data(params.map(Cow::Borrowed));
+        Some(vec![event])
+    }
+
+    fn input(&self, request: &Document<'_>) -> Input {
+        let [name, params, query] = request.members("intent", ["name", "params", "query"]);
+        let [session_params] = request.members("session", ["params"]);
+        let input = match text(name).as_deref() {
+            Some("actions.intent.MAIN") if filled_object(session_params).is_none() => {
+                Input::of_type("LAUNCH")
+            }
+            Some("actions.intent.CANCEL") => Input::of_type("END"),
+            Some(name) => Input::intent(name, Value::Object(entities(read(params)))),
+            None => Input::default(),
+        };
+        match text(query) {
+            Some(query) => input.text(&query),
+            None => input,
+        }
+    }
+}
+
+fn entities(params: Map<String, Value>) -> Map<String, Value> {
+    let entity = |(name, param): (String, Value)| {
+        let resolved = param.get("resolved")?;
+        let value = param.get("original").unwrap_or(resolved);
+        Some((name, json!({ "value": value, "resolved": resolved, "id": resolved })))
+    };
+    params.into_iter().filter_map(entity).collect()
+}

@@ -1,0 +1,21 @@
+use super::{Document, Event, Input, Platform, core};
+
+/// Jovo Web, for apps in the browser ([documentation](https://www.jovo.tech/marketplace/platform-web)).
+///
+/// Its requests are those of [`Core`](super::Core) with `platform: "web"`, in version 3 `type: "jovo-platform-web"`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Web;
+
+impl Platform for Web {
+    fn name(&self) -> &str {
+        "web"
+    }
+
+    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+        core::recognise(request, "web", "jovo-platform-web")
+    }
+
+    fn input(&self, request: &Document<'_>) -> Input {
+        core::input(request)
+    }
+}
