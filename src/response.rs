@@ -18,31 +18,38 @@ pin_project! {
     /// The body of a response that passed the layer: the inner service's, whole or in part read already, or that of a
     /// reply that the layer made itself.
     pub struct ResponseBody<B: Body> {
-        read: Option<Bytes>,
-        next: Option<Result<Frame<Bytes>, B::Error>>,
         #[pin]
-        rest: Rest<B>,
+        kind: Kind<B>,
     }
 }
 
 pin_project! {
-    #[project = RestProjection]
-    enum Rest<B> {
+    #[project = KindProjection]
+    enum Kind<B: Body> {
         Inner { #[pin] body: B },
-        Begun { body: Pin<Box<B>> },
-        Nothing,
+        Own { bytes: Option<Bytes> },
+        // Boxed, so that the others stay small.
+        Begun { begun: Box<Begun<B>> },
     }
+}
+
+/// A body that has been read, at least in part.
+struct Begun<B: Body> {
+    read: Option<Bytes>,
+    /// What came after it: an error, or trailers.
+    next: Option<Result<Frame<Bytes>, B::Error>>,
+    rest: Option<Pin<Box<B>>>,
 }
 
 impl<B: Body> ResponseBody<B> {
     /// The inner service's body, untouched.
     pub(crate) fn inner(body: B) -> Self {
-        Self { read: None, next: None, rest: Rest::Inner { body } }
+        Self { kind: Kind::Inner { body } }
     }
 
     /// A body of the layer's own.
-    pub(crate) fn buffered(bytes: Bytes) -> Self {
-        Self { read: Some(bytes), next: None, rest: Rest::Nothing }
+    pub(crate) fn own(bytes: Bytes) -> Self {
+        Self { kind: Kind::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
     }
 
     /// Reads up to `limit` bytes of `body`, as long as `time_limit` allows. Returns the body as it is to go on, and the bytes
@@ -53,25 +60,24 @@ impl<B: Body> ResponseBody<B> {
         let mut read = BytesMut::new();
         let (next, rest) = loop {
             match timeout_at(deadline, body.frame()).await {
-                Err(_) => break (None, Rest::Begun { body }),
-                Ok(None) => break (None, Rest::Nothing),
-                Ok(Some(Err(error))) => break (Some(Err(error)), Rest::Nothing),
+                Err(_) => break (None, Some(body)),
+                Ok(None) => break (None, None),
+                Ok(Some(Err(error))) => break (Some(Err(error)), None),
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(mut data) => read.extend_from_slice(&data.copy_to_bytes(data.remaining())),
-                    Err(frame) => {
-                        // Trailers, which end the body, are the only other frames that there are.
-                        break (Some(Ok(frame.map_data(|_| Bytes::new()))), Rest::Nothing);
-                    }
+                    // Trailers, which end the body, are the only other frames that there are.
+                    Err(frame) => break (Some(Ok(frame.map_data(|_| Bytes::new()))), None),
                 },
             }
             if read.len() > limit {
-                break (None, Rest::Begun { body });
+                break (None, Some(body));
             }
         };
         let read = read.freeze();
-        let is_all = matches!((&next, &rest), (None | Some(Ok(_)), Rest::Nothing));
+        let is_all = rest.is_none() && !matches!(next, Some(Err(_)));
         let all = is_all.then(|| read.clone());
-        (Self { read: Some(read).filter(|read| !read.is_empty()), next, rest }, all)
+        let read = Some(read).filter(|read| !read.is_empty());
+        (Self { kind: Kind::Begun { begun: Box::new(Begun { read, next, rest }) } }, all)
     }
 }
 
@@ -89,39 +95,49 @@ impl<B: Body> Body for ResponseBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let this = self.project();
-        if let Some(bytes) = this.read.take() {
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
-        }
-        if let Some(next) = this.next.take() {
-            return Poll::Ready(Some(next));
-        }
-        let frame = match this.rest.project() {
-            RestProjection::Inner { body } => ready!(body.poll_frame(cx)),
-            RestProjection::Begun { body } => ready!(body.as_mut().poll_frame(cx)),
-            RestProjection::Nothing => None,
-        };
         let to_bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+        let frame = match self.project().kind.project() {
+            KindProjection::Inner { body } => ready!(body.poll_frame(cx)),
+            KindProjection::Own { bytes } => {
+                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
+            }
+            KindProjection::Begun { begun } => {
+                if let Some(bytes) = begun.read.take() {
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                if let Some(next) = begun.next.take() {
+                    return Poll::Ready(Some(next));
+                }
+                match &mut begun.rest {
+                    Some(body) => ready!(body.as_mut().poll_frame(cx)),
+                    None => None,
+                }
+            }
+        };
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(to_bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_none()
-            && self.next.is_none()
-            && match &self.rest {
-                Rest::Inner { body } => body.is_end_stream(),
-                Rest::Begun { body } => body.is_end_stream(),
-                Rest::Nothing => true,
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Own { bytes } => bytes.is_none(),
+            Kind::Begun { begun } => {
+                begun.read.is_none()
+                    && begun.next.is_none()
+                    && begun.rest.as_ref().is_none_or(|body| body.is_end_stream())
             }
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let read = self.read.as_ref().map_or(0, |read| read.len() as u64);
-        let rest = match &self.rest {
-            Rest::Inner { body } => body.size_hint(),
-            Rest::Begun { body } => body.size_hint(),
-            Rest::Nothing => SizeHint::with_exact(0),
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let begun = match &self.kind {
+            Kind::Inner { body } => return body.size_hint(),
+            Kind::Own { bytes } => return SizeHint::with_exact(length(bytes)),
+            Kind::Begun { begun } => begun,
         };
+        let read = length(&begun.read);
+        let rest = begun.rest.as_ref().map_or(SizeHint::with_exact(0), |body| body.size_hint());
         let mut hint = SizeHint::new();
         hint.set_lower(read.saturating_add(rest.lower()));
         if let Some(upper) = rest.upper() {

@@ -330,7 +330,7 @@ fn refuse<R: Body>(config: &Config, error: Error) -> Response<ResponseBody<R>> {
     } else {
         tracing::debug!(platform = error.platform(), "request not served: {error:?}");
     }
-    let mut response = (config.on_error)(&error).map(ResponseBody::buffered);
+    let mut response = (config.on_error)(&error).map(ResponseBody::own);
     response.extensions_mut().insert(error);
     response
 }

@@ -7,6 +7,7 @@ mod elements;
 mod handles;
 mod history;
 mod mock;
+mod properties;
 mod requests;
 mod sessions;
 mod socket;
