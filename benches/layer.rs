@@ -1,6 +1,6 @@
 //! What the layer costs, next to what it cannot do without, and next to tower-sessions. See `README.md` beside this file.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::convert::Infallible;
 use std::future::Future;

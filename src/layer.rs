@@ -110,7 +110,7 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.platforms.insert(0, platform.into()))
     }
 
-    /// Replaces all platforms by these, which are asked in this order. Default: all of
+    /// Replaces all platforms by these, which are asked in this order; `platforms([])` leaves none. Default: all of
     /// [`platform`](crate::platform).
     ///
     /// ```
@@ -120,7 +120,7 @@ impl<D: Database> PersistenceLayer<D> {
     /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms([Box::new(Alexa), Box::new(Web)]);
     /// ```
     #[must_use]
-    pub fn platforms(self, platforms: impl IntoIterator<Item = Box<dyn Platform>>) -> Self {
+    pub fn platforms<const N: usize>(self, platforms: [Box<dyn Platform>; N]) -> Self {
         let platforms = platforms.into_iter().map(Arc::<dyn Platform>::from);
         let platforms = platforms.map(NamedPlatform::from).collect();
         self.with(|config| config.platforms = platforms)

@@ -16,7 +16,9 @@ pub mod platform;
 pub mod stored_elements;
 
 pub use self::body::FromBuffered;
-pub use self::database::{AnyDatabase, Database, MemoryDb, Saved, Stored, Version};
+pub use self::database::{AnyDatabase, Database, MemoryDb, Saved, Stored, Version, connect};
+#[cfg(feature = "file")]
+pub use self::database::{FileDb, FileDbBuilder};
 pub use self::error::{BoxError, Error};
 pub use self::future::ResponseFuture;
 pub use self::layer::PersistenceLayer;

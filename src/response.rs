@@ -159,3 +159,102 @@ impl<B: Body> fmt::Debug for ResponseBody<B> {
         f.debug_struct("ResponseBody").field("size", &self.size_hint()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use http::HeaderValue;
+
+    use super::*;
+
+    /// Yields its frames, and then waits for ever if it is told to.
+    #[derive(Default)]
+    struct Frames {
+        frames: VecDeque<Result<Frame<Bytes>, &'static str>>,
+        hangs: bool,
+    }
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            match self.frames.pop_front() {
+                None if self.hangs => Poll::Pending,
+                frame => Poll::Ready(frame),
+            }
+        }
+    }
+
+    fn frames(texts: &[&'static str]) -> Frames {
+        let frames = texts.iter().map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes()))));
+        Frames { frames: frames.collect(), hangs: false }
+    }
+
+    async fn read(body: Frames) -> (ResponseBody<Frames>, Option<Bytes>) {
+        ResponseBody::read(body, 5, Duration::from_secs(2)).await
+    }
+
+    async fn collect(body: ResponseBody<Frames>) -> Bytes {
+        body.collect().await.unwrap().to_bytes()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_and_what_was_not_comes_out_in_order() {
+        for (texts, all) in [
+            (&[][..], Some("")),
+            (&["ab", "cde"], Some("abcde")),
+            (&["ab", "cdef"], None),
+            (&["ab", "cdef", "g", "h"], None),
+        ] {
+            let (body, read) = read(frames(texts)).await;
+            assert_eq!(read.as_deref(), all.map(str::as_bytes));
+            assert_eq!(body.is_end_stream(), texts.is_empty());
+            assert!(body.size_hint().lower() as usize >= texts.concat().len().min(5));
+            assert_eq!(collect(body).await, texts.concat());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trailers_and_errors_come_after_what_was_read() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", HeaderValue::from_static("7"));
+        let mut body = frames(&["ab"]);
+        body.frames.push_back(Ok(Frame::trailers(trailers.clone())));
+        let (body, all) = read(body).await;
+        assert_eq!(all.as_deref(), Some(&b"ab"[..]));
+        let collected = body.collect().await.unwrap();
+        assert_eq!(collected.trailers(), Some(&trailers));
+        assert_eq!(collected.to_bytes(), "ab");
+
+        let mut body = frames(&["ab"]);
+        body.frames.push_back(Err("broken"));
+        let (mut body, all) = read(body).await;
+        assert_eq!(all, None, "a reply that breaks off is not what was said");
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), "broken");
+        assert!(body.is_end_stream() && body.frame().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_to_an_end_is_not_waited_for() {
+        let body = Frames { hangs: true, ..frames(&["ab"]) };
+        let (mut body, all) = read(body).await;
+        assert_eq!(all, None);
+        assert!(!body.is_end_stream());
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
+        assert!(tokio_test::task::spawn(body.frame()).poll().is_pending());
+    }
+
+    #[test]
+    fn the_layers_own_body_knows_its_length() {
+        let body = ResponseBody::<Frames>::own(Bytes::from_static(b"abc"));
+        assert_eq!(body.size_hint().exact(), Some(3));
+        assert!(ResponseBody::<Frames>::own(Bytes::new()).is_end_stream());
+        assert!(!ResponseBody::<Frames>::default().is_end_stream());
+    }
+}

@@ -15,6 +15,9 @@
 //! ```
 
 mod any;
+mod connect;
+#[cfg(feature = "file")]
+mod file;
 mod memory;
 
 use std::fmt;
@@ -22,6 +25,9 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 
 pub use self::any::AnyDatabase;
+pub use self::connect::connect;
+#[cfg(feature = "file")]
+pub use self::file::{FileDb, FileDbBuilder};
 pub use self::memory::MemoryDb;
 use crate::{Error, Record};
 

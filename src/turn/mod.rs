@@ -154,20 +154,20 @@ impl Turn {
 
     /// Writes the times of this write.
     fn stamp(&self, record: &mut Record, now: SystemTime) {
-        let began = timestamp::format(self.began);
         let now = timestamp::format(now);
         if matches!(self.session_storage, SessionStorage::Stored(_)) {
             record.object_mut(&["session"]).insert("updatedAt".into(), now.clone().into());
         }
         if self.elements.meta_data {
-            let created_at = record.get_str(&["createdAt"]).unwrap_or(&began).to_owned();
+            let created_at = record.get_str(&["createdAt"]).map(str::to_owned);
             let meta_data = record.object_mut(&["metaData"]);
-            meta_data.entry("createdAt").or_insert(created_at.into());
+            let created_at = || created_at.unwrap_or_else(|| timestamp::format(self.began)).into();
+            meta_data.entry("createdAt").or_insert_with(created_at);
             meta_data.insert("lastUsedAt".into(), now.clone().into());
         }
         let fields = record.object_mut(&[]);
         if self.elements.created_at {
-            fields.entry("createdAt").or_insert(began.into());
+            fields.entry("createdAt").or_insert_with(|| timestamp::format(self.began).into());
         }
         if self.elements.updated_at {
             fields.insert("updatedAt".into(), now.into());

@@ -1,8 +1,9 @@
 //! What the layer promises, through its public interface.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;
+mod concurrency;
 mod elements;
 mod handles;
 mod history;

@@ -233,10 +233,7 @@ async fn a_platform_that_is_added_is_asked_first_and_a_list_replaces_all() {
     };
     let layer = PersistenceLayer::new(MemoryDb::new());
     assert_eq!(whose(layer.clone().platform(Mine), alexa("user-1")).await, "mine");
-    assert_eq!(
-        whose(layer.clone().platforms([Box::new(Alexa) as _]), alexa("user-1")).await,
-        "alexa"
-    );
+    assert_eq!(whose(layer.clone().platforms([Box::new(Alexa)]), alexa("user-1")).await, "alexa");
     assert_eq!(whose(layer.clone().platforms([]), alexa("user-1")).await, "");
     assert_eq!(whose(layer, json!({})).await, "");
 }

@@ -1,0 +1,203 @@
+mod disk;
+mod format;
+mod open;
+mod shared;
+mod writer;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+pub use self::open::FileDbBuilder;
+use self::shared::Shared;
+use self::writer::{Change, Command, Outcome, Write};
+use super::{Database, Saved, Stored, Version};
+use crate::error::Kind;
+use crate::{Error, Record};
+
+/// A database in one JSON file: the `db.json` of Jovo v4, an array with one object a user.
+///
+/// ```
+/// use tower_persistence::{Database, FileDb, Record};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("db/db.json");
+/// let db = FileDb::open(&path).await?;
+/// db.save("user-1", &Record::default(), None).await?;
+/// assert_eq!(std::fs::read_to_string(&path)?, "[\n  {\n    \"id\": \"user-1\"\n  }\n]");
+/// # Ok(()) }
+/// ```
+///
+/// * What was acknowledged is on the disk: a save returns when the file was written beside the old one, took its place in
+///   one step, and both are synced. Saves that wait at the same time are written together. There is never half a file.
+/// * The file may be edited while the program runs. Every load and save first looks whether that was done (time, length and
+///   inode of the file). An edit that is no valid JSON fails loads and saves until it is repaired, and is not overwritten. Two
+///   edits are told apart only if the clock of the file system moved, or the length, or the inode.
+/// * One process at a time: whoever opens the file a second time gets an error. Beside it stands `db.json.lock`, which is
+///   locked, not read, and stays.
+/// * Unknown fields, their order and the formatting of users that are not saved stay as they are in the file.
+/// * A link is followed, and the file keeps its permissions. On Unix, who may not give files away becomes its owner.
+///
+/// All users are held in memory. Clones share one database. When the last is dropped, what waits is written first, for
+/// which that thread waits; [`close`](Database::close) does the same without blocking.
+///
+/// `Debug` shows the path.
+#[derive(Clone)]
+pub struct FileDb {
+    handle: Arc<Handle>,
+}
+
+impl FileDb {
+    /// Opens the file `path`; creates it, and its directory, where there is none.
+    ///
+    /// # Errors
+    ///
+    /// * It is open already, in another process or in this one.
+    /// * It is damaged (see [`FileDbBuilder::recover_damaged`]): the error says at which line and column.
+    /// * It is JSON of another kind: not an array, an item without `id` (as Jovo before v4 wrote them), one `id` twice. The
+    ///   error says where.
+    /// * It could not be read or created, or `path` is a directory.
+    ///
+    /// A file that is there is left as it is.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::builder(path).open().await
+    }
+
+    /// Opens `db/db.json` in the working directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_default() -> Result<Self, Error> {
+        Self::open("db/db.json").await
+    }
+
+    /// To open the file `path` with settings of your own.
+    pub fn builder(path: impl AsRef<Path>) -> FileDbBuilder {
+        FileDbBuilder::new(path.as_ref().to_owned())
+    }
+
+    /// Waits until everything that was begun before is written, also if nobody waits for it any more.
+    ///
+    /// # Errors
+    ///
+    /// When a save or deletion failed and nobody was there to be told, or the database is closed.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.ask(Command::Flush).await
+    }
+
+    async fn ask<T, E: Into<Error>>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Command,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        if self.handle.commands.send(command(reply)).is_err() {
+            return Err(self.ended());
+        }
+        answer.await.map_err(|_| self.ended())?.map_err(Into::into)
+    }
+
+    async fn write(&self, id: &str, change: Change) -> Result<Outcome, Error> {
+        let id = Arc::from(id);
+        self.ask(|reply| Command::Write(Write { id, change, reply })).await
+    }
+
+    fn ended(&self) -> Error {
+        let name = self.handle.shared.disk.name();
+        Error::new(
+            Kind::Database,
+            if self.handle.shared.is_closed() {
+                format!("{name} is closed")
+            } else {
+                format!(
+                    "the thread that writes {name} ended; whether this was written is not known"
+                )
+            },
+        )
+    }
+}
+
+impl Database for FileDb {
+    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        if self.handle.shared.is_closed() {
+            return Err(self.ended());
+        }
+        let shared = self.handle.shared.clone();
+        if !blocking(move || shared.is_current()).await? {
+            self.ask(Command::Refresh).await?;
+        }
+        self.handle.shared.get(id).map(|item| item.stored()).transpose()
+    }
+
+    async fn save(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Result<Saved, Error> {
+        let text = Arc::from(format::text(id, record)?);
+        match self.write(id, Change::Save { text, over: over.cloned() }).await? {
+            Outcome::Stored(version) => Ok(Saved::Stored(version)),
+            Outcome::Conflict(Some(item)) => Ok(Saved::Conflict(Some(item.stored()?))),
+            Outcome::Conflict(None) | Outcome::Deleted => Ok(Saved::Conflict(None)),
+        }
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Error> {
+        self.write(id, Change::Delete).await.map(drop)
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.handle.commands.send(Command::Close(reply)).is_ok();
+        match if sent { answer.await.ok() } else { None } {
+            Some(result) => result.map_err(Error::from),
+            None if self.handle.shared.is_closed() => Ok(()),
+            None => Err(self.ended()),
+        }
+    }
+}
+
+impl fmt::Debug for FileDb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileDb({})", self.handle.shared.disk.name())
+    }
+}
+
+/// What all clones share. The writer does not hold it, so the last clone can end the writer.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let (reply, _) = oneshot::channel();
+        // An error of either says that the writer has ended already.
+        let _ = self.commands.send(Command::Close(reply));
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+        if let Some(error) = self.shared.take_unheard() {
+            tracing::error!(
+                "{} was closed after a write that failed: {error:?}",
+                self.shared.disk.name()
+            );
+        }
+    }
+}
+
+/// Does blocking work off the threads that run futures.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let runtime = runtime::Handle::try_current().map_err(|error| {
+        Error::new(Kind::Configuration, "a file database needs a tokio runtime").with_source(error)
+    })?;
+    runtime.spawn_blocking(work).await.map_err(Error::database)
+}

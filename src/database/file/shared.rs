@@ -1,0 +1,185 @@
+//! What is committed: the items as they are on the disk. Everyone reads it, only the writer changes it.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use indexmap::IndexMap;
+
+use super::disk::{Disk, Fingerprint};
+use super::format::{self, Defect};
+use crate::database::{Stored, Version};
+use crate::error::Kind;
+use crate::{Error, Record};
+
+pub(super) type Items = IndexMap<Arc<str>, Item>;
+
+/// An item as the text that it is in the file.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) text: Arc<str>,
+    version: u64,
+}
+
+impl Item {
+    pub(super) fn new(text: Arc<str>) -> Self {
+        // One count for all databases of the process, so that closing and opening starts none anew.
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self { text, version: LAST.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+
+    pub(super) fn version(&self) -> Version {
+        Version::from(self.version)
+    }
+
+    pub(super) fn stored(&self) -> Result<Stored, Error> {
+        let record: Record = format::record(&self.text)?;
+        Ok(Stored { record, version: self.version() })
+    }
+}
+
+/// Why the file could not be taken over.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    Failed(io::Error),
+    Defect(Defect),
+}
+
+/// Reads the file. An item that is the same text as in `before` keeps its version.
+pub(super) fn read(disk: &Disk, before: &Items) -> Result<(Items, Fingerprint), Unreadable> {
+    let (text, fingerprint) = disk.read().map_err(Unreadable::Failed)?;
+    let items = format::items(&text).map_err(Unreadable::Defect)?;
+    let items = items.into_iter().map(|(id, text)| match before.get_key_value(id.as_ref()) {
+        Some((id, item)) if *item.text == *text => (id.clone(), item.clone()),
+        _ => (Arc::from(id), Item::new(Arc::from(text))),
+    });
+    Ok((items.collect(), fingerprint))
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) disk: Disk,
+    items: RwLock<Items>,
+    known: Mutex<Known>,
+    unheard: Mutex<Option<Error>>,
+    closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The file that `items` is; `None` when that is not certain.
+    current: Option<Fingerprint>,
+    /// The file that is about to take its place: not an edit by another hand either.
+    next: Option<Fingerprint>,
+}
+
+impl Shared {
+    pub(super) fn new(disk: Disk, items: Items, fingerprint: Fingerprint) -> Self {
+        Self {
+            disk,
+            items: RwLock::new(items),
+            known: Mutex::new(Known { current: Some(fingerprint), next: None }),
+            unheard: Mutex::new(None),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn items(&self) -> RwLockReadGuard<'_, Items> {
+        self.items.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<Item> {
+        self.items().get(id).cloned()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody else has changed the file, as seen by those who load. Blocks.
+    pub(super) fn is_current(&self) -> bool {
+        let found = self.disk.fingerprint().ok();
+        let known = self.known();
+        found.is_some() && (found == known.current || found == known.next)
+    }
+
+    /// Whether the file is the one that the items are, as seen by the writer. Blocks.
+    pub(super) fn is_unchanged(&self) -> bool {
+        let found = self.disk.fingerprint().ok();
+        found.is_some() && found == self.known().current
+    }
+
+    pub(super) fn announce(&self, next: Fingerprint) {
+        self.known().next = Some(next);
+    }
+
+    /// Has the file read anew before it is relied on again.
+    pub(super) fn distrust(&self) {
+        *self.known() = Known::default();
+    }
+
+    /// Takes over what was written: to each id its new item, or `None` where it was deleted.
+    pub(super) fn commit(
+        &self,
+        changes: IndexMap<Arc<str>, Option<Item>>,
+        fingerprint: Fingerprint,
+    ) {
+        let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, change) in changes {
+            match change {
+                Some(item) => drop(items.insert(id, item)),
+                None => drop(items.shift_remove(&id)),
+            }
+        }
+        *self.known() = Known { current: Some(fingerprint), next: None };
+    }
+
+    /// Reads the file anew if somebody else changed it. Blocks.
+    pub(super) fn refresh(&self) -> Result<(), Error> {
+        if self.is_unchanged() {
+            return Ok(());
+        }
+        let read = read(&self.disk, &self.items());
+        let (mut items, fingerprint) = read.map_err(|unreadable| self.unavailable(unreadable))?;
+        {
+            let mut current = self.items.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(&mut *current, &mut items);
+        }
+        *self.known() = Known { current: Some(fingerprint), next: None };
+        Ok(())
+    }
+
+    fn unavailable(&self, unreadable: Unreadable) -> Error {
+        let name = self.disk.name();
+        match unreadable {
+            Unreadable::Failed(error) if error.kind() == io::ErrorKind::NotFound => Error::new(
+                Kind::Database,
+                format!("{name} was removed; nothing is loaded or saved until it is there again"),
+            ),
+            Unreadable::Failed(error) => self.disk.failed("read again", error),
+            Unreadable::Defect(Defect::Damaged(why) | Defect::Foreign(why)) => Error::new(
+                Kind::Database,
+                format!(
+                    "{name} was edited and now {why}. Nothing is loaded or saved until it is repaired"
+                ),
+            ),
+        }
+    }
+
+    /// Keeps the error of a write whose caller has gone.
+    pub(super) fn note_unheard(&self, error: Error) {
+        *self.unheard.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    pub(super) fn take_unheard(&self) -> Option<Error> {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
