@@ -34,10 +34,12 @@ pin_project! {
 }
 
 impl<F, B: Body, E> ResponseFuture<F, B, E> {
+    #[inline]
     pub(crate) fn pass_through(future: F) -> Self {
         Self { kind: Kind::PassThrough { future } }
     }
 
+    #[inline(never)]
     pub(crate) fn turn(
         turn: impl Future<Output = Result<Response<ResponseBody<B>>, E>> + Send + 'static,
     ) -> Self {
@@ -52,6 +54,7 @@ where
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().kind.project() {
             KindProjection::PassThrough { future } => {

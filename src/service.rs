@@ -56,6 +56,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         if !self.reads(&mut request) {
             return ResponseFuture::pass_through(self.inner.call(request));
@@ -76,6 +77,7 @@ where
 
 impl<S, D> Persistence<S, D> {
     /// Whether the request's body has to be looked at.
+    #[inline]
     fn reads<B: Body>(&self, request: &mut Request<B>) -> bool {
         if body::is_bodiless(request.method()) {
             return false;
