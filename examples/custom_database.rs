@@ -1,0 +1,57 @@
+//! A database of your own: a map here, anything that can write on the condition that nothing changed.
+//!
+//! ```text
+//! cargo run --example custom_database
+//! ```
+
+use std::collections::BTreeMap;
+
+use axum::{Router, body::Body, http::Request, routing::post};
+use tokio::sync::Mutex;
+use tower::ServiceExt;
+use tower_persistence::{Database, Error, PersistenceLayer, Record, Saved, Stored, User, Version};
+
+/// The last version is one for all users: counted for each, it would come round again after a deletion.
+#[derive(Debug, Default)]
+struct MapDb(Mutex<(BTreeMap<String, Stored>, u64)>);
+
+impl Database for MapDb {
+    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        Ok(self.0.lock().await.0.get(id).cloned())
+    }
+
+    async fn save(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Result<Saved, Error> {
+        let (items, last_version) = &mut *self.0.lock().await;
+        let current = items.get(id);
+        if current.map(|stored| &stored.version) != over {
+            return Ok(Saved::Conflict(current.cloned()));
+        }
+        *last_version += 1;
+        let stored = Stored { record: record.clone(), version: Version::from(*last_version) };
+        items.insert(id.to_owned(), stored.clone());
+        Ok(Saved::Stored(stored.version))
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Error> {
+        self.0.lock().await.0.remove(id);
+        Ok(())
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let visit = async |user: User| user.increment("visits", 1).map(|visits| visits.to_string());
+    let app = Router::new().route("/", post(visit)).layer(PersistenceLayer::new(MapDb::default()));
+    for _ in 0..2 {
+        let request = r#"{"agent":"agent-1","conversationId":"user-1","requestId":"request-1"}"#;
+        let response = app.clone().oneshot(Request::post("/").body(Body::from(request))?).await?;
+        let text = axum::body::to_bytes(response.into_body(), usize::MAX).await?;
+        println!("visit {}", String::from_utf8_lossy(&text));
+    }
+    Ok(())
+}

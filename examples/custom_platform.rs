@@ -1,0 +1,54 @@
+//! Two platforms of your own: one declared with JSON pointers, one written by hand.
+//!
+//! ```text
+//! cargo run --example custom_platform
+//! ```
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use axum::{Router, routing::post};
+use tower::ServiceExt;
+use tower_persistence::platform::{Document, Event, JsonPlatform, NewSession, Platform};
+use tower_persistence::{Error, MemoryDb, PersistenceLayer, User};
+
+/// Telegram, whose user ids are numbers: a declared platform takes text only.
+struct Telegram;
+
+impl Platform for Telegram {
+    fn name(&self) -> &str {
+        "telegram"
+    }
+
+    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+        request.get("update_id")?;
+        // The prefix keeps them from being taken for another platform's users in the same database.
+        let id = |pointer| Some(format!("telegram:{}", request.pointer(pointer)?.get()).into());
+        let event = Event::default().user_id(id("/message/from/id"));
+        Some(vec![event.session(id("/message/chat/id"), NewSession::Unknown)])
+    }
+}
+
+async fn visit(user: User) -> Result<String, Error> {
+    let visits = user.increment("visits", 1)?;
+    Ok(format!("{} {}: visit {visits}", user.platform(), user.id()))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let slack = JsonPlatform::new("slack")
+        .detect_value("/type", "event_callback")
+        .user_id("/event/user")
+        .session_id("/event/channel");
+    let layer = PersistenceLayer::new(MemoryDb::new()).platform(slack).platform(Telegram);
+    let app = Router::new().route("/", post(visit)).layer(layer);
+
+    let from_slack = r#"{"type":"event_callback","event":{"user":"U1","channel":"C1"}}"#;
+    let from_telegram = r#"{"update_id":7,"message":{"from":{"id":42},"chat":{"id":42}}}"#;
+    for body in [from_slack, from_telegram, from_slack] {
+        let request = Request::post("/").header("content-type", "application/json");
+        let response = app.clone().oneshot(request.body(Body::from(body))?).await?;
+        let text = to_bytes(response.into_body(), usize::MAX).await?;
+        println!("{}", String::from_utf8_lossy(&text));
+    }
+    Ok(())
+}
