@@ -15,7 +15,7 @@ use crate::error::{BoxError, Kind};
 /// A request body that can be made from bytes, so that the layer can read it and pass it on as what it was.
 ///
 /// It is implemented for [`Full<Bytes>`], [`BoxBody<Bytes, _>`](BoxBody), [`UnsyncBoxBody<Bytes, _>`](UnsyncBoxBody) and, with
-/// feature `axum`, for axum's `Body`. Box another body before it reaches the layer: hyper's `Incoming` with
+/// feature `axum`, for axum's `Body`, with feature `lambda` for `lambda_http::Body`. Box another body before it reaches the layer: hyper's `Incoming` with
 /// [`BodyExt::boxed`], in one line of `service_fn` or with tower-http's `MapRequestBodyLayer`.
 ///
 /// ```
@@ -54,6 +54,18 @@ impl<E: 'static> FromBuffered for UnsyncBoxBody<Bytes, E> {
 impl FromBuffered for axum_core::body::Body {
     fn from_buffered(bytes: Bytes) -> Self {
         Self::from(bytes)
+    }
+}
+
+/// UTF-8 is text again, as Lambda hands it over.
+#[cfg(feature = "lambda")]
+impl FromBuffered for lambda_http::Body {
+    fn from_buffered(bytes: Bytes) -> Self {
+        match String::from_utf8(bytes.into()) {
+            Ok(text) if text.is_empty() => Self::Empty,
+            Ok(text) => Self::Text(text),
+            Err(error) => Self::Binary(error.into_bytes()),
+        }
     }
 }
 

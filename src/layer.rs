@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::Response;
 use tower_layer::Layer;
 
+use crate::config::PersistenceConfig;
 use crate::order::Order;
 use crate::platform::{self, Platform};
 use crate::stored_elements::StoredElements;
-use crate::{Database, Error, Persistence};
+use crate::{AnyDatabase, Database, Error, Persistence};
 
 /// The layer that finds out whose request it is, gives the handler what is stored of that user, and stores what the handler
 /// changed before the reply leaves.
@@ -58,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) body_limit: usize,
     pub(crate) require_user: bool,
     pub(crate) save_on_error: bool,
+    pub(crate) ready_timeout: Duration,
     pub(crate) turn_timeout: Duration,
     pub(crate) load_timeout: Duration,
     pub(crate) save_timeout: Duration,
@@ -87,6 +89,7 @@ impl<D: Database> PersistenceLayer<D> {
             body_limit: 1024 * 1024,
             require_user: false,
             save_on_error: false,
+            ready_timeout: Duration::from_secs(30),
             turn_timeout: Duration::from_secs(2),
             load_timeout: Duration::from_secs(2),
             save_timeout: Duration::from_secs(2),
@@ -151,6 +154,13 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.save_on_error = save_on_error)
     }
 
+    /// How long a request waits until the database has created what it lacks, such as a table; then it is answered with 503, and the
+    /// next one waits again. Default: 30 seconds. [`Database::ensure_ready`], called at start, takes this out of the request.
+    #[must_use]
+    pub fn ready_timeout(self, ready_timeout: Duration) -> Self {
+        self.with(|config| config.ready_timeout = ready_timeout)
+    }
+
     /// How long a request waits until the same user's earlier requests are served; then it is answered with 503.
     /// Default: 2 seconds. (Alexa waits 8 seconds for its reply.)
     #[must_use]
@@ -207,6 +217,18 @@ impl<D: Database> PersistenceLayer<D> {
     }
 }
 
+impl PersistenceLayer<AnyDatabase> {
+    /// A layer on the database that `config` names, with the elements that it names.
+    ///
+    /// # Errors
+    ///
+    /// [`is_configuration`](Error::is_configuration) where the feature of that database is off; otherwise what opening it says.
+    pub async fn from_config(config: PersistenceConfig) -> Result<Self, Error> {
+        let database = config.database.open().await?;
+        Ok(Self::new(database).stored_elements(config.stored_elements))
+    }
+}
+
 impl<S, D> Layer<S> for PersistenceLayer<D> {
     type Service = Persistence<S, D>;
 
@@ -248,6 +270,7 @@ impl<D: fmt::Debug> fmt::Debug for Shared<D> {
             .field("body_limit", body_limit)
             .field("require_user", require_user)
             .field("save_on_error", save_on_error)
+            .field("ready_timeout", &self.config.ready_timeout)
             .field("turn_timeout", &self.config.turn_timeout)
             .field("load_timeout", &self.config.load_timeout)
             .field("save_timeout", &self.config.save_timeout)

@@ -73,12 +73,14 @@ mod service;
 mod timestamp;
 mod turn;
 
+pub mod config;
 pub mod database;
 pub mod platform;
 pub mod stored_elements;
 
 pub use self::body::FromBuffered;
-pub use self::database::{AnyDatabase, Database, MemoryDb, Saved, Stored, Version, connect};
+pub use self::config::{PersistenceConfig, connect};
+pub use self::database::{AnyDatabase, Database, MemoryDb, Saved, Stored, Version};
 #[cfg(feature = "file")]
 pub use self::database::{FileDb, FileDbBuilder};
 pub use self::error::{BoxError, Error};

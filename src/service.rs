@@ -136,7 +136,8 @@ where
     let platform = Arc::clone(&event.platform);
     let own = |error: Error| Failure::Own(error.with_platform(Arc::clone(&platform)));
 
-    // 2. Order.
+    // 2. Order. (A table that has yet to be created must not cost those their turn who come second.)
+    make_ready(shared).await.map_err(own)?;
     let in_turn = in_order(shared, &event.user_id).await.map_err(own)?;
 
     // 3. Load.
@@ -204,6 +205,13 @@ fn find_event(config: &Config, bytes: &[u8]) -> Result<Option<Recognised>, Error
         outside_session: event.outside_session,
         input: if asks_platform { known.platform.input(&document) } else { Input::default() },
     }))
+}
+
+/// Waits until the database can be used.
+async fn make_ready<D: Database>(shared: &Shared<D>) -> Result<(), Error> {
+    let ready = shared.database.ensure_ready();
+    let limit = shared.config.ready_timeout;
+    in_time("making the database ready", limit, ready).await.map_err(Error::unavailable)
 }
 
 /// Waits until the user's earlier requests are served.

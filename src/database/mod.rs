@@ -15,7 +15,6 @@
 //! ```
 
 mod any;
-mod connect;
 #[cfg(feature = "file")]
 mod file;
 mod memory;
@@ -25,7 +24,6 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 
 pub use self::any::AnyDatabase;
-pub use self::connect::connect;
 #[cfg(feature = "file")]
 pub use self::file::{FileDb, FileDbBuilder};
 pub use self::memory::MemoryDb;
@@ -74,7 +72,8 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
 
     /// Creates what is missing (a table, an index) and waits until it can be used.
     ///
-    /// Calling it at start is optional: it takes the work out of the first request. By default it does nothing.
+    /// The layer calls it before each load, so it has to cost next to nothing once the database is ready. Calling it at start
+    /// takes the work out of the first request. By default it does nothing.
     ///
     /// # Errors
     ///
@@ -125,6 +124,17 @@ impl Version {
     /// A version of this text: a counter, an entity tag, a time stamp with a counter.
     pub fn new(version: impl Into<Arc<str>>) -> Self {
         Self(version.into())
+    }
+
+    /// A version that no other write has, of no process: a random number of 128 bits.
+    #[cfg(any(feature = "dynamodb", feature = "mongodb"))]
+    #[allow(dead_code)]
+    pub(crate) fn unique() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+
+        // Each `RandomState` has keys of its own from the system's source of random numbers.
+        let random = || RandomState::new().hash_one(std::time::SystemTime::now());
+        Self(format!("{:016x}{:016x}", random(), random()).into())
     }
 
     /// The text.

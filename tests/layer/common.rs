@@ -190,6 +190,7 @@ pub(crate) struct TestDb {
 #[derive(Debug, Default)]
 struct Shared {
     calls: Mutex<Calls>,
+    on_ready: Mutex<Behaviour>,
     on_load: Mutex<Behaviour>,
     on_save: Mutex<Behaviour>,
     /// Lets those go on who `Wait`.
@@ -215,6 +216,10 @@ pub(crate) enum Behaviour {
 }
 
 impl TestDb {
+    pub(crate) fn on_ready(&self, behaviour: Behaviour) {
+        *self.shared.on_ready.lock().unwrap() = behaviour;
+    }
+
     pub(crate) fn on_load(&self, behaviour: Behaviour) {
         *self.shared.on_load.lock().unwrap() = behaviour;
     }
@@ -252,6 +257,11 @@ impl TestDb {
 }
 
 impl Database for TestDb {
+    async fn ensure_ready(&self) -> Result<(), Error> {
+        let behaviour = *self.shared.on_ready.lock().unwrap();
+        self.behave(behaviour).await
+    }
+
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
         self.shared.calls.lock().unwrap().loads += 1;
         let behaviour = *self.shared.on_load.lock().unwrap();

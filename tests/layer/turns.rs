@@ -220,6 +220,30 @@ async fn loading_and_saving_take_two_seconds_at_most() {
     send_json(&app, &alexa("user-1")).await.assert_ok();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_database_that_is_being_made_ready_is_waited_for() {
+    let layer = PersistenceLayer::new(TestDb::default());
+    let app = counting(&layer);
+    layer.database().on_ready(Behaviour::Waits);
+    let request = tokio::spawn({
+        let app = app.clone();
+        async move { send_json(&app, &alexa("user-1")).await }
+    });
+    layer.database().until_waiting().await;
+    assert_eq!(layer.database().calls(), Calls::default(), "nothing is asked of it before");
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    layer.database().go();
+    request.await.unwrap().assert_ok();
+
+    layer.database().on_ready(Behaviour::Hangs);
+    let answer = send_json(&app, &alexa("user-1")).await;
+    assert_eq!((answer.status.as_u16(), answer.error().is_timeout()), (503, true));
+    layer.database().on_ready(Behaviour::Fails);
+    let answer = send_json(&app, &alexa("user-1")).await;
+    assert_eq!((answer.status.as_u16(), answer.error().is_database()), (503, true));
+    assert_eq!(layer.database().calls().loads, 1);
+}
+
 #[tokio::test]
 async fn a_failed_save_is_503_with_the_error() {
     let layer = PersistenceLayer::new(TestDb::default());

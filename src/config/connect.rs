@@ -1,0 +1,189 @@
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, Secret};
+use crate::error::Kind;
+use crate::{AnyDatabase, Error};
+
+const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `memory:`, `dynamodb://` with a table \
+                     after it, and `mongodb://`";
+
+/// Opens the database that `url` names, so that one program runs with a file here and another database there.
+///
+/// | url | database | feature |
+/// | --- | --- | --- |
+/// | `file:db/db.json` | `FileDb`; what follows `file:` is the path as it is, relative or not, nothing in it is decoded | `file` |
+/// | `memory:` | [`MemoryDb`](crate::MemoryDb) | |
+/// | `dynamodb://Table?region=eu-west-1` | `DynamoDb`; all options: `region`, `endpoint`, `create_table=false` | `dynamodb`, and `aws-config` for credentials from the environment |
+/// | `mongodb://host/database?collection=users` | `MongoDb`; `collection` is taken out, the rest is the driver's; also `mongodb+srv` | `mongodb` |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_persistence::Error> {
+/// let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| "memory:".to_owned());
+/// let db = tower_persistence::connect(&url).await?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// * The url is none of these, or the feature is off ([`is_configuration`](Error::is_configuration)). Of the url, only
+///   what stands before the first `:` and the names of options are shown, as the rest may hold a password.
+/// * The database could not be opened.
+pub async fn connect(url: &str) -> Result<AnyDatabase, Error> {
+    parse(url).map_err(|message| Error::new(Kind::Configuration, message))?.open().await
+}
+
+type Message = Cow<'static, str>;
+
+fn parse(url: &str) -> Result<DatabaseConfig, Message> {
+    let Some((scheme, rest)) = url.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
+        return Err(format!(
+            "the database url does not begin with a scheme such as `file:`; known are {KNOWN}"
+        )
+        .into());
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "file" => file(rest),
+        "memory" if rest.is_empty() => Ok(DatabaseConfig::Memory),
+        "memory" => Err("nothing may follow `memory:` in the database url".into()),
+        "dynamodb" => dynamodb(rest),
+        "mongodb" | "mongodb+srv" => Ok(mongodb(url)),
+        _ => {
+            Err(format!("unknown scheme `{scheme}` in the database url; known are {KNOWN}").into())
+        }
+    }
+}
+
+fn file(path: &str) -> Result<DatabaseConfig, Message> {
+    if path.is_empty() {
+        return Err("the path after `file:` in the database url is empty".into());
+    }
+    // Meant as a relative path, it would be taken as one from the root.
+    if path.starts_with("//") && !path.starts_with("///") {
+        return Err("a host after `file://` in the database url is not supported; \
+                    write `file:db/db.json`, or `file:/srv/db.json` for a path from the root"
+            .into());
+    }
+    Ok(DatabaseConfig::File(path.into()))
+}
+
+fn dynamodb(rest: &str) -> Result<DatabaseConfig, Message> {
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let (table, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let table = decode(table.trim_end_matches('/'));
+    if table.is_empty() {
+        return Err("the table after `dynamodb://` in the database url is missing".into());
+    }
+    let mut config = DynamoDbConfig { table, ..DynamoDbConfig::default() };
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let value = decode(value);
+        match (name, value.as_str()) {
+            ("region", _) => config.region = Some(value),
+            ("endpoint", _) => config.endpoint = Some(value),
+            ("create_table", "true") => config.create_table = Some(true),
+            ("create_table", "false") => config.create_table = Some(false),
+            ("create_table", _) => {
+                return Err("`create_table` in the database url is neither true nor false".into());
+            }
+            _ => {
+                return Err(format!(
+                    "unknown option `{name}` in the database url; known are `region`, `endpoint` and `create_table`"
+                )
+                .into());
+            }
+        }
+    }
+    Ok(DatabaseConfig::DynamoDb(Box::new(config)))
+}
+
+/// The driver refuses options that it does not know: `collection` is ours.
+fn mongodb(url: &str) -> DatabaseConfig {
+    let (address, options) = url.split_once('?').unwrap_or((url, ""));
+    let is_ours = |option: &&str| option.starts_with("collection=");
+    let collection = options.split('&').find(is_ours);
+    let collection = collection.and_then(|option| option.split_once('=')).map(|(_, it)| decode(it));
+    let others: Vec<&str> =
+        options.split('&').filter(|it| !it.is_empty() && !is_ours(it)).collect();
+    let uri = match others.is_empty() {
+        true => address.to_owned(),
+        false => format!("{address}?{}", others.join("&")),
+    };
+    DatabaseConfig::MongoDb(MongoDbConfig { uri: Secret(uri), database: None, collection })
+}
+
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|each| each.is_ascii_alphanumeric() || "+-.".contains(each))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dynamodb_url_has_a_table_and_options() {
+        let url = "dynamodb://My-Table?region=eu-west-1&endpoint=http%3A%2F%2Flocalhost%3A8000&create_table=false";
+        let expected = DynamoDbConfig {
+            table: "My-Table".to_owned(),
+            region: Some("eu-west-1".to_owned()),
+            endpoint: Some("http://localhost:8000".to_owned()),
+            create_table: Some(false),
+            ..DynamoDbConfig::default()
+        };
+        assert_eq!(parse(url), Ok(DatabaseConfig::DynamoDb(Box::new(expected))));
+        let expected = DynamoDbConfig { table: "T".to_owned(), ..DynamoDbConfig::default() };
+        assert_eq!(parse("dynamodb://T"), Ok(DatabaseConfig::DynamoDb(Box::new(expected))));
+        for (url, why) in [
+            ("dynamodb://", "the table"),
+            ("dynamodb://T?tabel=SECRET", "`tabel`"),
+            ("dynamodb://T?create_table=SECRET", "`create_table`"),
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(error.contains(why) && !error.contains("SECRET"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mongodb_url_is_the_drivers_but_for_the_collection() {
+        for (url, uri, collection) in [
+            ("mongodb://a:b@h1,h2/db", "mongodb://a:b@h1,h2/db", None),
+            ("mongodb://h/db?collection=my%20users", "mongodb://h/db", Some("my users")),
+            (
+                "mongodb+srv://h/?w=1&collection=u&tls=true",
+                "mongodb+srv://h/?w=1&tls=true",
+                Some("u"),
+            ),
+        ] {
+            let expected = MongoDbConfig {
+                uri: Secret(uri.to_owned()),
+                database: None,
+                collection: collection.map(str::to_owned),
+            };
+            assert_eq!(parse(url), Ok(DatabaseConfig::MongoDb(expected)));
+        }
+    }
+
+    #[cfg(not(feature = "file"))]
+    #[tokio::test]
+    async fn a_database_without_its_feature_says_which_to_add() {
+        let error = connect("file:SECRET").await.unwrap_err();
+        assert!(error.is_configuration());
+        assert!(error.to_string().contains("needs the feature `file`"), "{error}");
+        assert!(!format!("{error:?}").contains("SECRET"));
+    }
+
+    #[cfg(not(feature = "mongodb"))]
+    #[tokio::test]
+    async fn a_driver_without_its_feature_says_which_to_add() {
+        let error = connect("mongodb://anna:SECRET@host").await.unwrap_err();
+        assert!(error.is_configuration());
+        assert!(error.to_string().contains("needs the feature `mongodb`"), "{error}");
+        assert!(!format!("{error:?}").contains("SECRET"));
+    }
+}

@@ -1,0 +1,88 @@
+//! Choosing at start: the database by a url, or database and stored elements by Jovo's JSON configuration.
+//!
+//! ```
+//! use tower_persistence::config::PersistenceConfig;
+//! use tower_persistence::PersistenceLayer;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config: PersistenceConfig = serde_json::from_str(
+//!     r#"{ "db": { "type": "memory", "storedElements": { "session": true } } }"#,
+//! )?;
+//! let layer = PersistenceLayer::from_config(config).await?;
+//! # Ok(()) }
+//! ```
+
+mod connect;
+mod json;
+mod open;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use self::connect::connect;
+use crate::StoredElements;
+
+/// Which database, and what is stored: Jovo's JSON configuration of the persistence layer, from v1 to v4.
+///
+/// It deserializes from the configuration of the database, with or without the object `db` around it. The database is told by
+/// `type`, or else by the other keys:
+///
+/// | database | JSON |
+/// | --- | --- |
+/// | file `db/db.json` | `{}`, `{"type": "file"}` |
+/// | file `db/users.json` | `{"type": "file", "localDbFilename": "users"}` |
+/// | file, relative to the working directory | `{"pathToFile": "../db/db.json"}` |
+/// | memory | `{"type": "memory"}` |
+/// | DynamoDB, v1 | `{"type": "dynamodb", "tableName": "…", "awsConfig": {"accessKeyId": "…", "secretAccessKey": "…", "region": "…"}}` |
+/// | DynamoDB, v3 | `tableName`, `createTableOnInit`, `primaryKeyColumn`, `primaryKeyPrefix`, `sortKeyColumn`, `sortKey`, `awsConfig` |
+/// | DynamoDB, v4 | `{"table": {"name": "…", "primaryKeyColumn": "…", "createTableOnInit": true, "billingMode": "PROVISIONED", "readCapacityUnits": 2, "writeCapacityUnits": 2}}` |
+/// | MongoDB | `{"connectionString": "…", "databaseName": "…", "collectionName": "…"}` |
+///
+/// Each takes `storedElements`: see [`StoredElements`]. An unknown key is an error that names it.
+///
+/// Without `billingMode` or capacity units a table is created with on-demand billing. `awsConfig` takes `endpoint`,
+/// too, and where it is missing, region and credentials come from the environment.
+#[derive(Clone, Debug)]
+pub struct PersistenceConfig {
+    pub(crate) database: DatabaseConfig,
+    pub(crate) stored_elements: StoredElements,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum DatabaseConfig {
+    File(PathBuf),
+    Memory,
+    DynamoDb(Box<DynamoDbConfig>),
+    MongoDb(MongoDbConfig),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct DynamoDbConfig {
+    pub(crate) table: String,
+    pub(crate) region: Option<String>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) credentials: Option<(Secret, Secret)>,
+    pub(crate) partition_key: Option<String>,
+    pub(crate) sort_key: Option<(String, String)>,
+    pub(crate) key_prefix: Option<String>,
+    pub(crate) create_table: Option<bool>,
+    pub(crate) provisioned: Option<(i64, i64)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MongoDbConfig {
+    /// With user name and password.
+    pub(crate) uri: Secret,
+    pub(crate) database: Option<String>,
+    pub(crate) collection: Option<String>,
+}
+
+/// Text that `Debug` does not show.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
