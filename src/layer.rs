@@ -10,7 +10,7 @@ use crate::config::PersistenceConfig;
 use crate::order::Order;
 use crate::platform::{self, Platform};
 use crate::stored_elements::StoredElements;
-use crate::{AnyDatabase, Database, Error, Persistence};
+use crate::{AnyDatabase, Database, Error, OnConflict, Persistence};
 
 /// The layer that finds out whose request it is, gives the handler what is stored of that user, and stores what the handler
 /// changed before the reply leaves.
@@ -59,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) body_limit: usize,
     pub(crate) require_user: bool,
     pub(crate) save_on_error: bool,
+    pub(crate) on_conflict: OnConflict,
     pub(crate) ready_timeout: Duration,
     pub(crate) turn_timeout: Duration,
     pub(crate) load_timeout: Duration,
@@ -89,6 +90,7 @@ impl<D: Database> PersistenceLayer<D> {
             body_limit: 1024 * 1024,
             require_user: false,
             save_on_error: false,
+            on_conflict: OnConflict::Merge,
             ready_timeout: Duration::from_secs(30),
             turn_timeout: Duration::from_secs(2),
             load_timeout: Duration::from_secs(2),
@@ -154,6 +156,13 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.save_on_error = save_on_error)
     }
 
+    /// What happens when another process has stored something of the same user between load and save. Default:
+    /// [`OnConflict::Merge`].
+    #[must_use]
+    pub fn on_conflict(self, on_conflict: OnConflict) -> Self {
+        self.with(|config| config.on_conflict = on_conflict)
+    }
+
     /// How long a request waits until the database has created what it lacks, such as a table; then it is answered with 503, and the
     /// next one waits again. Default: 30 seconds. [`Database::ensure_ready`], called at start, takes this out of the request.
     #[must_use]
@@ -174,7 +183,8 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.load_timeout = load_timeout)
     }
 
-    /// How long saving may take; then the request is answered with 503. The write may still have taken effect.
+    /// How long saving may take, together with what a conflict costs; then the request is answered with 503. The write may still
+    /// have taken effect.
     /// Default: 2 seconds.
     #[must_use]
     pub fn save_timeout(self, save_timeout: Duration) -> Self {
@@ -270,6 +280,7 @@ impl<D: fmt::Debug> fmt::Debug for Shared<D> {
             .field("body_limit", body_limit)
             .field("require_user", require_user)
             .field("save_on_error", save_on_error)
+            .field("on_conflict", &self.config.on_conflict)
             .field("ready_timeout", &self.config.ready_timeout)
             .field("turn_timeout", &self.config.turn_timeout)
             .field("load_timeout", &self.config.load_timeout)

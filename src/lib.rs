@@ -63,12 +63,15 @@
 //! A tokio runtime with its time enabled is needed.
 
 mod body;
+mod conflict;
 mod error;
 mod future;
 mod layer;
 mod order;
+mod recognise;
 mod record;
 mod response;
+mod save;
 mod service;
 mod timestamp;
 mod turn;
@@ -80,6 +83,7 @@ pub mod stored_elements;
 
 pub use self::body::FromBuffered;
 pub use self::config::{PersistenceConfig, connect};
+pub use self::conflict::OnConflict;
 pub use self::database::{AnyDatabase, Database, MemoryDb, Saved, Stored, Version};
 #[cfg(feature = "file")]
 pub use self::database::{FileDb, FileDbBuilder};

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
+use super::merge::Writes;
 use super::{Phase, State, Turn};
 use crate::database::Stored;
 use crate::platform::{Input, NewSession};
@@ -12,6 +13,7 @@ use crate::stored_elements::{SessionElement, StoredElements};
 use crate::{Error, Record, timestamp};
 
 /// An event with a user, out of the request.
+#[derive(Clone)]
 pub(crate) struct Recognised {
     pub(crate) platform: Arc<str>,
     pub(crate) user_id: Arc<str>,
@@ -75,7 +77,14 @@ impl Turn {
             count_session(&mut record, counts);
         }
         let Recognised { platform, user_id, session_id, input, .. } = recognised;
-        let state = Mutex::new(State { phase: Phase::Open, record, output: None });
+        let state = Mutex::new(State {
+            phase: Phase::Open,
+            record,
+            user_writes: Writes::default(),
+            session_writes: Writes::default(),
+            output: None,
+            item: None,
+        });
         Ok(Self {
             elements: Arc::clone(elements),
             platform,

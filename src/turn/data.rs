@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 use crate::Error;
@@ -34,19 +33,20 @@ pub(super) fn to_value(value: impl Serialize, what: &str) -> Result<Value, Error
 pub(super) fn increment(data: &mut Data, key: &str, by: i64) -> Result<i64, Error> {
     let not_a_number =
         || Error::decode(format!("`{key}` is stored, but not as a whole number of 64 bits"));
-    let entry = data.entry(key);
-    let current = match &entry {
-        Entry::Vacant(_) => 0,
-        Entry::Occupied(entry) => match entry.get() {
-            Value::Null => 0,
-            value => whole_number(value).ok_or_else(not_a_number)?,
-        },
-    };
+    let current = number(data.get(key)).ok_or_else(not_a_number)?;
     let sum = current.checked_add(by).ok_or_else(|| {
         Error::new(Kind::Encode, format!("`{key}` would not be a whole number of 64 bits any more"))
     })?;
-    *entry.or_insert(Value::Null) = sum.into();
+    data.insert(key.to_owned(), sum.into());
     Ok(sum)
+}
+
+/// The whole number that a value counts as, if it does; nothing counts as 0.
+pub(super) fn number(value: Option<&Value>) -> Option<i64> {
+    match value {
+        None | Some(Value::Null) => Some(0),
+        Some(value) => whole_number(value),
+    }
 }
 
 /// JavaScript writes whole numbers as `1`, other languages also as `1.0`.
@@ -79,7 +79,8 @@ macro_rules! data_methods {
         #[doc = concat!($whose, " data is not stored.")]
         pub fn set(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
             let value = data::to_value(value, "the value")?;
-            self.write_data(|data| {
+            self.write_data(|data, writes| {
+                writes.to(key);
                 data.insert(key.to_owned(), value);
                 Ok(())
             })
@@ -93,7 +94,8 @@ macro_rules! data_methods {
         /// [`is_not_stored`](Error::is_not_stored) where
         #[doc = concat!($whose, " data is not stored.")]
         pub fn remove(&self, key: &str) -> Result<(), Error> {
-            self.write_data(|data| {
+            self.write_data(|data, writes| {
+                writes.to(key);
                 data.shift_remove(key);
                 Ok(())
             })
@@ -108,7 +110,11 @@ macro_rules! data_methods {
         /// after the turn's end, [`is_not_stored`](Error::is_not_stored) where
         #[doc = concat!($whose, " data is not stored.")]
         pub fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
-            self.write_data(|data| data::increment(data, key, by))
+            self.write_data(|data, writes| {
+                let sum = data::increment(data, key, by)?;
+                writes.by(key, by);
+                Ok(sum)
+            })
         }
 
         #[doc = concat!("A copy of all of ", $whose, " data.")]
@@ -138,7 +144,8 @@ macro_rules! data_methods {
             let Value::Object(new) = data::to_value(data, "the data")? else {
                 return Err(Error::encode("the data is no JSON object"));
             };
-            self.write_data(|data| {
+            self.write_data(|data, writes| {
+                writes.all(data, &new);
                 *data = new;
                 Ok(())
             })
@@ -158,9 +165,10 @@ macro_rules! data_methods {
             &self,
             change: impl FnOnce(&mut Map<String, Value>) -> T,
         ) -> Result<T, Error> {
-            self.write_data(|data| {
+            self.write_data(|data, writes| {
                 let mut changed = data.clone();
                 let result = change(&mut changed);
+                writes.all(data, &changed);
                 *data = changed;
                 Ok(result)
             })

@@ -120,12 +120,19 @@ pub(super) fn add_item(
     if item.is_empty() {
         return;
     }
-    let items = state.record.object_mut(&["history"]).entry("items").or_insert(Value::Null);
-    let mut all = vec![Value::Object(item)];
-    if let Value::Array(old) = items.take() {
-        all.extend(old);
+    let item = Value::Object(item);
+    put_in_front(&mut state.record, item.clone(), history.size);
+    state.item = Some(item);
+}
+
+/// Puts `item` before the others, of which no more than `size` stay.
+pub(super) fn put_in_front(record: &mut Record, item: Value, size: usize) {
+    let items = record.object_mut(&["history"]).entry("items").or_insert(Value::Null);
+    let mut all = vec![item];
+    if let Value::Array(others) = items.take() {
+        all.extend(others);
     }
-    all.truncate(history.size);
+    all.truncate(size);
     *items = Value::Array(all);
 }
 

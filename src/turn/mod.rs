@@ -5,6 +5,7 @@ mod data;
 #[cfg(feature = "axum")]
 mod extract;
 mod history;
+mod merge;
 mod session;
 mod user;
 
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 pub(crate) use self::begin::Recognised;
 use self::begin::{SessionStorage, is_touch_due};
 pub use self::history::History;
+use self::merge::Writes;
 pub use self::session::Session;
 pub use self::user::{MetaData, User};
 use crate::database::{Stored, Version};
@@ -41,7 +43,18 @@ pub(crate) struct Turn {
 struct State {
     phase: Phase,
     record: Record,
+    user_writes: Writes,
+    session_writes: Writes,
     output: Option<Value>,
+    /// What this turn adds to the history.
+    item: Option<Value>,
+}
+
+/// Whose data is written.
+#[derive(Clone, Copy)]
+enum DataOf {
+    User,
+    Session,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,20 +115,24 @@ impl Turn {
         write(&mut state)
     }
 
-    /// Lets `write` change the object under `path`. Where there is none, one is made only to hold something.
-    fn write_object<T>(
+    /// Lets `write` change the data. Where there is none, it is made only to hold something.
+    fn write_data<T>(
         &self,
-        path: &[&str],
-        write: impl FnOnce(&mut Map<String, Value>) -> Result<T, Error>,
+        of: DataOf,
+        write: impl FnOnce(&mut Map<String, Value>, &mut Writes) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.write(|state| {
-            if state.record.object(path).is_some() {
-                return write(state.record.object_mut(path));
+            let (path, writes) = match of {
+                DataOf::User => (["user", "data"], &mut state.user_writes),
+                DataOf::Session => (["session", "data"], &mut state.session_writes),
+            };
+            if state.record.object(&path).is_some() {
+                return write(state.record.object_mut(&path), writes);
             }
-            let mut object = Map::new();
-            let result = write(&mut object)?;
-            if !object.is_empty() {
-                *state.record.object_mut(path) = object;
+            let mut data = Map::new();
+            let result = write(&mut data, writes)?;
+            if !data.is_empty() {
+                *state.record.object_mut(&path) = data;
             }
             Ok(result)
         })

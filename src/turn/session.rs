@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::begin::SessionStorage;
 use super::data::{self, Data, data_methods};
-use super::{Turn, no_data, not_stored};
+use super::merge::Writes;
+use super::{DataOf, Turn, no_data, not_stored};
 use crate::Error;
 use crate::error::Kind;
 
@@ -63,7 +64,8 @@ impl Session {
     pub fn set_state(&self, state: impl Serialize) -> Result<(), Error> {
         let state = data::to_value(state, "the state")?;
         self.check_stored()?;
-        self.0.write_object(&["session"], |session| {
+        self.0.write(|turn| {
+            let session = turn.record.object_mut(&["session"]);
             if state.is_null() {
                 session.shift_remove("state");
             } else {
@@ -82,9 +84,12 @@ impl Session {
         })
     }
 
-    fn write_data<T>(&self, write: impl FnOnce(&mut Data) -> Result<T, Error>) -> Result<T, Error> {
+    fn write_data<T>(
+        &self,
+        write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.check_stored()?;
-        self.0.write_object(&["session", "data"], write)
+        self.0.write_data(DataOf::Session, write)
     }
 
     fn check_stored(&self) -> Result<(), Error> {

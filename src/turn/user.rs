@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::data::{self, Data, data_methods};
-use super::{Phase, Turn, no_data, not_stored};
+use super::merge::Writes;
+use super::{DataOf, Phase, Turn, no_data, not_stored};
 use crate::{Error, Record, timestamp};
 
 /// The user whose request it is, and what is stored of them.
@@ -119,11 +120,14 @@ impl User {
         })
     }
 
-    fn write_data<T>(&self, write: impl FnOnce(&mut Data) -> Result<T, Error>) -> Result<T, Error> {
+    fn write_data<T>(
+        &self,
+        write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         if !self.0.elements.user {
             return Err(not_stored("the user's data", "StoredElements::user"));
         }
-        self.0.write_object(&["user", "data"], write)
+        self.0.write_data(DataOf::User, write)
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod common;
 mod concurrency;
+mod conflicts;
 mod elements;
 mod handles;
 mod history;

@@ -274,45 +274,6 @@ async fn on_error_replaces_the_reply() {
 }
 
 #[tokio::test]
-async fn a_write_of_another_process_in_between_is_a_conflict() {
-    let layer = PersistenceLayer::new(TestDb::default());
-    let app = counting(&layer);
-    for over in [json!(null), json!({ "user": { "data": { "visits": 5 } } })] {
-        let items = layer.database().items.clone();
-        layer.database().on_save(Behaviour::Waits);
-        let request = tokio::spawn({
-            let app = app.clone();
-            async move { send_json(&app, &alexa("user-1")).await }
-        });
-        layer.database().until_waiting().await;
-        store(&items, "user-1", &json!({ "user": { "data": { "visits": 40 } }, "was": over }))
-            .await;
-        layer.database().go();
-        let answer = request.await.unwrap();
-        assert_eq!(answer.status, 409);
-        assert!(answer.error().is_conflict());
-        assert_eq!(visits(&layer, "user-1").await, Some(40));
-    }
-}
-
-#[tokio::test]
-async fn a_user_who_was_deleted_meanwhile_stays_deleted() {
-    let layer = PersistenceLayer::new(TestDb::default());
-    let app = counting(&layer);
-    send_json(&app, &alexa("user-1")).await.assert_ok();
-    layer.database().on_save(Behaviour::Waits);
-    let request = tokio::spawn({
-        let app = app.clone();
-        async move { send_json(&app, &alexa("user-1")).await }
-    });
-    layer.database().until_waiting().await;
-    tower_persistence::Database::delete(&layer.database().items, "user-1").await.unwrap();
-    layer.database().go();
-    assert!(request.await.unwrap().error().is_conflict());
-    assert!(stored(&layer.database().items, "user-1").await.is_none());
-}
-
-#[tokio::test]
 async fn a_client_that_hangs_up_after_the_handler_has_answered_loses_nothing() {
     let layer = PersistenceLayer::new(TestDb::default());
     let app = counting(&layer);

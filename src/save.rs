@@ -1,0 +1,153 @@
+//! The end of a turn: what has changed is stored, whether or not somebody still waits for the reply.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http_body::Body;
+use tokio::time::timeout;
+
+use crate::conflict::{ATTEMPTS, back_off};
+use crate::database::Version;
+use crate::error::Kind;
+use crate::layer::{Config, Shared};
+use crate::order::InTurn;
+use crate::response::is_plain_json;
+use crate::turn::{Exchange, Outcome, Turn};
+use crate::{Database, Error, OnConflict, Record, ResponseBody, Saved, Stored};
+
+/// A turn that is not stored, but over, when this is dropped: because the handler failed, or panicked, or the client
+/// hung up before it answered.
+pub(crate) struct OpenTurn(pub(crate) Arc<Turn>);
+
+impl Drop for OpenTurn {
+    fn drop(&mut self) {
+        self.0.discard();
+    }
+}
+
+/// How a turn ended.
+pub(crate) enum End<R> {
+    Saved(R),
+    /// Somebody else has stored something, namely this, and the handler is to run again.
+    Overtaken(InTurn, Option<Stored>),
+}
+
+/// Ends the turn after the handler has answered.
+pub(crate) async fn end<D: Database, R: Body>(
+    shared: Arc<Shared<D>>,
+    turn: OpenTurn,
+    in_turn: InTurn,
+    request: Bytes,
+    response: Response<R>,
+) -> Result<End<Response<ResponseBody<R>>>, Error> {
+    let config = &shared.config;
+    let (response, exchange) = capture(config, &request, response).await;
+    let outcome = turn.0.seal(exchange, (config.clock)());
+    let limit = config.save_timeout;
+    let end = match outcome {
+        Outcome::Nothing => End::Saved(response),
+        Outcome::Delete => {
+            let delete = shared.database.delete(turn.0.user_id());
+            in_time("deleting", limit, delete).await.map_err(Error::unavailable)?;
+            End::Saved(response)
+        }
+        Outcome::Save { record, over } => {
+            match in_time("saving", limit, save(&shared, &turn.0, record, over)).await? {
+                Ok(()) => End::Saved(response),
+                Err(Overtaken(current)) => End::Overtaken(in_turn, current),
+            }
+        }
+    };
+    Ok(end)
+}
+
+struct Overtaken(Option<Stored>);
+
+/// Saves, on a conflict as the policy says.
+async fn save<D: Database>(
+    shared: &Shared<D>,
+    turn: &Turn,
+    mut record: Record,
+    mut over: Option<Version>,
+) -> Result<Result<(), Overtaken>, Error> {
+    for attempt in 0..ATTEMPTS {
+        let save = shared.database.save(turn.user_id(), &record, over.as_ref());
+        let current = match save.await.map_err(Error::unavailable)? {
+            Saved::Stored(_) => return Ok(Ok(())),
+            // Deleted meanwhile: what is deleted stays so.
+            Saved::Conflict(None) if over.is_some() => return Ok(Ok(())),
+            Saved::Conflict(current) => current,
+        };
+        tracing::debug!(attempt, "conflict: somebody else has stored something of the same user");
+        match shared.config.on_conflict {
+            OnConflict::Rerun { .. } => return Ok(Err(Overtaken(current))),
+            OnConflict::Overwrite => {}
+            OnConflict::Merge => {
+                if let Some(current) = &current {
+                    record = turn.merge(&current.record)?;
+                }
+            }
+        }
+        over = current.map(|current| current.version);
+        back_off(attempt).await;
+    }
+    Err(overtaken())
+}
+
+/// The error of those who were overtaken too often.
+pub(crate) fn overtaken() -> Error {
+    let message = "the user's data keeps being changed elsewhere; nothing was written";
+    Error::new(Kind::Conflict, message)
+}
+
+/// Takes from request and response what the history stores of them.
+async fn capture<R: Body>(
+    config: &Config,
+    request: &[u8],
+    response: Response<R>,
+) -> (Response<ResponseBody<R>>, Exchange) {
+    let mut exchange = Exchange::default();
+    let Some(history) = &config.stored_elements.history else {
+        return (response.map(ResponseBody::inner), exchange);
+    };
+    if history.request {
+        exchange.request = serde_json::from_slice(request).ok();
+    }
+    if !history.response || !is_plain_json(response.headers()) {
+        return (response.map(ResponseBody::inner), exchange);
+    }
+    let (parts, body) = response.into_parts();
+    let (body, all) = ResponseBody::read(body, config.body_limit, config.save_timeout).await;
+    exchange.response = all.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    (Response::from_parts(parts, body), exchange)
+}
+
+pub(crate) async fn in_time<T>(
+    what: &str,
+    limit: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(Error::new(Kind::Timeout, format!("{what} took longer than {limit:?}")))
+    })
+}
+
+/// Runs `work` to its end, even if nobody waits for it any more. What is ready at once needs no task.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    mut work: Pin<Box<impl Future<Output = Result<T, Error>> + Send + 'static>>,
+) -> Result<T, Error> {
+    let first = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+    match first {
+        Poll::Ready(result) => result,
+        Poll::Pending => tokio::spawn(work).await.unwrap_or_else(|error| {
+            // The text of a panic may hold data.
+            let how = if error.is_panic() { "panicked" } else { "was cancelled" };
+            Err(Error::database(format!("the task that saves {how}")))
+        }),
+    }
+}
