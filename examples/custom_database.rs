@@ -1,7 +1,7 @@
 //! A database of your own: a map here, anything that can write on the condition that nothing changed.
 //!
 //! ```text
-//! cargo run --example custom_database
+//! cargo run --example custom_database --features testing
 //! ```
 
 use std::collections::BTreeMap;
@@ -53,5 +53,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let text = axum::body::to_bytes(response.into_body(), usize::MAX).await?;
         println!("visit {}", String::from_utf8_lossy(&text));
     }
+    tower_persistence::testing::conformance(async || MapDb::default()).await;
     Ok(())
 }

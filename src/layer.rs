@@ -4,13 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Response;
+use serde_json::{Map, Value};
 use tower_layer::Layer;
 
 use crate::config::PersistenceConfig;
 use crate::order::Order;
 use crate::platform::{self, Platform};
 use crate::stored_elements::StoredElements;
-use crate::{AnyDatabase, Database, Error, OnConflict, Persistence};
+use crate::{AnyDatabase, Database, Error, OnConflict, OnOutage, Persistence};
 
 /// The layer that finds out whose request it is, gives the handler what is stored of that user, and stores what the handler
 /// changed before the reply leaves.
@@ -60,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) require_user: bool,
     pub(crate) save_on_error: bool,
     pub(crate) on_conflict: OnConflict,
+    pub(crate) on_outage: OnOutage,
+    pub(crate) forget_on_skill_disabled: bool,
     pub(crate) ready_timeout: Duration,
     pub(crate) turn_timeout: Duration,
     pub(crate) load_timeout: Duration,
@@ -91,6 +94,8 @@ impl<D: Database> PersistenceLayer<D> {
             require_user: false,
             save_on_error: false,
             on_conflict: OnConflict::Merge,
+            on_outage: OnOutage::Reject,
+            forget_on_skill_disabled: false,
             ready_timeout: Duration::from_secs(30),
             turn_timeout: Duration::from_secs(2),
             load_timeout: Duration::from_secs(2),
@@ -106,6 +111,18 @@ impl<D: Database> PersistenceLayer<D> {
     #[must_use]
     pub fn database(&self) -> &D {
         &self.shared.database
+    }
+
+    /// Everything that is stored of user `id`, as JSON with the `id`: what the user may ask for. `None` where there is no such user.
+    ///
+    /// # Errors
+    ///
+    /// When the item cannot be read.
+    pub async fn export(&self, id: &str) -> Result<Option<Value>, Error> {
+        let Some(stored) = self.shared.database.load(id).await? else { return Ok(None) };
+        let mut item = Map::from_iter([("id".to_owned(), id.into())]);
+        item.extend(stored.record.fields().clone());
+        Ok(Some(Value::Object(item)))
     }
 
     /// Adds a platform, which is asked before those that are there already.
@@ -161,6 +178,19 @@ impl<D: Database> PersistenceLayer<D> {
     #[must_use]
     pub fn on_conflict(self, on_conflict: OnConflict) -> Self {
         self.with(|config| config.on_conflict = on_conflict)
+    }
+
+    /// What happens when loading fails or takes too long. Default: [`OnOutage::Reject`].
+    #[must_use]
+    pub fn on_outage(self, on_outage: OnOutage) -> Self {
+        self.with(|config| config.on_outage = on_outage)
+    }
+
+    /// Whether a user is forgotten who has disabled the skill: Alexa's `AlexaSkillEvent.SkillDisabled` with
+    /// `NOT_PERSISTED`. The handler runs before, with all that is stored. Default: `false`.
+    #[must_use]
+    pub fn forget_on_skill_disabled(self, forget: bool) -> Self {
+        self.with(|config| config.forget_on_skill_disabled = forget)
     }
 
     /// How long a request waits until the database has created what it lacks, such as a table; then it is answered with 503, and the
@@ -281,6 +311,8 @@ impl<D: fmt::Debug> fmt::Debug for Shared<D> {
             .field("require_user", require_user)
             .field("save_on_error", save_on_error)
             .field("on_conflict", &self.config.on_conflict)
+            .field("on_outage", &self.config.on_outage)
+            .field("forget_on_skill_disabled", &self.config.forget_on_skill_disabled)
             .field("ready_timeout", &self.config.ready_timeout)
             .field("turn_timeout", &self.config.turn_timeout)
             .field("load_timeout", &self.config.load_timeout)

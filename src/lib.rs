@@ -63,11 +63,11 @@
 //! A tokio runtime with its time enabled is needed.
 
 mod body;
-mod conflict;
 mod error;
 mod future;
 mod layer;
 mod order;
+mod policy;
 mod recognise;
 mod record;
 mod response;
@@ -80,10 +80,11 @@ pub mod config;
 pub mod database;
 pub mod platform;
 pub mod stored_elements;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use self::body::FromBuffered;
 pub use self::config::{PersistenceConfig, connect};
-pub use self::conflict::OnConflict;
 pub use self::database::{AnyDatabase, Database, MemoryDb, Saved, Stored, Version};
 #[cfg(feature = "file")]
 pub use self::database::{FileDb, FileDbBuilder};
@@ -91,6 +92,7 @@ pub use self::error::{BoxError, Error};
 pub use self::future::ResponseFuture;
 pub use self::layer::PersistenceLayer;
 pub use self::platform::Platform;
+pub use self::policy::{OnConflict, OnOutage};
 pub use self::record::Record;
 pub use self::response::ResponseBody;
 pub use self::service::Persistence;

@@ -58,6 +58,7 @@ fn find_event(config: &Config, bytes: &[u8]) -> Result<Option<Recognised>, Error
         session_id: event.session_id.filter(|id| platform::is_id(id)).map(Into::into),
         new_session: event.new_session,
         outside_session: event.outside_session,
+        withdrawn: event.withdrawn && config.forget_on_skill_disabled,
         input: if asks_platform { known.platform.input(&document) } else { Input::default() },
     }))
 }

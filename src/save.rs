@@ -11,11 +11,11 @@ use http::Response;
 use http_body::Body;
 use tokio::time::timeout;
 
-use crate::conflict::{ATTEMPTS, back_off};
 use crate::database::Version;
 use crate::error::Kind;
 use crate::layer::{Config, Shared};
 use crate::order::InTurn;
+use crate::policy::{ATTEMPTS, back_off};
 use crate::response::is_plain_json;
 use crate::turn::{Exchange, Outcome, Turn};
 use crate::{Database, Error, OnConflict, Record, ResponseBody, Saved, Stored};

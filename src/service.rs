@@ -14,10 +14,10 @@ use crate::layer::{Config, Shared};
 use crate::order::InTurn;
 use crate::recognise::recognise;
 use crate::save::{End, OpenTurn, end, in_time, overtaken, to_its_end};
-use crate::turn::{Recognised, Turn};
+use crate::turn::{Loaded, Recognised, Turn};
 use crate::{
-    Database, Error, FromBuffered, History, OnConflict, ResponseBody, ResponseFuture, Session,
-    Stored, User,
+    Database, Error, FromBuffered, History, OnConflict, OnOutage, ResponseBody, ResponseFuture,
+    Session, User,
 };
 
 /// The service that [`PersistenceLayer`](crate::PersistenceLayer) makes of an inner one.
@@ -133,12 +133,11 @@ where
     let platform = Arc::clone(&event.platform);
     let own = |error: Error| Failure::Own(error.with_platform(Arc::clone(&platform)));
 
-    // 2. Order. (A table that has yet to be created must not cost those their turn who come second.)
-    make_ready(shared).await.map_err(own)?;
+    // 2. Order.
     let mut in_turn = in_order(shared, &event.user_id).await.map_err(own)?;
 
     // 3. Load.
-    let mut stored = load(shared, &event.user_id).await.map_err(own)?;
+    let mut loaded = load(shared, &event.user_id).await.map_err(own)?;
 
     let mut reruns = match config.on_conflict {
         OnConflict::Rerun { attempts } => attempts,
@@ -148,7 +147,7 @@ where
         let again = (reruns > 0).then(|| (inner.clone(), parts.clone(), event.clone()));
 
         // 4. Call.
-        let turn = begin(config, event, stored).map_err(own)?;
+        let turn = begin(config, event, loaded).map_err(own)?;
         parts.extensions.insert(User(Arc::clone(&turn.0)));
         parts.extensions.insert(Session(Arc::clone(&turn.0)));
         parts.extensions.insert(History(Arc::clone(&turn.0)));
@@ -164,20 +163,13 @@ where
             (End::Saved(response), _) => return Ok(response),
             (End::Overtaken(..), None) => return Err(own(overtaken())),
             (End::Overtaken(waiting, current), Some(again)) => {
-                (in_turn, stored) = (waiting, current);
+                (in_turn, loaded) = (waiting, current.map_or(Loaded::Nothing, Loaded::Item));
                 (inner, parts, event) = again;
                 poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Failure::Inner)?;
                 reruns -= 1;
             }
         }
     }
-}
-
-/// Waits until the database can be used.
-async fn make_ready<D: Database>(shared: &Shared<D>) -> Result<(), Error> {
-    let ready = shared.database.ensure_ready();
-    let limit = shared.config.ready_timeout;
-    in_time("making the database ready", limit, ready).await.map_err(Error::unavailable)
 }
 
 /// Waits until the user's earlier requests are served.
@@ -192,14 +184,25 @@ async fn in_order<D>(shared: &Shared<D>, user_id: &Arc<str>) -> Result<InTurn, E
     })
 }
 
-/// Loads what is stored of the user. What cannot be loaded cannot be saved over either: there is no turn then.
-async fn load<D: Database>(shared: &Shared<D>, user_id: &str) -> Result<Option<Stored>, Error> {
-    let load = shared.database.load(user_id);
-    in_time("loading", shared.config.load_timeout, load).await.map_err(Error::unavailable)
+/// Loads what is stored of the user, once the database can be used at all. What could not be loaded can never be saved over.
+async fn load<D: Database>(shared: &Shared<D>, user_id: &str) -> Result<Loaded, Error> {
+    let Shared { database, config, .. } = shared;
+    let load = async {
+        in_time("making the database ready", config.ready_timeout, database.ensure_ready()).await?;
+        in_time("loading", config.load_timeout, database.load(user_id)).await
+    };
+    match load.await {
+        Ok(stored) => Ok(stored.map_or(Loaded::Nothing, Loaded::Item)),
+        Err(error) if config.on_outage == OnOutage::Degrade => {
+            tracing::error!("the handler runs without memory: {error:?}");
+            Ok(Loaded::Unknown)
+        }
+        Err(error) => Err(error.unavailable()),
+    }
 }
 
-fn begin(config: &Config, event: Recognised, stored: Option<Stored>) -> Result<OpenTurn, Error> {
-    let turn = Turn::begin(event, stored, &config.stored_elements, (config.clock)());
+fn begin(config: &Config, event: Recognised, loaded: Loaded) -> Result<OpenTurn, Error> {
+    let turn = Turn::begin(event, loaded, &config.stored_elements, (config.clock)());
     turn.map(|turn| OpenTurn(Arc::new(turn))).map_err(Error::unavailable)
 }
 

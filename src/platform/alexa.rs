@@ -16,7 +16,9 @@ use super::{Document, Event, Input, NewSession, Platform};
 /// | session data | `session.attributes` |
 /// | new session | `session.new` |
 ///
-/// AudioPlayer, PlaybackController and skill events come without `session`: they stand outside any session.
+/// AudioPlayer, PlaybackController and skill events come without `session`: they stand outside any session. The event
+/// `AlexaSkillEvent.SkillDisabled` with `NOT_PERSISTED` says that the user's data is to be deleted
+/// ([skill events](https://developer.amazon.com/en-US/docs/alexa/smapi/skill-events-in-alexa-skills.html)).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alexa;
 
@@ -26,7 +28,8 @@ impl Platform for Alexa {
     }
 
     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
-        let [request_id] = request.members("request", ["requestId"]);
+        let [request_id, kind, persistence] = request
+            .members("request", ["requestId", "type", "body/userInformationPersistenceStatus"]);
         if !request.has("version") || !truthy(request_id) {
             return None;
         }
@@ -36,6 +39,10 @@ impl Platform for Alexa {
             members(session, ["new", "sessionId", "attributes", "user/userId"]);
         let event = Event::default().user_id(id(user_in_context).or_else(|| id(user_in_session)));
         if session.is_none() {
+            let is_withdrawn = text(kind)
+                .is_some_and(|kind| kind == "AlexaSkillEvent.SkillDisabled")
+                && text(persistence).is_some_and(|status| status == "NOT_PERSISTED");
+            let event = if is_withdrawn { event.withdrawn() } else { event };
             return Some(vec![event.outside_session()]);
         }
         let new_session = NewSession::from_flag(new, NewSession::Unknown);

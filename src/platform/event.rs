@@ -31,6 +31,9 @@ pub struct Event<'a> {
     /// Whether the event stands outside any session, as Alexa's AudioPlayer events do: the session is then empty, and
     /// what is stored of one stays as it is.
     pub outside_session: bool,
+    /// Whether the platform says that the user has left and their data is to be deleted: see
+    /// [`forget_on_skill_disabled`](crate::PersistenceLayer::forget_on_skill_disabled).
+    pub withdrawn: bool,
 }
 
 /// Whether a session starts with an event.
@@ -82,6 +85,13 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// Says that the user has left and their data is to be deleted.
+    #[must_use]
+    pub fn withdrawn(mut self) -> Self {
+        self.withdrawn = true;
+        self
+    }
+
     /// Puts the event outside any session.
     #[must_use]
     pub fn outside_session(mut self) -> Self {
@@ -99,6 +109,7 @@ impl fmt::Debug for Event<'_> {
             .field("new_session", &self.new_session)
             .field("has_session_data", &self.session_data.is_some())
             .field("outside_session", &self.outside_session)
+            .field("withdrawn", &self.withdrawn)
             .finish()
     }
 }

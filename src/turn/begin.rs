@@ -20,7 +20,17 @@ pub(crate) struct Recognised {
     pub(crate) session_id: Option<Arc<str>>,
     pub(crate) new_session: NewSession,
     pub(crate) outside_session: bool,
+    pub(crate) withdrawn: bool,
     pub(crate) input: Input,
+}
+
+/// What a turn begins with.
+pub(crate) enum Loaded {
+    Item(Stored),
+    /// Nothing is stored: a new user.
+    Nothing,
+    /// It is not known what is stored: the handler runs without memory, and nothing is saved.
+    Unknown,
 }
 
 /// Where the session of a turn is stored.
@@ -40,10 +50,15 @@ impl Turn {
     /// [`is_decode`](Error::is_decode) where something else stands in the place of an element: it would have to be overwritten.
     pub(crate) fn begin(
         recognised: Recognised,
-        loaded: Option<Stored>,
+        loaded: Loaded,
         elements: &Arc<StoredElements>,
         now: SystemTime,
     ) -> Result<Self, Error> {
+        let is_degraded = matches!(loaded, Loaded::Unknown);
+        let loaded = match loaded {
+            Loaded::Item(stored) => Some(stored),
+            Loaded::Nothing | Loaded::Unknown => None,
+        };
         let mut record = match &loaded {
             Some(stored) => {
                 stored.record.check()?;
@@ -76,7 +91,7 @@ impl Turn {
             };
             count_session(&mut record, counts);
         }
-        let Recognised { platform, user_id, session_id, input, .. } = recognised;
+        let Recognised { platform, user_id, session_id, withdrawn, input, .. } = recognised;
         let state = Mutex::new(State {
             phase: Phase::Open,
             record,
@@ -92,6 +107,8 @@ impl Turn {
             session_id,
             is_new_session,
             session_storage,
+            is_degraded,
+            withdrawn,
             input,
             began: now,
             loaded,

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-pub(crate) use self::begin::Recognised;
+pub(crate) use self::begin::{Loaded, Recognised};
 use self::begin::{SessionStorage, is_touch_due};
 pub use self::history::History;
 use self::merge::Writes;
@@ -34,6 +34,9 @@ pub(crate) struct Turn {
     session_id: Option<Arc<str>>,
     is_new_session: bool,
     session_storage: SessionStorage,
+    is_degraded: bool,
+    /// The platform says that the user's data is to be deleted, and the layer is told to do so.
+    withdrawn: bool,
     input: Input,
     began: SystemTime,
     loaded: Option<Stored>,
@@ -150,8 +153,10 @@ impl Turn {
         let mut state = self.state();
         let phase = std::mem::replace(&mut state.phase, Phase::Sealed);
         match phase {
+            _ if self.is_degraded => return Outcome::Nothing,
             Phase::Sealed => return Outcome::Nothing,
             Phase::Forgotten => return Outcome::Delete,
+            Phase::Open if self.withdrawn => return Outcome::Delete,
             Phase::Open => {}
         }
         history::add_item(self, &mut state, exchange, custom);

@@ -53,10 +53,18 @@ impl User {
         &self.0.platform
     }
 
-    /// Whether nothing was stored of this user before this turn.
+    /// Whether nothing was stored of this user before this turn. A turn that [is degraded](Self::is_degraded) does not know, and
+    /// says `false`.
     #[must_use]
     pub fn is_new(&self) -> bool {
-        self.0.loaded.is_none()
+        self.0.loaded.is_none() && !self.0.is_degraded
+    }
+
+    /// Whether the turn runs without memory, because the database failed and the layer is told to
+    /// [degrade](crate::OnOutage::Degrade): everything reads as empty, and nothing is stored, whatever is written.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.0.is_degraded
     }
 
     /// When the item was first stored; `None` for a new user, and where it was not written down.

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod cancellation;
 mod common;
 mod concurrency;
 mod conflicts;
@@ -9,6 +10,7 @@ mod elements;
 mod handles;
 mod history;
 mod mock;
+mod outages;
 mod properties;
 mod requests;
 mod sessions;

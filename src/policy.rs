@@ -28,6 +28,18 @@ pub enum OnConflict {
     Overwrite,
 }
 
+/// What happens when loading fails or takes too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnOutage {
+    /// The handler does not run; the reply is a 503, or [`on_error`](crate::PersistenceLayer::on_error)'s.
+    #[default]
+    Reject,
+    /// The handler runs without memory: [`User::is_degraded`](crate::User::is_degraded) tells it. Everything reads as empty, what it
+    /// writes it reads again in this turn, and nothing of it is stored.
+    Degrade,
+}
+
 /// How often a save is tried again before it is given up: as a rule it is the time-out that ends it.
 pub(crate) const ATTEMPTS: u32 = 50;
 

@@ -1,0 +1,149 @@
+//! The database under test, with what the checks say about it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, Value};
+
+use super::values::{difference, shown};
+use crate::{Database, Error, Record, Saved, Stored, Version};
+
+/// What a check found: `Err` says what is wrong.
+pub(super) type Outcome<T = ()> = Result<T, String>;
+
+pub(super) struct Subject<D> {
+    pub(super) database: Arc<D>,
+    /// Tells the user ids of this check from all others.
+    run: String,
+    users: Mutex<Vec<String>>,
+}
+
+impl<D: Database> Subject<D> {
+    pub(super) fn new(database: D) -> Self {
+        // Each `RandomState` has keys of its own.
+        let run = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+        Self { database: Arc::new(database), run, users: Mutex::default() }
+    }
+
+    /// The id of a user whom nobody else has.
+    pub(super) fn user(&self, name: &str) -> String {
+        self.note(format!("conformance-{}-{name}", self.run))
+    }
+
+    /// The same, of which the first or last characters matter.
+    pub(super) fn user_around(&self, before: &str, after: &str) -> String {
+        self.note(format!("{before}{}{after}", self.run))
+    }
+
+    fn note(&self, id: String) -> String {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
+        id
+    }
+
+    /// Deletes all that may be stored under the ids that were used.
+    pub(super) async fn clear_up(&self) -> Outcome {
+        let users = std::mem::take(&mut *self.users.lock().unwrap_or_else(PoisonError::into_inner));
+        for id in users {
+            self.delete(&id).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn load(&self, id: &str) -> Outcome<Option<Stored>> {
+        self.database.load(id).await.map_err(failed("load"))
+    }
+
+    pub(super) async fn save(
+        &self,
+        id: &str,
+        fields: &Value,
+        over: Option<&Version>,
+    ) -> Outcome<Saved> {
+        self.database.save(id, &record(fields), over).await.map_err(failed("save"))
+    }
+
+    pub(super) async fn delete(&self, id: &str) -> Outcome {
+        self.database.delete(id).await.map_err(failed("delete"))
+    }
+
+    /// Saves where nothing stands in the way.
+    pub(super) async fn store(
+        &self,
+        id: &str,
+        fields: &Value,
+        over: Option<&Version>,
+    ) -> Outcome<Version> {
+        match (self.save(id, fields, over).await?, over) {
+            (Saved::Stored(version), _) => Ok(version),
+            (Saved::Conflict(_), Some(_)) => {
+                Err("a save over the version that is stored is a conflict".to_owned())
+            }
+            (Saved::Conflict(_), None) => {
+                Err("a save where nothing is stored is a conflict".to_owned())
+            }
+        }
+    }
+
+    /// That `fields` are stored, under `version`.
+    pub(super) async fn holds(&self, id: &str, fields: &Value, version: &Version) -> Outcome {
+        let stored = self.load(id).await?.ok_or("load finds nothing of a user who is stored")?;
+        is(&stored, fields, version).map_err(|why| format!("load finds something else: {why}"))
+    }
+
+    pub(super) async fn holds_nothing(&self, id: &str) -> Outcome {
+        match self.load(id).await? {
+            None => Ok(()),
+            Some(_) => Err("load finds an item where none may be".to_owned()),
+        }
+    }
+
+    /// That a save over `over` is a conflict with `current`, and writes nothing.
+    pub(super) async fn conflicts(
+        &self,
+        id: &str,
+        over: Option<&Version>,
+        current: Option<(&Value, &Version)>,
+    ) -> Outcome {
+        let rejected = serde_json::json!({ "user": { "data": { "rejected": true } } });
+        match (self.save(id, &rejected, over).await?, current) {
+            (Saved::Conflict(None), None) => self.holds_nothing(id).await,
+            (Saved::Conflict(Some(stored)), Some((fields, version))) => {
+                is(&stored, fields, version)
+                    .map_err(|why| format!("a conflict returns not what is stored: {why}"))?;
+                self.holds(id, fields, version).await
+            }
+            (Saved::Conflict(Some(_)), None) => {
+                Err("a conflict returns an item where none is stored".to_owned())
+            }
+            (Saved::Conflict(None), Some(_)) => {
+                Err("a conflict returns nothing although an item is stored".to_owned())
+            }
+            (Saved::Stored(_), _) => Err(match over {
+                None => "a save of a new user replaces one who is stored".to_owned(),
+                Some(_) => "a save over a version that is not stored any more succeeds".to_owned(),
+            }),
+        }
+    }
+}
+
+pub(super) fn record(fields: &Value) -> Record {
+    Record::new(fields.as_object().cloned().unwrap_or_else(Map::new))
+}
+
+fn is(stored: &Stored, fields: &Value, version: &Version) -> Outcome {
+    if let Some(difference) = difference(fields, &Value::Object(stored.record.fields().clone())) {
+        return Err(difference);
+    }
+    if stored.version != *version {
+        return Err(format!(
+            "its version is {}, and it was saved as {}",
+            shown(&stored.version),
+            shown(version)
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn failed(call: &str) -> impl FnOnce(Error) -> String {
+    move |error| format!("{call} fails: {}", shown(format!("{error:?}")))
+}

@@ -1,0 +1,67 @@
+//! Every database: the conformance suite, and the layer over it. Over a real server where one is needed.
+//!
+//! `scripts/test` fetches the servers and runs this. Without a server its tests are reported as ignored, or fail with `CI=true`.
+
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use libtest_mimic::{Arguments, Trial};
+
+// Other tests use the rest of it; some things only the databases behind features use.
+#[cfg(all(feature = "file", feature = "testing"))]
+#[allow(dead_code)]
+#[path = "../layer/common.rs"]
+mod common;
+#[cfg(all(feature = "file", feature = "testing"))]
+mod conformance;
+#[cfg(all(feature = "file", feature = "testing"))]
+mod layer;
+#[cfg(all(feature = "file", feature = "testing"))]
+#[allow(dead_code)]
+mod outage;
+#[cfg(all(feature = "file", feature = "testing"))]
+mod process;
+#[cfg(all(feature = "file", feature = "testing"))]
+#[allow(dead_code)]
+mod servers;
+
+#[cfg(all(feature = "file", feature = "testing"))]
+fn main() {
+    use servers::{dynamodb, mongodb};
+
+    let arguments = Arguments::from_args();
+    let (dynamodb, mongodb) = (dynamodb(), mongodb());
+    let mut trials = conformance::trials();
+    trials.push(dynamodb.self_test());
+    trials.push(mongodb.self_test());
+    // DynamoDb: #[cfg(feature = "dynamodb")] trials.extend(dynamodb::trials(&dynamodb));
+    // MongoDb: #[cfg(feature = "mongodb")] trials.extend(mongodb::trials(&mongodb));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // `exit` drops nothing.
+    dynamodb.stop();
+    mongodb.stop();
+    conclusion.exit();
+}
+
+#[cfg(not(all(feature = "file", feature = "testing")))]
+fn main() {
+    let ignored = ["FileDb", "MemoryDb", "DynamoDb", "MongoDb"].map(|name| {
+        let why = || Err("it needs all features: run scripts/test".into());
+        Trial::test(name, why).with_kind("run scripts/test").with_ignored_flag(true)
+    });
+    libtest_mimic::run(&Arguments::from_args(), ignored.into()).exit();
+}
+
+/// A test that is a future, in a runtime of its own.
+#[cfg(all(feature = "file", feature = "testing"))]
+fn trial(name: String, test: impl AsyncFnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        run(test());
+        Ok(())
+    })
+}
+
+#[cfg(all(feature = "file", feature = "testing"))]
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(4).enable_all().build().unwrap().block_on(future)
+}

@@ -1,0 +1,85 @@
+//! The server goes in the midst of it, and comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tower_persistence::{Database, PersistenceLayer};
+
+use crate::common::*;
+use crate::layer::{count, counter, user};
+use crate::process::Server;
+
+const USERS: usize = 8;
+/// How many increments of each user have to be acknowledged before and after the outage.
+const ENOUGH: u64 = 10;
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+struct Count {
+    acknowledged: AtomicU64,
+    unacknowledged: AtomicU64,
+}
+
+/// Every acknowledged increment is stored, every other at most once, and it goes on by itself.
+pub(crate) async fn outage<D: Database>(mut server: Server, make_db: impl AsyncFn(String) -> D) {
+    let database = make_db(server.endpoint()).await;
+    database.ensure_ready().await.unwrap();
+    let app = counter(&PersistenceLayer::new(database));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let counts: Vec<(String, Arc<Count>)> =
+        (0..USERS).map(|index| (user(&format!("outage-{index}")), Arc::default())).collect();
+    let tasks = counts.iter().map(|(user, count)| {
+        let (app, body, count, is_over) =
+            (app.clone(), alexa(user).to_string(), count.clone(), is_over.clone());
+        tokio::spawn(async move {
+            while !is_over.load(Ordering::Relaxed) {
+                let answer = send(&app, post(body.clone())).await;
+                if answer.status == 200 {
+                    count.acknowledged.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    count.unacknowledged.fetch_add(1, Ordering::Relaxed);
+                    // A refused connection is answered at once.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        })
+    });
+    let tasks: Vec<_> = tasks.collect();
+
+    let acknowledged = || -> Vec<u64> {
+        counts.iter().map(|(_, count)| count.acknowledged.load(Ordering::Relaxed)).collect()
+    };
+    let failed =
+        || counts.iter().all(|(_, count)| count.unacknowledged.load(Ordering::Relaxed) > 1);
+    until("the users are served", || acknowledged().iter().all(|count| *count >= ENOUGH)).await;
+    tokio::task::block_in_place(|| server.stop());
+    until("everybody is refused", failed).await;
+    tokio::task::block_in_place(|| server.start_again());
+    let before = acknowledged();
+    until("the users are served again", || {
+        acknowledged().iter().zip(&before).all(|(now, before)| *now >= before + ENOUGH)
+    })
+    .await;
+    is_over.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.unwrap();
+    }
+
+    // Whatever a client remembers, this one asks the server.
+    let database = make_db(server.endpoint()).await;
+    for (user, expected) in &counts {
+        let least = expected.acknowledged.load(Ordering::Relaxed);
+        let most = least + expected.unacknowledged.load(Ordering::Relaxed);
+        let stored = count(&database, user).await;
+        assert!((least..=most).contains(&stored), "{least} to {most} expected, {stored} stored");
+    }
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !is_so() {
+        assert!(since.elapsed() < LIMIT, "{LIMIT:?} have passed, and not yet: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,123 @@
+//! One server, which ends with the tests however they end.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::servers::Program;
+
+const START: Duration = Duration::from_secs(90);
+
+/// Runs the server until its standard input is closed, which the system does when this process ends, were it by a panic,
+/// Ctrl-C or SIGKILL. In the background a shell gives a program no standard input, hence descriptor 3. What the shell itself
+/// has to say about killing is of no interest.
+const WATCH: &str = r#"
+exec 3<&0 4>&2 2>/dev/null
+"$@" </dev/null 2>&4 3<&- 4>&- &
+server=$!
+exec 4>&-
+trap 'kill -9 $server' HUP INT TERM
+{ read -r _ <&3; kill -9 $server; } &
+watcher=$!
+exec 3<&-
+wait $server
+kill $watcher
+"#;
+
+/// A server of one test's own, or the one that tests share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    program: Program,
+    port: u16,
+    directory: TempDir,
+    extra: Vec<String>,
+    process: Option<Child>,
+}
+
+impl Server {
+    /// Starts `program` on a free port with `extra` arguments, and waits until it accepts connections.
+    pub(crate) fn start(program: &Program, extra: &[&str]) -> Self {
+        // In target/, since nobody tidies up after Ctrl-C.
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let extra = extra.iter().map(|&argument| argument.to_owned()).collect();
+        let mut server =
+            Self { program: program.clone(), port: 0, directory, extra, process: None };
+        // A port that is free now may be taken when the server comes to it.
+        for _ in 0..3 {
+            server.port = free_port();
+            if server.try_start() {
+                return server;
+            }
+        }
+        panic!("{} does not start: {}", server.program.name, server.output());
+    }
+
+    /// What a client connects to: `http://127.0.0.1:PORT`, `mongodb://127.0.0.1:PORT`.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("{}://127.0.0.1:{}", self.program.scheme, self.port)
+    }
+
+    /// Kills the server; connections break off and new ones are refused. What it acknowledged is kept.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            drop(process.stdin.take());
+            process.wait().unwrap();
+        }
+    }
+
+    /// Starts it again after [`stop`](Self::stop), on the same port and with the same data.
+    pub(crate) fn start_again(&mut self) {
+        self.stop();
+        assert!(self.try_start(), "{} does not start again: {}", self.program.name, self.output());
+    }
+
+    /// What it has written so far.
+    fn output(&self) -> String {
+        fs::read_to_string(self.directory.path().join("output")).unwrap_or_default()
+    }
+
+    /// Whether it accepts connections now. If not, it has ended.
+    fn try_start(&mut self) -> bool {
+        let data = self.directory.path().join("data");
+        fs::create_dir_all(&data).unwrap();
+        let arguments = (self.program.arguments)(self.port, &data);
+        let path = self.directory.path().join("output");
+        let output = OpenOptions::new().append(true).create(true).open(path).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", WATCH, "sh"]).arg(&self.program.command).args(arguments);
+        command.args(&self.extra).stdin(Stdio::piped());
+        command.stdout(output.try_clone().unwrap()).stderr(output);
+        let mut process = command.spawn().expect("a shell, `sh`");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let since = Instant::now();
+        while process.try_wait().unwrap().is_none() && since.elapsed() < START {
+            if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {
+                self.process = Some(process);
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        drop(process.stdin.take());
+        process.wait().unwrap();
+        false
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// How to start a server: its arguments are made from a port and a directory for its data.
+pub(crate) type Arguments = fn(u16, &Path) -> Vec<OsString>;

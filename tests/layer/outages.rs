@@ -1,0 +1,92 @@
+//! What happens without a database, and what a user may ask for: all their data, and to be forgotten.
+
+use serde_json::json;
+use tower_persistence::{OnOutage, PersistenceLayer, StoredElements};
+
+use crate::common::*;
+
+fn degrading() -> PersistenceLayer<TestDb> {
+    let elements = StoredElements::new().session(true).history(true).meta_data(true);
+    PersistenceLayer::new(TestDb::default()).stored_elements(elements).on_outage(OnOutage::Degrade)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_degraded_turn_runs_without_memory_and_never_writes() {
+    let layer = degrading();
+    let item = json!({ "user": { "data": { "visits": 41 } } });
+    store(&layer.database().items, "user-1", &item).await;
+    let app = sync_app(&layer, |user, session, history| {
+        assert!(user.is_degraded() && !user.is_new());
+        assert!(user.data().is_empty() && session.data().is_empty() && history.items().is_empty());
+        assert_eq!(user.increment("visits", 1)?, 1);
+        assert_eq!(user.get::<i64>("visits")?, Some(1), "within the turn it reads what it wrote");
+        session.set("a", 1)?;
+        history.set_output("o")
+    });
+    let forgets = sync_app(&layer, |user, _, _| user.forget());
+    for behaviour in [Behaviour::Fails, Behaviour::Hangs] {
+        layer.database().on_load(behaviour);
+        // The database is back by the time of the save.
+        send_json(&app, &alexa("user-1")).await.assert_ok();
+        send_json(&forgets, &alexa("user-1")).await.assert_ok();
+        layer.database().on_load(Behaviour::Works);
+        layer.database().on_ready(behaviour);
+        send_json(&app, &alexa("user-1")).await.assert_ok();
+        layer.database().on_ready(Behaviour::Works);
+    }
+    assert_eq!(stored(&layer.database().items, "user-1").await.unwrap(), item);
+    assert_eq!((layer.database().calls().saves, layer.database().calls().deletes), (0, 0));
+
+    let app = sync_app(&layer, |user, _, _| {
+        assert!(!user.is_degraded());
+        assert_eq!(user.increment("visits", 1)?, 42);
+        Ok(())
+    });
+    send_json(&app, &alexa("user-1")).await.assert_ok();
+}
+
+#[tokio::test]
+async fn a_save_that_fails_is_no_degraded_turn() {
+    let layer = degrading();
+    layer.database().on_save(Behaviour::Fails);
+    let app = sync_app(&layer, |user, _, _| user.set("a", 1));
+    assert_eq!(send_json(&app, &alexa("user-1")).await.status, 503);
+}
+
+fn skill_disabled(status: &str) -> serde_json::Value {
+    let mut event = alexa_audio("user-1");
+    event["request"]["type"] = "AlexaSkillEvent.SkillDisabled".into();
+    event["request"]["body"] = json!({ "userInformationPersistenceStatus": status });
+    event
+}
+
+#[tokio::test]
+async fn who_disables_the_skill_is_forgotten_if_the_layer_is_told_to() {
+    for (forget, status, is_kept) in
+        [(true, "NOT_PERSISTED", false), (true, "PERSISTED", true), (false, "NOT_PERSISTED", true)]
+    {
+        let layer = PersistenceLayer::new(TestDb::default()).forget_on_skill_disabled(forget);
+        store(&layer.database().items, "user-1", &json!({ "user": { "data": { "a": 1 } } })).await;
+        let app = sync_app(&layer, |user, _, _| {
+            assert_eq!(user.get::<i64>("a")?, Some(1), "the handler runs before");
+            user.set("b", 1)
+        });
+        send_json(&app, &skill_disabled(status)).await.assert_ok();
+        assert_eq!(
+            stored(layer.database(), "user-1").await.is_some(),
+            is_kept,
+            "{forget} {status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn all_that_is_stored_of_a_user_can_be_had() {
+    let layer = PersistenceLayer::new(TestDb::default());
+    assert_eq!(layer.export("user-1").await.unwrap(), None);
+    store(&layer.database().items, "user-1", &json!({ "user": { "data": {} }, "own": [1] })).await;
+    let export = layer.export("user-1").await.unwrap().unwrap();
+    assert_eq!(export.to_string(), r#"{"id":"user-1","user":{"data":{}},"own":[1]}"#);
+    layer.database().on_load(Behaviour::Fails);
+    assert!(layer.export("user-1").await.unwrap_err().is_database());
+}
