@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::subject::{Outcome, Subject};
+use super::values::shown;
 use crate::Database;
 
 /// DynamoDB's limit for a key; the layer passes on no longer ones.
@@ -60,11 +61,9 @@ const ODD: [&str; 46] = [
 
 pub(super) async fn long<D: Database>(subject: &Subject<D>) -> Outcome {
     let filled = |first: char, last: &str| {
-        let id = subject.user("");
-        let count = (LONGEST - id.len() - last.len()) / first.len_utf8();
-        let fill: String = std::iter::repeat_n(first, count).collect();
-        let missing = LONGEST - id.len() - last.len() - fill.len();
-        subject.user(&format!("{fill}{}{last}", "_".repeat(missing)))
+        let length = LONGEST - subject.user_around("", last).len();
+        let fill = String::from_iter(std::iter::repeat_n(first, length / first.len_utf8()));
+        subject.user_around(&format!("{}{fill}", "_".repeat(length - fill.len())), last)
     };
     let ids = [filled('a', "a"), filled('a', "b"), filled('é', ""), filled('😀', "")];
     if let Some(id) = ids.iter().find(|id| id.len() != LONGEST) {
@@ -85,7 +84,8 @@ pub(super) async fn odd<D: Database>(subject: &Subject<D>) -> Outcome {
 /// That each has an item of its own.
 async fn distinct<D: Database>(subject: &Subject<D>, ids: &[String]) -> Outcome {
     let item = |index: usize| json!({ "user": { "data": { "number": index } } });
-    let named = |id: &str, why: String| format!("with the user id {id:?}: {why}");
+    let named =
+        |id: &str, why: String| format!("with the user id {}: {why}", shown(format!("{id:?}")));
     let mut versions = Vec::with_capacity(ids.len());
     for (index, id) in ids.iter().enumerate() {
         let stored = subject.store(id, &item(index), None).await;

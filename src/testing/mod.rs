@@ -17,6 +17,8 @@ mod limits;
 mod promises;
 mod records;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::time::Duration;

@@ -69,7 +69,10 @@ fn samples() -> Vec<(&'static str, Value)> {
     let nested = json!([nested, (0..13).fold(json!({}), |inner, _| json!({ "a": inner }))]);
     vec![
         ("nothing", json!([null, "", {}, [], false, 0])),
-        ("empty within empty", json!({ "a": {}, "b": [], "c": [[]], "d": [{}], "e": { "f": {} } })),
+        (
+            "empty within empty",
+            json!({ "a": {}, "b": [], "c": [[]], "d": [{}], "e": { "f": {} }, "g": "" }),
+        ),
         (
             "null within maps and arrays",
             json!({ "a": null, "b": [null, null], "c": { "d": null } }),

@@ -25,17 +25,15 @@ impl<D: Database> Subject<D> {
         Self { database: Arc::new(database), run, users: Mutex::default() }
     }
 
-    /// The id of a user whom nobody else has.
+    /// An id that no user has, another one each time.
     pub(super) fn user(&self, name: &str) -> String {
-        self.note(format!("conformance-{}-{name}", self.run))
+        let count = self.users.lock().unwrap_or_else(PoisonError::into_inner).len();
+        self.user_around("conformance-", &format!("-{count}-{name}"))
     }
 
-    /// The same, of which the first or last characters matter.
+    /// The id with these first and last characters. It is always the same.
     pub(super) fn user_around(&self, before: &str, after: &str) -> String {
-        self.note(format!("{before}{}{after}", self.run))
-    }
-
-    fn note(&self, id: String) -> String {
+        let id = format!("{before}{}{after}", self.run);
         self.users.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
         id
     }

@@ -139,7 +139,7 @@ pub(super) fn value(range: Range) -> impl Strategy<Value = Value> {
 pub(super) fn difference(expected: &Value, found: &Value) -> Option<String> {
     let mut path = Vec::new();
     let what = compare(expected, found, &mut path)?;
-    Some(format!("at `{}` {what}", path.join("/")))
+    Some(if path.is_empty() { what } else { format!("at `{}` {what}", path.join("/")) })
 }
 
 fn compare(expected: &Value, found: &Value, path: &mut Vec<String>) -> Option<String> {

@@ -1,0 +1,245 @@
+//! The suite finds what it is there to find.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Mutex;
+
+use serde_json::{Map, Value};
+
+use super::conformance;
+use crate::{Database, Error, MemoryDb, Record, Saved, Stored, Version};
+
+/// What is wrong with a database.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    LoadStores,
+    LastWriteWins,
+    CreationReplaces,
+    ConflictShowsNothing,
+    ConflictShowsTheRejected,
+    VersionsOfContent,
+    VersionsRestart,
+    SavesOfDeletedUsersStore,
+    DeleteDoesNothing,
+    DeleteOfAbsentFails,
+    ComparesBeforeItWrites,
+    IgnoresCase,
+    TrimsIds,
+    CutsIds,
+    MergesFields,
+    OnlyKnownFields,
+    DropsEmptyTexts,
+    DropsNull,
+    CutsKeysAtDots,
+    NumbersAreFloats,
+    RefusesUnicode,
+    RefusesWithoutPath,
+    RefusesAsFailure,
+    WritesAndRefuses,
+    ShowsIds,
+    Hangs,
+}
+
+#[derive(Debug)]
+struct Faulty {
+    fault: Fault,
+    db: MemoryDb,
+    hasher: RandomState,
+    /// To each version that this database makes, the one of `db`.
+    versions: Mutex<Vec<(Version, Version)>>,
+}
+
+impl Faulty {
+    fn new(fault: Fault) -> Self {
+        Self { fault, db: MemoryDb::new(), hasher: RandomState::new(), versions: Mutex::default() }
+    }
+
+    fn id(&self, id: &str) -> String {
+        match self.fault {
+            Fault::IgnoresCase => id.to_lowercase(),
+            Fault::TrimsIds => id.trim_end().to_owned(),
+            Fault::CutsIds => id.chars().take(255).collect(),
+            _ => id.to_owned(),
+        }
+    }
+
+    /// The item in the form in which this database keeps it.
+    fn record(&self, record: &Record, before: Option<&Stored>) -> Record {
+        let mut fields = record.fields().clone();
+        match self.fault {
+            Fault::MergesFields => {
+                for (name, value) in before.iter().flat_map(|stored| stored.record.fields()) {
+                    fields.entry(name).or_insert_with(|| value.clone());
+                }
+            }
+            Fault::OnlyKnownFields => fields.retain(|name, _| !name.starts_with("unknown")),
+            _ => fields.values_mut().for_each(|value| self.change(value)),
+        }
+        Record::new(fields)
+    }
+
+    fn change(&self, value: &mut Value) {
+        match value {
+            Value::Array(elements) => elements.iter_mut().for_each(|value| self.change(value)),
+            Value::Object(members) => {
+                match self.fault {
+                    Fault::DropsEmptyTexts => members.retain(|_, value| value != ""),
+                    Fault::DropsNull => members.retain(|_, value| !value.is_null()),
+                    Fault::CutsKeysAtDots => {
+                        let cut = |key: &str| key.split('.').next().unwrap_or_default().to_owned();
+                        *members = std::mem::take(members)
+                            .into_iter()
+                            .map(|(key, value)| (cut(&key), value))
+                            .collect::<Map<_, _>>();
+                    }
+                    _ => {}
+                }
+                members.values_mut().for_each(|value| self.change(value));
+            }
+            Value::Number(number) if self.fault == Fault::NumbersAreFloats => {
+                *value = number.as_f64().into();
+            }
+            _ => {}
+        }
+    }
+
+    /// The version that this database would give to what is stored now.
+    fn version(&self, stored: &Stored) -> Version {
+        let fields = || serde_json::to_string(&stored.record).unwrap_or_default();
+        match self.fault {
+            Fault::VersionsOfContent => Version::from(self.hasher.hash_one(fields())),
+            _ => {
+                let versions = self.versions.lock().unwrap();
+                let made = versions.iter().find(|(_, inner)| *inner == stored.version);
+                made.map_or_else(|| stored.version.clone(), |(made, _)| made.clone())
+            }
+        }
+    }
+
+    fn refusal(&self, id: &str, record: &Record) -> Option<Error> {
+        let text = serde_json::to_string(record).unwrap_or_default();
+        let is_long = text.len() > 300 * 1024;
+        Some(match self.fault {
+            Fault::RefusesUnicode if text.contains("👩") => Error::encode("`probe`: not ASCII"),
+            Fault::RefusesWithoutPath if is_long => Error::encode("longer than 300 KiB"),
+            Fault::RefusesAsFailure if is_long => Error::database("`probe` is over 300 KiB"),
+            Fault::WritesAndRefuses if is_long => Error::encode("`probe` is over 300 KiB"),
+            Fault::ShowsIds if is_long => Error::encode(format!("`probe` of {id} is over 1 KiB")),
+            _ => return None,
+        })
+    }
+}
+
+impl Database for Faulty {
+    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        let stored = self.db.load(&self.id(id)).await?;
+        if self.fault == Fault::LoadStores && stored.is_none() {
+            self.db.save(id, &Record::default(), None).await?;
+        }
+        Ok(stored.map(|stored| Stored { version: self.version(&stored), ..stored }))
+    }
+
+    async fn save(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Result<Saved, Error> {
+        let id = &self.id(id);
+        let refusal = self.refusal(id, record);
+        if let Some(error) = refusal.as_ref().filter(|_| self.fault != Fault::WritesAndRefuses) {
+            return Err(error.clone());
+        }
+        let current = self.db.load(id).await?;
+        let version = current.as_ref().map(|stored| self.version(stored));
+        let wins = match self.fault {
+            Fault::LastWriteWins => true,
+            Fault::CreationReplaces => over.is_none() || over == version.as_ref(),
+            Fault::SavesOfDeletedUsersStore => current.is_none() || over == version.as_ref(),
+            Fault::Hangs => std::future::pending().await,
+            _ => over == version.as_ref(),
+        };
+        if self.fault == Fault::ComparesBeforeItWrites {
+            tokio::task::yield_now().await;
+        }
+        if !wins {
+            let stored = current
+                .zip(version)
+                .map(|(stored, version)| Stored { version, ..stored })
+                .filter(|_| self.fault != Fault::ConflictShowsNothing)
+                .map(|stored| match self.fault {
+                    Fault::ConflictShowsTheRejected => Stored { record: record.clone(), ..stored },
+                    _ => stored,
+                });
+            return Ok(Saved::Conflict(stored));
+        }
+        let kept = self.record(record, current.as_ref());
+        let over = self.db.load(id).await?.map(|stored| stored.version);
+        let Saved::Stored(inner) = self.db.save(id, &kept, over.as_ref()).await? else {
+            return Err(Error::database("nobody else writes meanwhile"));
+        };
+        if self.fault == Fault::VersionsRestart {
+            let count = |version: Version| version.as_str().parse::<u64>().unwrap();
+            let made = Version::from(version.map_or(0, count) + 1);
+            self.versions.lock().unwrap().push((made, inner.clone()));
+        }
+        let stored = Stored { record: kept, version: inner };
+        refusal.map_or_else(|| Ok(Saved::Stored(self.version(&stored))), Err)
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Error> {
+        let id = &self.id(id);
+        match self.fault {
+            Fault::DeleteDoesNothing => Ok(()),
+            Fault::DeleteOfAbsentFails if self.db.load(id).await?.is_none() => {
+                Err(Error::database("no such item"))
+            }
+            _ => self.db.delete(id).await,
+        }
+    }
+}
+
+/// What the suite says about a database with this fault. Time does not pass, it is skipped where everything waits.
+fn verdict(fault: Fault) -> String {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    let run = move || runtime.block_on(conformance(async || Faulty::new(fault)));
+    match std::thread::spawn(run).join() {
+        Ok(()) => "passed".to_owned(),
+        Err(panic) => panic.downcast_ref::<String>().cloned().unwrap_or_default(),
+    }
+}
+
+#[test]
+fn each_fault_is_found_and_named() {
+    for (fault, check, found) in [
+        (Fault::LoadStores, "absent user", "finds an item"),
+        (Fault::LastWriteWins, "conditional save", "replaces one who is stored"),
+        (Fault::CreationReplaces, "conditional save", "replaces one who is stored"),
+        (Fault::ConflictShowsNothing, "conditional save", "a conflict returns nothing"),
+        (Fault::ConflictShowsTheRejected, "conditional save", "returns not what is stored"),
+        (Fault::VersionsOfContent, "versions", "not stored any more succeeds"),
+        (Fault::VersionsRestart, "deleted user", "not stored any more succeeds"),
+        (Fault::SavesOfDeletedUsersStore, "conditional save", "not stored any more succeeds"),
+        (Fault::DeleteDoesNothing, "delete", "where none may be"),
+        (Fault::DeleteOfAbsentFails, "absent user", "delete fails"),
+        (Fault::ComparesBeforeItWrites, "concurrent creation", "succeed instead of one"),
+        (Fault::IgnoresCase, "odd ids", "with the user id"),
+        (Fault::TrimsIds, "odd ids", "with the user id"),
+        (Fault::CutsIds, "long ids", "with the user id"),
+        (Fault::MergesFields, "unknown fields", "was added"),
+        (Fault::OnlyKnownFields, "unknown fields", "the key \"unknown\" is gone"),
+        (Fault::DropsEmptyTexts, "JSON round trip", "is gone"),
+        (Fault::DropsNull, "JSON round trip", "is gone"),
+        (Fault::CutsKeysAtDots, "JSON round trip", "is gone"),
+        (Fault::NumbersAreFloats, "JSON round trip", "9223372036854775807 was stored"),
+        (Fault::RefusesUnicode, "JSON round trip", "save fails"),
+        (Fault::RefusesWithoutPath, "limits", "does not name the field `probe`"),
+        (Fault::RefusesAsFailure, "limits", "not with an error of encoding"),
+        (Fault::WritesAndRefuses, "limits", "where none may be"),
+        (Fault::ShowsIds, "limits", "shows the user id"),
+        (Fault::Hangs, "absent user", "longer than 90 seconds"),
+    ] {
+        let verdict = verdict(fault);
+        assert!(verdict.contains(check) && verdict.contains(found), "{fault:?}: {verdict}");
+    }
+}
