@@ -48,7 +48,8 @@
 //!
 //! * What a handler holds: [`User`], [`Session`], [`History`].
 //! * The options: [`PersistenceLayer`]; what is stored: [`StoredElements`].
-//! * Where it is stored, and a database of your own: [`database`].
+//! * Where it is stored, and a database of your own: [`database`]; choosing at start: [`connect`], [`config`].
+//! * What happens when two processes or an outage meet: [`OnConflict`], [`OnOutage`].
 //! * Whose request it is, and a platform of your own: [`platform`].
 //! * What can go wrong, and what is answered then: [`Error`].
 //! * Without axum: [`FromBuffered`], and `examples/hyper_server.rs`.
@@ -59,6 +60,10 @@
 //! | --- | --- | --- |
 //! | `file` | on | the database in a JSON file, `FileDb` |
 //! | `axum` | on | the handles as extractors, [`Error`] as a response |
+//! | `dynamodb`, `aws-config` | | `DynamoDb`, and its region and credentials from the environment |
+//! | `mongodb` | | `MongoDb` |
+//! | `lambda` | | `lambda_http::Body` as a request body |
+//! | `testing` | | `testing`: what a database of your own has to pass |
 //!
 //! A tokio runtime with its time enabled is needed.
 

@@ -117,8 +117,8 @@ struct Table {
     name: String,
     create_table_on_init: Option<bool>,
     primary_key_column: Option<String>,
-    read_capacity_units: Option<i64>,
-    write_capacity_units: Option<i64>,
+    read_capacity_units: Option<u32>,
+    write_capacity_units: Option<u32>,
     billing_mode: Option<String>,
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct DynamoDbConfig {
     pub(crate) sort_key: Option<(String, String)>,
     pub(crate) key_prefix: Option<String>,
     pub(crate) create_table: Option<bool>,
-    pub(crate) provisioned: Option<(i64, i64)>,
+    pub(crate) provisioned: Option<(u32, u32)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,6 @@
 //! Opening what the configuration names.
 
 use super::DatabaseConfig;
-use crate::error::Kind;
 use crate::{AnyDatabase, Error, MemoryDb};
 
 impl DatabaseConfig {
@@ -12,17 +11,66 @@ impl DatabaseConfig {
             Self::File(path) => crate::FileDb::open(path).await.map(AnyDatabase::new),
             #[cfg(not(feature = "file"))]
             Self::File(_) => Err(without("file")),
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(config) => config.open().await,
             #[cfg(not(feature = "dynamodb"))]
             Self::DynamoDb(_) => Err(without("dynamodb")),
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(config) => config.open().await,
             #[cfg(not(feature = "mongodb"))]
             Self::MongoDb(_) => Err(without("mongodb")),
-            #[cfg(any(feature = "dynamodb", feature = "mongodb"))]
-            _ => Err(without("x")),
         }
     }
 }
 
+#[cfg(feature = "dynamodb")]
+impl super::DynamoDbConfig {
+    async fn open(self) -> Result<AnyDatabase, Error> {
+        let mut builder = crate::DynamoDb::builder(self.table);
+        if let Some(region) = self.region {
+            builder = builder.region(region);
+        }
+        if let Some(endpoint) = self.endpoint {
+            builder = builder.endpoint_url(endpoint);
+        }
+        if let Some((access_key_id, secret_access_key)) = self.credentials {
+            builder = builder.credentials(access_key_id.0, secret_access_key.0);
+        }
+        if let Some(partition_key) = self.partition_key {
+            builder = builder.partition_key(partition_key);
+        }
+        if let Some((name, value)) = self.sort_key {
+            builder = builder.sort_key(name, value);
+        }
+        if let Some(prefix) = self.key_prefix {
+            builder = builder.key_prefix(prefix);
+        }
+        if let Some(create) = self.create_table {
+            builder = builder.create_table(create);
+        }
+        if let Some((read, write)) = self.provisioned {
+            builder = builder.provisioned(read, write);
+        }
+        builder.build().await.map(AnyDatabase::new)
+    }
+}
+
+#[cfg(feature = "mongodb")]
+impl super::MongoDbConfig {
+    async fn open(self) -> Result<AnyDatabase, Error> {
+        let mut builder = crate::MongoDb::builder().uri(self.uri.0);
+        if let Some(database) = self.database {
+            builder = builder.database(database);
+        }
+        if let Some(collection) = self.collection {
+            builder = builder.collection(collection);
+        }
+        builder.connect().await.map(AnyDatabase::new)
+    }
+}
+
+#[cfg(not(all(feature = "file", feature = "dynamodb", feature = "mongodb")))]
 fn without(feature: &str) -> Error {
     let message = format!("the database needs the feature `{feature}` of tower-persistence");
-    Error::new(Kind::Configuration, message)
+    Error::new(crate::error::Kind::Configuration, message)
 }
