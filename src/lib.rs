@@ -93,6 +93,8 @@ pub use self::config::{PersistenceConfig, connect};
 pub use self::database::{AnyDatabase, Database, MemoryDb, Saved, Stored, Version};
 #[cfg(feature = "file")]
 pub use self::database::{FileDb, FileDbBuilder};
+#[cfg(feature = "mongodb")]
+pub use self::database::{MongoDb, MongoDbBuilder};
 pub use self::error::{BoxError, Error};
 pub use self::future::ResponseFuture;
 pub use self::layer::PersistenceLayer;

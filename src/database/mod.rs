@@ -18,6 +18,8 @@ mod any;
 #[cfg(feature = "file")]
 mod file;
 mod memory;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -27,6 +29,8 @@ pub use self::any::AnyDatabase;
 #[cfg(feature = "file")]
 pub use self::file::{FileDb, FileDbBuilder};
 pub use self::memory::MemoryDb;
+#[cfg(feature = "mongodb")]
+pub use self::mongodb::{MongoDb, MongoDbBuilder};
 use crate::{Error, Record};
 
 /// Where users are stored.

@@ -15,6 +15,8 @@ mod common;
 mod conformance;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod layer;
+#[cfg(all(feature = "file", feature = "testing", feature = "mongodb"))]
+mod mongodb;
 #[cfg(all(feature = "file", feature = "testing"))]
 #[allow(dead_code)]
 mod outage;
@@ -34,7 +36,8 @@ fn main() {
     trials.push(dynamodb.self_test());
     trials.push(mongodb.self_test());
     // DynamoDb: #[cfg(feature = "dynamodb")] trials.extend(dynamodb::trials(&dynamodb));
-    // MongoDb: #[cfg(feature = "mongodb")] trials.extend(mongodb::trials(&mongodb));
+    #[cfg(feature = "mongodb")]
+    trials.extend(mongodb::trials(&mongodb));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` drops nothing.
     dynamodb.stop();

@@ -1,0 +1,213 @@
+//! The document of one user.
+
+use std::time::{Duration, SystemTime};
+
+use mongodb::bson::raw::{RawDocument, RawDocumentBuf};
+use mongodb::bson::{Bson, DateTime, Document, doc};
+use serde_json::Map;
+
+use super::value::{self, Numbers, Refused};
+use crate::database::{Stored, Version};
+use crate::error::Kind;
+use crate::{Error, Record};
+
+/// How long a document may be, in bytes
+/// (<https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-BSON-Document-Size>).
+const MAX_SIZE: usize = 16 * 1024 * 1024;
+
+pub(super) const ID: &str = "_id";
+pub(super) const EXPIRES_AT: &str = "expiresAt";
+const CREATED_AT: &str = "createdAt";
+const UPDATED_AT: &str = "updatedAt";
+/// Our mark: `updatedAt` as it was written with it, `/` and what no other write has. Jovo keeps it as it is, so it is
+/// ours only as long as `updatedAt` is the same.
+const MARK: &str = "persistenceVersion";
+
+/// What the names of the fields that are not the record's depend on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    pub(super) expires_after: Option<Duration>,
+}
+
+impl Layout {
+    fn is_reserved(self, name: &str) -> bool {
+        name == ID || name == MARK || (name == EXPIRES_AT && self.expires_after.is_some())
+    }
+
+    /// The user of a document, unless it has expired.
+    pub(super) fn stored(self, document: &Document) -> Option<Stored> {
+        if self.has_expired(document) {
+            return None;
+        }
+        let numbers = numbers(document);
+        let fields = document.iter().filter(|(name, _)| !self.is_reserved(name));
+        let fields: Map<_, _> =
+            fields.map(|(name, field)| (name.clone(), value::json(field, numbers))).collect();
+        Some(Stored { record: Record::new(fields), version: self.condition(document).version() })
+    }
+
+    /// MongoDB removes what has expired about once a minute.
+    pub(super) fn has_expired(self, document: &Document) -> bool {
+        let expires_at = document.get(EXPIRES_AT).and_then(Bson::as_datetime);
+        self.expires_after.is_some() && expires_at.is_some_and(|at| *at <= DateTime::now())
+    }
+
+    /// The document of a record, which takes the place of `old`.
+    pub(super) fn document(
+        self,
+        id: &str,
+        record: &Record,
+        old: Option<&Document>,
+    ) -> Result<Document, Error> {
+        let mut document = doc! { ID: id };
+        for (name, field) in record.fields() {
+            self.check_name(name)?;
+            let old = old.and_then(|old| Some((old.get(name)?, numbers(old))));
+            let field = value::bson(field, old, 1).map_err(|refused| refused.under(name))?;
+            document.insert(name.as_str(), field);
+        }
+        let mark = format!("{}/{}", updated_at(&document), Version::unique());
+        document.insert(MARK, mark);
+        if let Some(expires_after) = self.expires_after {
+            let expires_after = i64::try_from(expires_after.as_millis()).unwrap_or(i64::MAX);
+            let now = DateTime::from_system_time(SystemTime::now()).timestamp_millis();
+            let expires_at = DateTime::from_millis(now.saturating_add(expires_after));
+            document.insert(EXPIRES_AT, expires_at);
+        }
+        Ok(document)
+    }
+
+    fn check_name(self, name: &str) -> Result<(), Refused> {
+        if self.is_reserved(name) {
+            return Err(Refused::new("is kept for the database's own use").under(name));
+        }
+        // It could be taken for an operator (https://www.mongodb.com/docs/manual/core/dot-dollar-considerations/).
+        if name.starts_with('$') {
+            let why = "begins with `$`, which MongoDB refuses for a field of the item itself";
+            return Err(Refused::new(why).under(name));
+        }
+        value::check_name(name)
+    }
+
+    /// What has to be found for `document` to be still the same.
+    pub(super) fn condition(self, document: &Document) -> Condition {
+        let field = |name| document.get(name).cloned().unwrap_or(Bson::Null);
+        let mut fields = document.iter().filter(|(name, _)| !self.is_reserved(name));
+        Condition {
+            mark: field(MARK),
+            updated_at: field(UPDATED_AT),
+            created_at: field(CREATED_AT),
+            foreign: fields.any(|(_, field)| value::is_foreign(field)),
+        }
+    }
+}
+
+fn updated_at(document: &Document) -> &str {
+    document.get(UPDATED_AT).and_then(Bson::as_str).unwrap_or_default()
+}
+
+/// Whether the document is as we wrote it, or Jovo wrote over it.
+fn numbers(document: &Document) -> Numbers {
+    let mark = document.get(MARK).and_then(Bson::as_str).and_then(|mark| mark.rsplit_once('/'));
+    match mark {
+        Some((written_with, _)) if written_with == updated_at(document) => Numbers::Exact,
+        _ => Numbers::JavaScript,
+    }
+}
+
+/// Whether both are one and the same write of ours.
+pub(super) fn is_same_write(one: &Document, other: &Document) -> bool {
+    one.get(MARK) == other.get(MARK) && updated_at(one) == updated_at(other)
+}
+
+/// What a version stands for: what the document has to be like for a save.
+#[derive(Debug, PartialEq)]
+pub(super) struct Condition {
+    mark: Bson,
+    updated_at: Bson,
+    created_at: Bson,
+    /// Whether there are types in it that JSON does not have.
+    pub(super) foreign: bool,
+}
+
+impl Condition {
+    pub(super) fn filter(&self, id: &str) -> Document {
+        // `$eq` takes what follows as a value, whatever it is. For a field that is not there, it is `null`.
+        doc! {
+            ID: { "$eq": id },
+            MARK: { "$eq": &self.mark },
+            UPDATED_AT: { "$eq": &self.updated_at },
+            CREATED_AT: { "$eq": &self.created_at },
+        }
+    }
+
+    /// BSON in hexadecimal digits: exact for every type that the fields may have.
+    pub(super) fn version(&self) -> Version {
+        let bytes = doc! { "m": &self.mark, "u": &self.updated_at, "c": &self.created_at, "f": self.foreign }
+            .to_vec()
+            .unwrap_or_default();
+        Version::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+
+    /// `None` for a version that no database of this kind has made.
+    pub(super) fn parse(version: &Version) -> Option<Self> {
+        let digits = version.as_str().as_bytes();
+        let bytes = digits.chunks(2).map(|pair| {
+            std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        });
+        let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
+        let document = decode(RawDocument::from_bytes(&bytes).ok()?).ok()?;
+        Some(Self {
+            mark: document.get("m")?.clone(),
+            updated_at: document.get("u")?.clone(),
+            created_at: document.get("c")?.clone(),
+            foreign: document.get_bool("f").ok()?,
+        })
+    }
+}
+
+/// What the bytes that were read stand for. Deserializing them would take an object of the user's such as `{"$oid": "…"}`
+/// for another type.
+pub(super) fn decode(raw: &RawDocument) -> Result<Document, Error> {
+    // The text of the cause may quote a key.
+    Document::try_from(raw).map_err(|_| Error::decode("a document of MongoDB cannot be decoded"))
+}
+
+/// The bytes that are sent.
+pub(super) fn raw(document: &Document) -> Result<RawDocumentBuf, Error> {
+    let raw = RawDocumentBuf::try_from(document).map_err(|_| {
+        Error::new(Kind::Encode, "the item cannot be written as a document of MongoDB")
+    })?;
+    if raw.as_bytes().len() <= MAX_SIZE {
+        return Ok(raw);
+    }
+    let mut sizes = sizes(document);
+    sizes.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+    let biggest: Vec<_> =
+        sizes.iter().take(3).map(|(path, size)| format!("`{path}` ({size} bytes)")).collect();
+    Err(Error::encode(format!(
+        "the item is {} bytes long, over the {MAX_SIZE} that MongoDB holds; biggest are {}",
+        raw.as_bytes().len(),
+        biggest.join(", ")
+    )))
+}
+
+/// The size of each field, and of each member of a `data` in place of the whole.
+fn sizes(document: &Document) -> Vec<(String, usize)> {
+    let mut sizes = Vec::new();
+    for (name, field) in document {
+        match field.as_document().and_then(|field| field.get_document("data").ok()) {
+            Some(data) => {
+                sizes.extend(data.iter().map(|(key, value)| {
+                    (format!("{name}.data.{}", key.escape_debug()), size(value))
+                }));
+            }
+            None => sizes.push((name.escape_debug().to_string(), size(field))),
+        }
+    }
+    sizes
+}
+
+fn size(value: &Bson) -> usize {
+    doc! { "": value }.to_vec().map_or(0, |bytes| bytes.len())
+}

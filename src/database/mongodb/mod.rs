@@ -1,0 +1,210 @@
+mod builder;
+mod document;
+mod failure;
+mod open;
+mod value;
+
+use std::fmt;
+use std::sync::Arc;
+
+use mongodb::bson::raw::RawDocumentBuf;
+use mongodb::bson::{Document, doc};
+
+pub use self::builder::MongoDbBuilder;
+use self::document::{Condition, ID};
+use self::open::Shared;
+use super::{Database, Saved, Stored, Version};
+use crate::{Error, Record};
+
+/// A database in a collection of MongoDB, with the documents of Jovo v4: `_id` is the user id.
+///
+/// ```no_run
+/// use tower_persistence::{MongoDb, PersistenceLayer};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_persistence::Error> {
+/// let db = MongoDb::connect("mongodb://localhost:27017/app").await?;
+/// let layer = PersistenceLayer::new(db);
+/// # Ok(()) }
+/// ```
+///
+/// * A server that cannot be reached fails the requests that need it, not the program, and as soon as it is there, they
+///   succeed.
+/// * A load is one read and a save one write, which a majority of the servers has when it returns. It reads once more for a conflict, and
+///   for an item with types that JSON does not have.
+/// * Those types (dates, object ids, binary data…) come as strings, dates in RFC 3339, or as [Extended JSON]; what a save
+///   leaves untouched stays what it is in the database.
+/// * An integer over `i64::MAX` is stored as `Decimal128`.
+/// * Keys with `.` and `$` are data like others, for which MongoDB has to be of version 5.0 or later. Only a field of the item itself
+///   cannot begin with `$`.
+///
+/// # Together with Jovo v4
+///
+/// Both can use one collection. A save notices that Jovo wrote meanwhile by `updatedAt`, to the millisecond; who writes
+/// without changing it, such as an app of Jovo that has `updatedAt` switched off, is not noticed. The field
+/// `persistenceVersion` is this crate's; Jovo leaves it as it is.
+///
+/// `Debug` shows database and collection.
+///
+/// [Extended JSON]: https://www.mongodb.com/docs/manual/reference/mongodb-extended-json/
+#[derive(Clone)]
+pub struct MongoDb {
+    shared: Arc<Shared>,
+}
+
+impl MongoDb {
+    /// Uses the database that `uri` names, `mongodb://user:password@host/database` or `mongodb+srv://…`, and the collection
+    /// `jovoUsers` in it. Where it names none, that is the database `test`, and a warning is logged.
+    ///
+    /// No server has to be there yet.
+    ///
+    /// # Errors
+    ///
+    /// The URI is none ([`is_configuration`](Error::is_configuration)). It is not shown, as it may hold a password.
+    pub async fn connect(uri: impl Into<String>) -> Result<Self, Error> {
+        Self::builder().uri(uri).connect().await
+    }
+
+    /// To connect with settings of your own.
+    pub fn builder() -> MongoDbBuilder {
+        MongoDbBuilder::default()
+    }
+
+    fn failed(&self, action: &str, error: &mongodb::error::Error) -> Error {
+        failure::failure(action, &self.shared.place(), error)
+    }
+
+    async fn find(&self, filter: Document) -> Result<Option<Document>, Error> {
+        let collection = self.shared.collection().await?;
+        let found = collection.find_one(filter).await;
+        let found = found.map_err(|error| self.failed("reading from", &error))?;
+        found.map(|raw| document::decode(&raw)).transpose()
+    }
+
+    async fn find_user(&self, id: &str) -> Result<Option<Document>, Error> {
+        self.find(doc! { ID: { "$eq": id } }).await
+    }
+
+    /// Stores `document` if nothing is stored.
+    async fn insert(&self, id: &str, document: &Document) -> Result<Saved, Error> {
+        let raw = document::raw(document)?;
+        let collection = self.shared.collection().await?;
+        // Again if what was in the way has gone until it is looked at or replaced.
+        for _ in 0..3 {
+            match collection.insert_one(&raw).await {
+                Ok(_) => return Ok(self.saved(document)),
+                Err(error) if failure::is_duplicate_key(&error) => {}
+                Err(error) => return Err(self.failed("writing to", &error)),
+            }
+            let Some(current) = self.find_user(id).await? else { continue };
+            if self.shared.layout.has_expired(&current) {
+                let condition = self.shared.layout.condition(&current);
+                match self.replace(id, &raw, document, &condition).await? {
+                    Saved::Conflict(None) => continue,
+                    saved => return Ok(saved),
+                }
+            }
+            return Ok(self.compared(document, Some(&current)));
+        }
+        let place = self.shared.place();
+        Err(Error::database(format!(
+            "MongoDB: writing to `{place}` failed: an index other than that of `_id` is unique"
+        )))
+    }
+
+    /// Stores `document` if what is stored fulfils `condition`.
+    async fn replace(
+        &self,
+        id: &str,
+        raw: &RawDocumentBuf,
+        document: &Document,
+        condition: &Condition,
+    ) -> Result<Saved, Error> {
+        let collection = self.shared.collection().await?;
+        let replaced = collection.replace_one(condition.filter(id), raw).await;
+        match replaced.map_err(|error| self.failed("writing to", &error))?.matched_count {
+            0 => self.conflict(id, document).await,
+            _ => Ok(self.saved(document)),
+        }
+    }
+
+    fn saved(&self, document: &Document) -> Saved {
+        Saved::Stored(self.shared.layout.condition(document).version())
+    }
+
+    async fn conflict(&self, id: &str, document: &Document) -> Result<Saved, Error> {
+        let current = self.find_user(id).await?;
+        Ok(self.compared(document, current.as_ref()))
+    }
+
+    fn compared(&self, document: &Document, current: Option<&Document>) -> Saved {
+        match current {
+            // The driver repeats a write whose answer got lost.
+            Some(current) if document::is_same_write(document, current) => self.saved(document),
+            current => Saved::Conflict(current.and_then(|it| self.shared.layout.stored(it))),
+        }
+    }
+}
+
+impl Database for MongoDb {
+    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        self.shared.prepare();
+        let document = self.find_user(id).await?;
+        Ok(document.and_then(|document| self.shared.layout.stored(&document)))
+    }
+
+    async fn save(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Result<Saved, Error> {
+        self.shared.prepare();
+        let layout = self.shared.layout;
+        let mut document = layout.document(id, record, None)?;
+        let Some(over) = over else {
+            return self.insert(id, &document).await;
+        };
+        let condition = Condition::parse(over);
+        if let Some(condition) = &condition {
+            let old = match condition.foreign {
+                true => self.find(condition.filter(id)).await?,
+                false => None,
+            };
+            if let Some(old) = &old {
+                document = layout.document(id, record, Some(old))?;
+            }
+            if old.is_some() || !condition.foreign {
+                return self.replace(id, &document::raw(&document)?, &document, condition).await;
+            }
+        }
+        // What the version stands for is not there.
+        self.conflict(id, &document).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Error> {
+        self.shared.prepare();
+        let deleted = self.shared.collection().await?.delete_one(doc! { ID: { "$eq": id } }).await;
+        deleted.map(drop).map_err(|error| self.failed("deleting from", &error))
+    }
+
+    /// Connects, and with [`expire_users_after`](MongoDbBuilder::expire_users_after) creates the TTL index. Users are loaded and saved also
+    /// before it is there.
+    async fn ensure_ready(&self) -> Result<(), Error> {
+        self.shared.ensure_ready().await
+    }
+
+    /// Closes the connections, unless the client was given from outside.
+    async fn close(&self) -> Result<(), Error> {
+        self.shared.close().await;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MongoDb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MongoDb")
+            .field("database", &self.shared.database)
+            .field("collection", &self.shared.collection)
+            .finish()
+    }
+}

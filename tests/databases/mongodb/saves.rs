@@ -1,0 +1,268 @@
+//! Saves: together with Jovo, at the same time, with an end.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use mongodb::bson::{Bson, DateTime, Document, doc};
+use mongodb::event::EventHandler;
+use mongodb::event::command::CommandEvent;
+use mongodb::options::ClientOptions;
+use mongodb::{Client, IndexModel};
+use serde_json::{Value, json};
+use tower_persistence::{Database, Record, Saved};
+
+use super::{DATABASE, Place, jovo_item, load, record, save, value};
+
+pub(crate) async fn documents_are_those_of_jovo(place: Place) {
+    let db = place.db().await;
+    let item = json!({
+        "user": { "data": { "visits": 1 } }, "history": { "items": [{ "output": [] }] },
+        "createdAt": "2024-01-01T00:00:00.000Z", "updatedAt": "2024-01-01T00:00:01.000Z",
+    });
+    save(&db, "user-1", item).await;
+    let mut raw = place.raw("user-1").await;
+    let mark = raw.remove("persistenceVersion").unwrap();
+    assert!(mark.as_str().unwrap().starts_with("2024-01-01T00:00:01.000Z/"));
+    let expected = doc! {
+        "_id": "user-1",
+        "user": { "data": { "visits": 1 } }, "history": { "items": [{ "output": [] }] },
+        "createdAt": "2024-01-01T00:00:00.000Z", "updatedAt": "2024-01-01T00:00:01.000Z",
+    };
+    assert_eq!(raw, expected);
+}
+
+pub(crate) async fn a_document_of_jovo_is_read_and_upgraded(place: Place) {
+    let mut item = jovo_item();
+    item.insert("foo", doc! { "kept": [1] });
+    place.jovo_saves("user-1", item.clone()).await;
+    let db = place.db().await;
+    let mut stored = value(&load(&db, "user-1").await.record);
+    assert_eq!(stored["user"]["data"], json!({ "name": "Joe", "visits": 3 }));
+    assert_eq!(stored["session"]["id"], Value::Null);
+    assert!(stored.get("_id").is_none());
+    stored["user"]["data"]["visits"] = json!(4);
+    stored["updatedAt"] = json!("2024-01-02T00:00:00.000Z");
+    save(&db, "user-1", stored).await;
+
+    item.get_document_mut("user").unwrap().get_document_mut("data").unwrap().insert("visits", 4);
+    item.insert("updatedAt", "2024-01-02T00:00:00.000Z");
+    let mut raw = place.raw("user-1").await;
+    raw.remove("persistenceVersion").unwrap();
+    raw.remove("_id");
+    assert_eq!(raw, item);
+    // And Jovo goes on with it.
+    place.jovo_saves("user-1", jovo_item()).await;
+    let stored = value(&load(&db, "user-1").await.record);
+    assert_eq!(
+        (&stored["user"]["data"]["visits"], &stored["foo"]),
+        (&json!(3), &json!({ "kept": [1] }))
+    );
+}
+
+pub(crate) async fn a_write_of_jovo_is_a_conflict(place: Place) {
+    let db = place.db().await;
+    let ours =
+        json!({ "user": { "data": { "by": "us" } }, "updatedAt": "2024-01-01T00:00:00.000Z" });
+    for jovo_began in [true, false] {
+        let id = if jovo_began { "jovo" } else { "us" };
+        if jovo_began {
+            place.jovo_saves(id, jovo_item()).await;
+        } else {
+            save(&db, id, ours.clone()).await;
+        }
+        let before = load(&db, id).await;
+        let item =
+            doc! { "user": { "data": { "by": "jovo" } }, "updatedAt": "2024-01-01T00:00:00.001Z" };
+        place.jovo_saves(id, item).await;
+        let saved = db.save(id, &record(ours.clone()), Some(&before.version)).await.unwrap();
+        let current = load(&db, id).await;
+        assert_eq!(saved, Saved::Conflict(Some(current.clone())));
+        assert_eq!(value(&current.record)["user"]["data"]["by"], "jovo");
+        let saved = db.save(id, &record(ours.clone()), Some(&current.version)).await.unwrap();
+        assert!(matches!(saved, Saved::Stored(_)));
+    }
+}
+
+pub(crate) async fn a_duplicate_key_is_a_conflict(place: Place) {
+    let db = place.db().await;
+    place.jovo_saves("user-1", jovo_item()).await;
+    let saved = db.save("user-1", &Record::default(), None).await.unwrap();
+    assert_eq!(saved, Saved::Conflict(Some(load(&db, "user-1").await)));
+    // A version of another database.
+    let saved = db.save("user-1", &Record::default(), Some(&7.into())).await.unwrap();
+    assert_eq!(saved, Saved::Conflict(Some(load(&db, "user-1").await)));
+}
+
+pub(crate) async fn of_sixteen_writers_one_wins(place: Place) {
+    let db = place.db().await;
+    let mut over = None;
+    for _ in 0..5 {
+        let writers = (0..16).map(|writer| {
+            let (db, over) = (db.clone(), over.clone());
+            let item = record(json!({ "user": { "data": { "writer": writer } } }));
+            tokio::spawn(async move { (writer, db.save("user-1", &item, over.as_ref()).await) })
+        });
+        let mut winners = Vec::new();
+        for task in writers.collect::<Vec<_>>() {
+            match task.await.unwrap() {
+                (writer, Ok(Saved::Stored(version))) => winners.push((writer, version)),
+                (_, Ok(Saved::Conflict(Some(_)))) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(winners.len(), 1);
+        let (writer, version) = winners.remove(0);
+        let stored = load(&db, "user-1").await;
+        assert_eq!(stored.version, version);
+        assert_eq!(value(&stored.record)["user"]["data"]["writer"], writer);
+        over = Some(version);
+    }
+}
+
+pub(crate) async fn a_turn_is_one_read_and_one_write(place: Place) {
+    let commands = Arc::new(Mutex::new(Vec::new()));
+    let heard = commands.clone();
+    let mut options = ClientOptions::parse(&place.uri).await.unwrap();
+    options.command_event_handler = Some(EventHandler::callback(move |event| {
+        if let CommandEvent::Started(event) = event {
+            heard.lock().unwrap().push((event.command_name, event.command));
+        }
+    }));
+    let client = Client::with_options(options).unwrap();
+    let db = place.builder().client(client).connect().await.unwrap();
+    assert_eq!(db.load("user-1").await.unwrap(), None);
+    let Saved::Stored(first) = db.save("user-1", &Record::default(), None).await.unwrap() else {
+        panic!("a conflict")
+    };
+    let Saved::Stored(_) = db.save("user-1", &Record::default(), Some(&first)).await.unwrap()
+    else {
+        panic!("a conflict")
+    };
+    let saved = db.save("user-1", &Record::default(), Some(&first)).await.unwrap();
+    assert!(matches!(saved, Saved::Conflict(Some(_))));
+    db.delete("user-1").await.unwrap();
+    let commands = commands.lock().unwrap();
+    let names: Vec<_> = commands.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["find", "insert", "update", "update", "find", "delete"]);
+    for (name, command) in commands.iter().filter(|(name, _)| name != "find") {
+        let concern = command.get_document("writeConcern").unwrap();
+        assert_eq!(concern.get_str("w").unwrap(), "majority", "{name}");
+    }
+}
+
+pub(crate) async fn a_deleted_user_stays_deleted(place: Place) {
+    let db = place.db().await;
+    db.delete("user-1").await.unwrap();
+    save(&db, "user-1", json!({ "user": {} })).await;
+    let before = load(&db, "user-1").await;
+    db.delete("user-1").await.unwrap();
+    let saved = db.save("user-1", &before.record, Some(&before.version)).await.unwrap();
+    assert_eq!(saved, Saved::Conflict(None));
+    // Nor is one who was stored anew taken for the same.
+    save(&db, "user-1", json!({ "user": {} })).await;
+    let saved = db.save("user-1", &before.record, Some(&before.version)).await.unwrap();
+    assert!(matches!(saved, Saved::Conflict(Some(_))));
+}
+
+pub(crate) async fn users_expire(place: Place) {
+    let within =
+        |millis| place.builder().uri(&place.uri).expire_users_after(Duration::from_millis(millis));
+    let db = within(60_000).connect().await.unwrap();
+    // Created by the way of the first request.
+    save(&db, "user-1", json!({ "user": {}, "updatedAt": "a" })).await;
+    let begun = Instant::now();
+    while !place.users.list_index_names().await.unwrap().contains(&"expiresAt_1".to_owned()) {
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let indexes = doc! { "listIndexes": place.users.name() };
+    let indexes = place.client.database(DATABASE).run_command(indexes).await.unwrap();
+    let indexes = indexes.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
+    let mut indexes = indexes.iter().filter_map(Bson::as_document);
+    let index = indexes.find(|index| index.get_str("name").unwrap() == "expiresAt_1").unwrap();
+    assert_eq!(index.get_document("key").unwrap(), &doc! { "expiresAt": 1 });
+    assert_eq!(
+        index.get("expireAfterSeconds").and_then(|it| it.as_i32().map(i64::from).or(it.as_i64())),
+        Some(0)
+    );
+    let expires_at = *place.raw("user-1").await.get_datetime("expiresAt").unwrap();
+    let left = expires_at.timestamp_millis() - DateTime::now().timestamp_millis();
+    assert!((50_000..=60_000).contains(&left), "{left}");
+    assert_eq!(value(&load(&db, "user-1").await.record), json!({ "user": {}, "updatedAt": "a" }));
+
+    let short = within(100).connect().await.unwrap();
+    short.ensure_ready().await.unwrap();
+    save(&short, "user-1", json!({ "old": { "nested": true } })).await;
+    let before = load(&short, "user-1").await;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert!(place.users.find_one(doc! { "_id": "user-1" }).await.unwrap().is_some());
+    assert_eq!(db.load("user-1").await.unwrap(), None);
+    // Stored anew, and by one only.
+    let item = record(json!({ "new": true }));
+    let (one, other) = tokio::join!(db.save("user-1", &item, None), db.save("user-1", &item, None));
+    let wins = |saved: &Saved| matches!(saved, Saved::Stored(_));
+    assert!(wins(&one.unwrap()) != wins(&other.unwrap()));
+    assert_eq!(value(&load(&db, "user-1").await.record), json!({ "new": true }));
+    let saved = db.save("user-1", &before.record, Some(&before.version)).await.unwrap();
+    assert!(matches!(saved, Saved::Conflict(Some(_))));
+
+    let error = db.save("x", &record(json!({ "expiresAt": 1 })), None).await.unwrap_err();
+    assert!(error.is_encode());
+}
+
+pub(crate) async fn a_failed_index_is_tried_again(place: Place) {
+    // An index of the same name that does not expire anything.
+    let index = IndexModel::builder().keys(doc! { "expiresAt": 1 }).build();
+    place.users.create_index(index).await.unwrap();
+    let builder = place.builder().uri(&place.uri).expire_users_after(Duration::from_secs(60));
+    let db = builder.connect().await.unwrap();
+    let error = db.ensure_ready().await.unwrap_err();
+    assert!(error.is_database(), "{error:?}");
+    assert!(format!("{error:?}").contains("creating the TTL index"), "{error:?}");
+    // Requests go on.
+    save(&db, "user-1", json!({ "user": {} })).await;
+    place.users.drop_index("expiresAt_1").await.unwrap();
+    let (one, other) = tokio::join!(db.ensure_ready(), db.ensure_ready());
+    one.and(other).unwrap();
+}
+
+pub(crate) async fn failed_writes(place: Place) {
+    let db = place.db().await;
+    save(&db, "SECRET", json!({ "user": {} })).await;
+    let before = load(&db, "SECRET").await;
+    let fail = async |data: Document| {
+        let command =
+            doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": data };
+        place.client.database("admin").run_command(command).await.unwrap();
+    };
+    // The write is made, but not known to last.
+    let concern = doc! { "code": 64, "codeName": "WriteConcernFailed", "errmsg": "SECRET" };
+    fail(doc! { "failCommands": ["update"], "writeConcernError": concern }).await;
+    let error = db.save("SECRET", &before.record, Some(&before.version)).await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(error.is_database() && text.contains("64 (WriteConcernFailed)"), "{text}");
+    assert!(!text.contains("SECRET"), "{text}");
+
+    // A command that the server refuses.
+    fail(doc! { "failCommands": ["find"], "errorCode": 13 }).await;
+    let error = db.load("SECRET").await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(error.is_database() && text.contains("error 13"), "{text}");
+    assert!(!text.contains("SECRET"), "{text}");
+
+    // A connection that breaks once: the driver repeats the write, and it counts once.
+    let before = load(&db, "SECRET").await;
+    fail(doc! { "failCommands": ["update"], "closeConnection": true }).await;
+    let saved = db.save("SECRET", &before.record, Some(&before.version)).await.unwrap();
+    assert_eq!(saved, Saved::Stored(load(&db, "SECRET").await.version));
+    fail(doc! { "failCommands": ["insert"], "closeConnection": true }).await;
+    let saved = db.save("user-2", &before.record, None).await.unwrap();
+    assert_eq!(saved, Saved::Stored(load(&db, "user-2").await.version));
+
+    // Who may not create the index can work all the same.
+    let builder = place.builder().uri(&place.uri).expire_users_after(Duration::from_secs(60));
+    let db = builder.connect().await.unwrap();
+    fail(doc! { "failCommands": ["createIndexes"], "errorCode": 13 }).await;
+    db.ensure_ready().await.unwrap();
+    save(&db, "user-2", json!({ "user": {} })).await;
+}
