@@ -24,7 +24,7 @@ use crate::Error;
 /// `session: {id, data, state, createdAt, updatedAt}`, `history: {items}`, `createdAt`, `updatedAt`; with
 /// `meta_data` also `metaData`. The user id is not part of it: every database keeps it in a place of its own.
 ///
-/// Fields that this crate does not know are kept, at every level, in their order.
+/// Fields that this crate does not know are kept, at every level; in their order, where the database keeps one.
 ///
 /// A [`Database`](crate::Database) writes a record as the JSON object that it serializes to, or field by field
 /// with [`fields`](Self::fields), and makes it again from one. Clones share the fields until one of them is changed.

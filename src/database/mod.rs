@@ -35,7 +35,8 @@ use crate::{Error, Record};
 
 /// Where users are stored.
 ///
-/// An implementation keeps three promises, on which "nothing acknowledged is lost" rests:
+/// An implementation keeps three promises, on which "nothing acknowledged is lost" rests; `testing::conformance` (feature
+/// `testing`) checks them:
 ///
 /// * `save` and `delete` return only when what they did is durable.
 /// * `save` compares and writes in one step: of several writers over one version, exactly one wins.
@@ -108,7 +109,7 @@ pub struct Stored {
 /// What became of a save.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Saved {
-    /// It is stored, under this version.
+    /// It is stored, under this version, which a load that follows returns as well.
     Stored(Version),
     /// Nothing was written: something else is stored now, namely this, or nothing any more.
     Conflict(Option<Stored>),
