@@ -15,6 +15,8 @@
 //! ```
 
 mod any;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 #[cfg(feature = "file")]
 mod file;
 mod memory;
@@ -26,6 +28,8 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 
 pub use self::any::AnyDatabase;
+#[cfg(feature = "dynamodb")]
+pub use self::dynamodb::{DynamoDb, DynamoDbBuilder};
 #[cfg(feature = "file")]
 pub use self::file::{FileDb, FileDbBuilder};
 pub use self::memory::MemoryDb;

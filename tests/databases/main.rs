@@ -2,17 +2,30 @@
 //!
 //! `scripts/test` fetches the servers and runs this. Without a server its tests are reported as ignored, or fail with `CI=true`.
 
-#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::expect_used, clippy::needless_pass_by_value)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 use libtest_mimic::{Arguments, Trial};
 
 // Other tests use the rest of it; some things only the databases behind features use.
+#[cfg(all(feature = "file", feature = "testing", any(feature = "dynamodb", feature = "mongodb")))]
+mod choosing;
 #[cfg(all(feature = "file", feature = "testing"))]
 #[allow(dead_code)]
 #[path = "../layer/common.rs"]
 mod common;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod conformance;
+#[cfg(all(feature = "file", feature = "testing", feature = "dynamodb"))]
+mod dynamodb;
+#[cfg(all(
+    feature = "file",
+    feature = "testing",
+    feature = "axum",
+    feature = "aws-config",
+    feature = "lambda"
+))]
+mod lambda;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod layer;
 #[cfg(all(feature = "file", feature = "testing", feature = "mongodb"))]
@@ -35,9 +48,20 @@ fn main() {
     let mut trials = conformance::trials();
     trials.push(dynamodb.self_test());
     trials.push(mongodb.self_test());
-    // DynamoDb: #[cfg(feature = "dynamodb")] trials.extend(dynamodb::trials(&dynamodb));
     #[cfg(feature = "mongodb")]
-    trials.extend(mongodb::trials(&mongodb));
+    {
+        trials.extend(crate::mongodb::trials(&mongodb));
+        trials.extend(choosing::on_mongodb(&mongodb));
+    }
+    #[cfg(feature = "dynamodb")]
+    {
+        trials.extend(crate::dynamodb::trials(&dynamodb));
+        trials.extend(choosing::on_dynamodb(&dynamodb));
+    }
+    #[cfg(all(feature = "axum", feature = "aws-config", feature = "lambda"))]
+    trials.push(dynamodb.trial("lambda", async |endpoint| {
+        lambda::two_events_of_one_user(&endpoint, "lambda-test").await;
+    }));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` drops nothing.
     dynamodb.stop();

@@ -437,7 +437,7 @@ proptest! {
         // Where this turn changes nothing, nothing is saved, and nobody is overtaken.
         prop_assume!(after(&[&before, &mine]) != base);
         let orders = [after(&[&before, &theirs, &mine]), after(&[&before, &mine, &theirs])];
-        let merged = runtime.block_on(merged(base.into(), stored.clone().into(), move |user| {
+        let merged = runtime.block_on(merged(base.into(), stored.into(), move |user| {
             run_on(&mine, user)
         }));
         if let Some(merged) = merged {

@@ -1,6 +1,7 @@
 //! What the layer promises, through its public interface.
 
-#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::expect_used, clippy::needless_pass_by_value)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 mod cancellation;
 mod common;

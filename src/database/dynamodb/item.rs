@@ -1,0 +1,264 @@
+//! JSON and DynamoDB's attribute values, and back.
+//!
+//! DynamoDB has types that JSON has not: binary values, sets, and numbers of more digits. They are read as base64
+//! text, arrays, and the nearest number, and what they were is noted in [`Types`], by which they are written again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_types::base64;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::number::{self, Decimal};
+use crate::Error;
+
+pub(super) type Attributes = HashMap<String, AttributeValue>;
+
+/// The values that are more than their JSON, by their JSON pointer.
+pub(super) type Types = BTreeMap<String, Type>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Type {
+    Binary,
+    Binaries,
+    Strings,
+    Numbers,
+    /// A number with digits that the JSON number has not.
+    Digits(String),
+}
+
+/// How deep a value may be nested; the item itself is the first of 32 levels.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-attributes-nested>
+const MAX_DEPTH: usize = 31;
+
+/// The longest name of an attribute.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-attributes>
+const MAX_NAME: usize = 65_535;
+
+/// Reads attributes as JSON.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    path: String,
+    pub(super) types: Types,
+}
+
+impl Reader {
+    pub(super) fn fields(&mut self, attributes: Attributes) -> Result<Map<String, Value>, Error> {
+        // DynamoDB has no order. One of our own makes the same item the same record every time.
+        let mut sorted: Vec<_> = attributes.into_iter().collect();
+        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut fields = Map::with_capacity(sorted.len());
+        for (name, value) in sorted {
+            let value = self.at(&name, |reader| reader.value(value))?;
+            fields.insert(name, value);
+        }
+        Ok(fields)
+    }
+
+    fn value(&mut self, value: AttributeValue) -> Result<Value, Error> {
+        Ok(match value {
+            AttributeValue::S(text) => Value::String(text),
+            AttributeValue::Bool(value) => Value::Bool(value),
+            AttributeValue::Null(_) => Value::Null,
+            AttributeValue::N(digits) => self.number(digits)?,
+            AttributeValue::M(map) => Value::Object(self.fields(map)?),
+            AttributeValue::L(list) => self.array(list)?,
+            AttributeValue::B(bytes) => self.noted(Type::Binary, base64::encode(bytes).into()),
+            AttributeValue::Ss(set) => self.noted(Type::Strings, set.into()),
+            AttributeValue::Bs(set) => {
+                let texts: Vec<_> = set.into_iter().map(base64::encode).collect();
+                self.noted(Type::Binaries, texts.into())
+            }
+            AttributeValue::Ns(set) => {
+                let list = set.into_iter().map(AttributeValue::N).collect();
+                let array = self.array(list)?;
+                self.noted(Type::Numbers, array)
+            }
+            _ => {
+                let path = &self.path;
+                return Err(Error::decode(format!("`{path}` is of a type that is not known")));
+            }
+        })
+    }
+
+    fn array(&mut self, list: Vec<AttributeValue>) -> Result<Value, Error> {
+        let mut array = Vec::with_capacity(list.len());
+        for (index, value) in list.into_iter().enumerate() {
+            let index = index.to_string();
+            array.push(self.at(&index, |reader| reader.value(value))?);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn number(&mut self, digits: String) -> Result<Value, Error> {
+        let Some((number, exact)) = number::parse(&digits) else {
+            return Err(Error::decode(format!("`{}` is a number that is none", self.path)));
+        };
+        Ok(if exact { number } else { self.noted(Type::Digits(digits), number) })
+    }
+
+    fn noted(&mut self, kind: Type, value: Value) -> Value {
+        self.types.insert(self.path.clone(), kind);
+        value
+    }
+}
+
+/// Writes JSON as attributes.
+#[derive(Debug)]
+pub(super) struct Writer<'a> {
+    path: String,
+    depth: usize,
+    /// What the values were when they were read.
+    before: Option<&'a Types>,
+    /// What of it still is so.
+    pub(super) types: Types,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(before: Option<&'a Types>) -> Self {
+        Self { path: String::new(), depth: 0, before, types: Types::new() }
+    }
+
+    pub(super) fn fields(&mut self, fields: &Map<String, Value>) -> Result<Attributes, Error> {
+        let mut attributes = Attributes::with_capacity(fields.len());
+        for (name, value) in fields {
+            let value = self.at(name, |writer| {
+                if name.is_empty() {
+                    return Err(writer.refused("is an empty name, which DynamoDB does not take"));
+                }
+                if name.len() > MAX_NAME {
+                    return Err(Error::encode(format!(
+                        "the name of a field has more than the {MAX_NAME} bytes that DynamoDB takes"
+                    )));
+                }
+                writer.value(value)
+            })?;
+            attributes.insert(name.clone(), value);
+        }
+        Ok(attributes)
+    }
+
+    fn value(&mut self, value: &Value) -> Result<AttributeValue, Error> {
+        if let Some(kind) = self.before.and_then(|types| types.get(&self.path)).cloned()
+            && let Some(attribute) = self.typed(&kind, value)?
+        {
+            self.types.insert(self.path.clone(), kind);
+            return Ok(attribute);
+        }
+        Ok(match value {
+            Value::Null => AttributeValue::Null(true),
+            Value::Bool(value) => AttributeValue::Bool(*value),
+            Value::String(text) => AttributeValue::S(text.clone()),
+            Value::Number(number) => AttributeValue::N(self.number(number)?),
+            Value::Array(array) => AttributeValue::L(self.deeper(|writer| writer.elements(array))?),
+            Value::Object(fields) => {
+                AttributeValue::M(self.deeper(|writer| writer.fields(fields))?)
+            }
+        })
+    }
+
+    fn elements(&mut self, array: &[Value]) -> Result<Vec<AttributeValue>, Error> {
+        let one = |(index, value): (usize, &Value)| {
+            self.at(&index.to_string(), |writer| writer.value(value))
+        };
+        array.iter().enumerate().map(one).collect()
+    }
+
+    fn number(&self, number: &serde_json::Number) -> Result<String, Error> {
+        number::text(number).ok_or_else(|| {
+            self.refused("is a number beyond DynamoDB's, whose magnitudes are 1E-130 to 9.99…E+125")
+        })
+    }
+
+    /// The value as what it was read from, if it can still be that.
+    fn typed(&mut self, kind: &Type, value: &Value) -> Result<Option<AttributeValue>, Error> {
+        Ok(match (kind, value) {
+            (Type::Binary, Value::String(text)) => blob(text).map(AttributeValue::B),
+            (Type::Digits(digits), Value::Number(_)) => number::parse(digits)
+                .filter(|(before, _)| before == value)
+                .map(|_| AttributeValue::N(digits.clone())),
+            (Type::Strings, Value::Array(array)) => {
+                let text = |value: &Value| value.as_str().map(str::to_owned);
+                set(array.iter().map(text), Clone::clone).map(AttributeValue::Ss)
+            }
+            (Type::Binaries, Value::Array(array)) => {
+                let bytes = |value: &Value| value.as_str().and_then(blob);
+                set(array.iter().map(bytes), |blob| blob.as_ref().to_owned())
+                    .map(AttributeValue::Bs)
+            }
+            (Type::Numbers, Value::Array(array)) if array.iter().all(Value::is_number) => {
+                let numbers = self.elements(array)?;
+                let digits = numbers.iter().map(|number| number.as_n().ok().cloned());
+                set(digits, |digits| Decimal::of(digits)).map(AttributeValue::Ns)
+            }
+            _ => None,
+        })
+    }
+
+    fn deeper<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        if self.depth == MAX_DEPTH {
+            return Err(self.refused("is nested deeper than the 32 levels that DynamoDB takes"));
+        }
+        self.depth += 1;
+        let written = write(self);
+        self.depth -= 1;
+        written
+    }
+
+    fn refused(&self, why: &str) -> Error {
+        Error::encode(format!("`{}` {why}", self.path))
+    }
+}
+
+/// Goes through a value and knows where it is.
+trait Walk {
+    fn path(&mut self) -> &mut String;
+
+    /// Does something one step further.
+    fn at<T>(&mut self, step: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path().len();
+        self.path().push('/');
+        if step.contains(['~', '/']) {
+            self.path().push_str(&step.replace('~', "~0").replace('/', "~1"));
+        } else {
+            self.path().push_str(step);
+        }
+        let done = work(self);
+        self.path().truncate(length);
+        done
+    }
+}
+
+impl Walk for Reader {
+    fn path(&mut self) -> &mut String {
+        &mut self.path
+    }
+}
+
+impl Walk for Writer<'_> {
+    fn path(&mut self) -> &mut String {
+        &mut self.path
+    }
+}
+
+/// The members of a set, which is never empty and has none twice.
+fn set<T, K: Eq + std::hash::Hash>(
+    members: impl Iterator<Item = Option<T>>,
+    key: impl Fn(&T) -> K,
+) -> Option<Vec<T>> {
+    let members: Vec<T> = members.collect::<Option<_>>()?;
+    let mut seen = HashSet::new();
+    (!members.is_empty() && members.iter().all(|member| seen.insert(key(member))))
+        .then_some(members)
+}
+
+fn blob(text: &str) -> Option<Blob> {
+    let bytes = base64::decode(text).ok()?;
+    // Only what is this text again when it is read.
+    (base64::encode(&bytes) == text).then(|| Blob::new(bytes))
+}
+
+#[cfg(test)]
+mod tests;

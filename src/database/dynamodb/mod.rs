@@ -1,0 +1,223 @@
+mod builder;
+mod client;
+mod expiry;
+mod failure;
+mod item;
+mod known;
+mod number;
+mod projection;
+mod size;
+mod table;
+mod write;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+pub use self::builder::DynamoDbBuilder;
+use self::item::Attributes;
+use self::projection::Projection;
+use self::table::Readiness;
+use super::{Database, Saved, Stored, Version};
+use crate::{Error, Record};
+
+/// The partition key that Jovo has by default.
+const PARTITION_KEY: &str = "userId";
+/// Our attribute with the version. Jovo v4 drops it when it writes, which is as good as a new version.
+const VERSION: &str = "persistenceVersion";
+/// Our attribute with the time of expiry, in epoch seconds.
+const EXPIRES: &str = "expiresAt";
+
+/// The longest partition key.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
+const MAX_PARTITION_KEY: usize = 2048;
+
+/// A table in Amazon DynamoDB, with the items of Jovo v4.
+///
+/// ```no_run
+/// use tower_persistence::{DynamoDb, PersistenceLayer};
+///
+/// # async fn example() -> Result<(), tower_persistence::Error> {
+/// // On AWS, with feature `aws-config`:
+/// let db = DynamoDb::builder("Users").build().await?;
+/// // Elsewhere, here with DynamoDB Local:
+/// let db = DynamoDb::builder("Users")
+///     .endpoint_url("http://localhost:8000")
+///     .region("eu-central-1")
+///     .credentials("access-key-id", "secret-access-key")
+///     .build()
+///     .await?;
+/// let layer = PersistenceLayer::new(db);
+/// # Ok(()) }
+/// ```
+///
+/// * One item a user: the partition key `userId`, maps `user`, `session` and `history`, strings `createdAt` and `updatedAt`.
+///   What Jovo v4 wrote is read, and it reads what is written here.
+/// * `persistenceVersion` is added, by which a save is refused that is not over what was loaded. A write of Jovo v4 is
+///   noticed as well, by `updatedAt`.
+/// * A load is one consistent read, a save one conditional write of the attributes that changed; attributes that others write
+///   meanwhile stay. A conflict brings the current item with it. Where more than 250 attributes change at once, the
+///   whole item is written.
+/// * The table is created where it is missing, at [`ensure_ready`](Database::ensure_ready) or at the first request, unless
+///   [`create_table(false)`](DynamoDbBuilder::create_table) is set.
+///
+/// # What is stored how
+///
+/// Numbers are decimals to DynamoDB: `1.0` comes back as `1`, and no magnitude but 0 may be under 1E-130 or over
+/// 9.99…E+125. A name may not be empty, an item be nested deeper than 32 levels or have more than 400 KB. What breaks such a
+/// limit is an [error](Error::is_encode) that names the field as a JSON pointer, and nothing is written. Maps have no
+/// order; they come back sorted by name.
+///
+/// Others may have stored what JSON has not: a set is read as an array, a binary value as base64 text, a number of more digits as
+/// the nearest one. Saved again, each is what it was as long as the value under that path can be it: a set of strings still is a
+/// set after a string was added, and becomes a list when it has one twice or none.
+///
+/// # What the role has to be allowed
+///
+/// | for | actions, all `dynamodb:…` on the table |
+/// | --- | --- |
+/// | loading, saving, forgetting users | `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` |
+/// | the table, unless `create_table(false)` | `DescribeTable`, `CreateTable` |
+/// | `create_table(false)` | `DescribeTable`, if the key is to be checked |
+/// | `expire_users_after` | `DescribeTimeToLive`, `UpdateTimeToLive`; with `create_table(false)` it does without, if somebody else switches it on |
+///
+/// # Clones
+///
+/// Clones share one client. Make one database for the process, not one for each request.
+///
+/// `Debug` shows table, region and endpoint.
+#[derive(Clone)]
+pub struct DynamoDb {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    table: String,
+    endpoint: Option<String>,
+    partition_key: String,
+    sort_key: Option<(String, String)>,
+    key_prefix: String,
+    projections: Vec<Projection>,
+    create_table: bool,
+    provisioned: Option<(i64, i64)>,
+    expire_users_after: Option<Duration>,
+    readiness: Readiness,
+}
+
+impl DynamoDb {
+    /// To set up the table `table`: its name, or its ARN.
+    pub fn builder(table: impl Into<String>) -> DynamoDbBuilder {
+        DynamoDbBuilder::new(table.into())
+    }
+}
+
+impl Inner {
+    fn key(&self, id: &str) -> Result<Attributes, Error> {
+        let value = [self.key_prefix.as_str(), id].concat();
+        if !(1..=MAX_PARTITION_KEY).contains(&value.len()) {
+            return Err(Error::encode(format!(
+                "the user id has {} bytes; DynamoDB takes 1 to {MAX_PARTITION_KEY} bytes as `{}`, the prefix included",
+                id.len(),
+                self.partition_key
+            )));
+        }
+        let mut key = Attributes::from([(self.partition_key.clone(), AttributeValue::S(value))]);
+        if let Some((name, value)) = &self.sort_key {
+            key.insert(name.clone(), AttributeValue::S(value.clone()));
+        }
+        Ok(key)
+    }
+
+    /// Whether an attribute is neither a field of the record nor the version.
+    fn is_own(&self, name: &str) -> bool {
+        name == self.partition_key
+            || self.sort_key.as_ref().is_some_and(|(key, _)| key == name)
+            || (name == EXPIRES && self.expire_users_after.is_some())
+            || self.projections.iter().any(|projection| projection.attribute == name)
+    }
+
+    /// Where the table is looked for, for an error.
+    fn place(&self) -> String {
+        match (&self.endpoint, self.client.config().region()) {
+            (Some(endpoint), _) => format!(" at {endpoint}"),
+            (None, Some(region)) => format!(" in region {region}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn failed<E, R>(&self, action: &str, error: SdkError<E, R>) -> Error
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+        R: fmt::Debug + Send + Sync + 'static,
+        SdkError<E, R>: RequestId,
+    {
+        if failure::code(&error) == Some("ResourceNotFoundException") {
+            self.readiness.reset();
+        }
+        failure::failed(action, &self.table, error)
+    }
+}
+
+impl Database for DynamoDb {
+    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        let inner = &self.inner;
+        let key = inner.key(id)?;
+        inner.ready().await?;
+        let request = inner.client.get_item().table_name(&inner.table).set_key(Some(key));
+        match request.consistent_read(true).send().await {
+            Ok(answer) => answer.item.map_or(Ok(None), |item| inner.stored(item)),
+            Err(error) => Err(inner.failed("GetItem", error)),
+        }
+    }
+
+    async fn save(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Result<Saved, Error> {
+        self.inner.ready().await?;
+        self.inner.write(id, record, over).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Error> {
+        let inner = &self.inner;
+        let key = inner.key(id)?;
+        inner.ready().await?;
+        let request = inner.client.delete_item().table_name(&inner.table).set_key(Some(key));
+        request.send().await.map(drop).map_err(|error| inner.failed("DeleteItem", error))
+    }
+
+    /// Creates the table where it is missing, waits until it is active, checks its key, and switches its time to live
+    /// on if users expire. Where it was done before, nothing is asked. It goes on when nobody waits for it any more, and those
+    /// who come meanwhile wait for the same. It takes at most about a minute.
+    async fn ensure_ready(&self) -> Result<(), Error> {
+        self.inner.ready().await
+    }
+}
+
+impl fmt::Debug for DynamoDb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("DynamoDb");
+        debug.field("table", &self.inner.table);
+        if let Some(region) = self.inner.client.config().region() {
+            debug.field("region", &region.as_ref());
+        }
+        if let Some(endpoint) = &self.inner.endpoint {
+            debug.field("endpoint", endpoint);
+        }
+        debug.finish()
+    }
+}
+
+fn seconds() -> u64 {
+    // A clock before 1970 lets nothing expire.
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

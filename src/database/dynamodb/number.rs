@@ -1,0 +1,123 @@
+//! DynamoDB's numbers are decimals of 38 digits, JSON's are `i64`, `u64` and `f64`.
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html#HowItWorks.DataTypes.Number>
+
+use serde_json::{Number, Value};
+
+/// The smallest and the first too large magnitude.
+const MAGNITUDES: std::ops::Range<f64> = 1e-130..1e126;
+
+/// The text to send, or `None` where DynamoDB has no such number. `1.0` and `1` are one number to it.
+pub(super) fn text(number: &Number) -> Option<String> {
+    if number.is_i64() || number.is_u64() {
+        return Some(number.to_string());
+    }
+    match number.as_f64()? {
+        0.0 => Some("0".to_owned()),
+        // The shortest digits that are read as the same `f64` again; with an exponent where the zeros would be many.
+        float if (1e-6..1e21).contains(&float.abs()) => Some(float.to_string()),
+        float => MAGNITUDES.contains(&float.abs()).then(|| format!("{float:e}")),
+    }
+}
+
+/// The JSON number, and whether it is exactly what `text` says.
+pub(super) fn parse(text: &str) -> Option<(Value, bool)> {
+    if let Ok(integer) = text.parse::<i64>() {
+        return Some((integer.into(), true));
+    }
+    if let Ok(integer) = text.parse::<u64>() {
+        return Some((integer.into(), true));
+    }
+    let number = Number::from_f64(text.parse().ok()?)?;
+    let exact = self::text(&number).is_some_and(|float| Decimal::of(&float) == Decimal::of(text));
+    Some((Value::Number(number), exact))
+}
+
+/// A number in the one form that tells whether two are the same: digits without zeros at either end, times a power of ten.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Decimal {
+    negative: bool,
+    digits: String,
+    exponent: i64,
+}
+
+impl Decimal {
+    pub(super) fn of(text: &str) -> Self {
+        let (negative, text) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = [integer, fraction].concat();
+        let digits = all.trim_end_matches('0');
+        if digits.is_empty() {
+            return Self { negative: false, digits: String::new(), exponent: 0 };
+        }
+        let shift = (all.len() - digits.len()) as i64 - fraction.len() as i64;
+        let exponent = exponent.trim_start_matches('+').parse::<i64>().unwrap_or(0) + shift;
+        Self { negative, digits: digits.trim_start_matches('0').to_owned(), exponent }
+    }
+
+    /// How many bytes of an item it takes: one, and one for two digits as they stand on either side of the decimal
+    /// point, and one for the sign.
+    pub(super) fn size(&self) -> usize {
+        let padding = usize::from(self.exponent.rem_euclid(2) == 1 && !self.digits.is_empty());
+        1 + (self.digits.len() + padding).div_ceil(2) + usize::from(self.negative)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(clippy::needless_pass_by_value)]
+    fn round_trip(number: Value) -> (Value, bool) {
+        parse(&text(number.as_number().unwrap()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn numbers_come_back_exactly() {
+        for number in [i64::MIN, -1, 0, 1, i64::MAX] {
+            assert_eq!(round_trip(number.into()), (number.into(), true));
+        }
+        assert_eq!(round_trip(u64::MAX.into()), (u64::MAX.into(), true));
+        for float in [0.1, -2.5, 1e-130, 9.99e125, 1.2345678901234567e22, 5e300_f64.sqrt().sqrt()] {
+            assert_eq!(round_trip(float.into()), (float.into(), true));
+        }
+    }
+
+    #[test]
+    fn what_dynamodb_cannot_hold_has_no_text() {
+        for float in [1e126, -1e126, f64::MAX, 9.9e-131, f64::MIN_POSITIVE] {
+            assert_eq!(text(&Number::from_f64(float).unwrap()), None);
+        }
+    }
+
+    #[test]
+    fn digits_that_json_cannot_hold_are_noticed() {
+        assert_eq!(parse("1234567890123456789012").map(|(_, exact)| exact), Some(false));
+        assert_eq!(parse("10000000000000000000000").map(|(_, exact)| exact), Some(true));
+        assert_eq!(parse("0.30000000000000000001").map(|(_, exact)| exact), Some(false));
+        assert_eq!(parse("no number"), None);
+    }
+
+    /// As DynamoDB Local counts.
+    #[test]
+    fn sizes_are_those_of_dynamodb() {
+        let sizes = [
+            ("0", 1),
+            ("1", 2),
+            ("-1", 3),
+            ("12", 2),
+            ("123", 3),
+            ("-123", 4),
+            ("100", 2),
+            ("0.5", 2),
+            ("1.5", 3),
+            ("12345678901234567890123456789012345678", 20),
+        ];
+        for (text, size) in sizes {
+            assert_eq!(Decimal::of(text).size(), size, "{text}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
+use serde_json::{Map, Value};
+
+use super::number;
+
+/// The longest value that every index takes as its key.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
+const MAX_KEY: usize = 1024;
+
+/// A value of the record that is stored a second time, as an attribute that an index can have as its key.
+#[derive(Debug)]
+pub(super) struct Projection {
+    pub(super) attribute: String,
+    path: Vec<String>,
+}
+
+impl Projection {
+    pub(super) fn new(attribute: &str, pointer: &str) -> Self {
+        let path =
+            pointer.split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~"));
+        Self { attribute: attribute.to_owned(), path: path.collect() }
+    }
+
+    /// What to store, if it can be the key of an index. `kind` is the type that the table defines for it.
+    pub(super) fn value(
+        &self,
+        fields: &Map<String, Value>,
+        kind: Option<&ScalarAttributeType>,
+    ) -> Option<AttributeValue> {
+        let (first, rest) = self.path.split_first()?;
+        let mut value = fields.get(first)?;
+        for name in rest {
+            value = match value {
+                Value::Object(fields) => fields.get(name)?,
+                Value::Array(array) => array.get(name.parse::<usize>().ok()?)?,
+                _ => return None,
+            };
+        }
+        let fits = |expected: ScalarAttributeType| kind.is_none_or(|kind| *kind == expected);
+        match value {
+            Value::String(text) if fits(ScalarAttributeType::S) => {
+                (1..=MAX_KEY).contains(&text.len()).then(|| AttributeValue::S(text.clone()))
+            }
+            Value::Number(number) if fits(ScalarAttributeType::N) => {
+                number::text(number).map(AttributeValue::N)
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Databases that are chosen at start, by a url or by Jovo's configuration.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use tower_persistence::{AnyDatabase, Database, PersistenceConfig, PersistenceLayer, connect};
+
+use crate::common::*;
+use crate::layer::user;
+use crate::servers::Servers;
+
+/// Two requests of one user: the second remembers.
+async fn assert_remembers(layer: &PersistenceLayer<AnyDatabase>) {
+    let user = user("choosing");
+    let app = sync_app(layer, |user, session, _| {
+        session.increment("count", 1)?;
+        user.increment("visits", 1).map(drop)
+    });
+    send_json(&app, &alexa(&user)).await.assert_ok();
+    send_json(&app, &alexa(&user)).await.assert_ok();
+    let item = stored(layer.database(), &user).await.unwrap();
+    assert_eq!(item["user"]["data"]["visits"], 2);
+    assert_eq!(item["session"]["data"]["count"], 2);
+    layer.database().delete(&user).await.unwrap();
+    layer.database().close().await.unwrap();
+}
+
+async fn assert_config_remembers(mut config: Value, is_shown: &str) {
+    config["storedElements"] = json!({ "session": true });
+    let config: PersistenceConfig = serde_json::from_value(json!({ "db": config })).unwrap();
+    let layer = PersistenceLayer::from_config(config).await.unwrap();
+    let shown = format!("{layer:?}");
+    assert!(shown.contains(is_shown) && !shown.contains("secret"), "{shown}");
+    assert_remembers(&layer).await;
+}
+
+/// A name that no other test and no other run uses.
+fn name() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    format!("choosing-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+#[cfg(feature = "dynamodb")]
+pub(crate) fn on_dynamodb(servers: &Servers) -> Vec<Trial> {
+    let aws = |endpoint: &str| json!({ "accessKeyId": "local", "secretAccessKey": "secret", "region": "eu-west-1", "endpoint": endpoint });
+    vec![
+        servers.trial("config_of_jovo_v1", async move |endpoint| {
+            let (table, aws) = (name(), aws(&endpoint));
+            let config = json!({ "type": "dynamodb", "tableName": table, "awsConfig": aws });
+            assert_config_remembers(config, &table).await;
+        }),
+        servers.trial("config_of_jovo_v3", async move |endpoint| {
+            let (table, aws) = (name(), aws(&endpoint));
+            let config = json!({ "tableName": table, "primaryKeyColumn": "key", "sortKeyColumn": "sort",
+                "primaryKeyPrefix": "USER#", "awsConfig": aws });
+            assert_config_remembers(config, &table).await;
+        }),
+        servers.trial("config_of_jovo_v4", async move |endpoint| {
+            let (table, aws) = (name(), aws(&endpoint));
+            let config = json!({ "table": { "name": table, "billingMode": "PROVISIONED" }, "awsConfig": aws });
+            assert_config_remembers(config, &table).await;
+        }),
+        #[cfg(feature = "aws-config")]
+        servers.trial("url", async move |endpoint| {
+            let table = name();
+            let url = format!("dynamodb://{table}?region=eu-west-1&endpoint={endpoint}&create_table=false");
+            // Whose credentials are used is the environment's business, and it may have none: so nothing is asked.
+            let database = connect(&url).await.unwrap();
+            assert!(format!("{database:?}").contains(&table));
+        }),
+    ]
+}
+
+#[cfg(feature = "mongodb")]
+pub(crate) fn on_mongodb(servers: &Servers) -> Vec<Trial> {
+    vec![
+        servers.trial("config_of_jovo_v4", async |endpoint| {
+            let collection = name();
+            let config = json!({ "connectionString": endpoint, "databaseName": "choosing", "collectionName": collection });
+            assert_config_remembers(config, &collection).await;
+        }),
+        servers.trial("url", async |endpoint| {
+            let collection = name();
+            let (address, options) = endpoint.split_once('?').unwrap_or((&endpoint, ""));
+            let address = address.trim_end_matches('/');
+            let url = format!("{address}/choosing?collection={collection}&{options}");
+            let database = connect(&url).await.unwrap();
+            let shown = format!("{database:?}");
+            assert!(shown.contains("choosing") && shown.contains(&collection), "{shown}");
+            let elements = tower_persistence::StoredElements::new().session(true);
+            assert_remembers(&PersistenceLayer::new(database).stored_elements(elements)).await;
+        }),
+    ]
+}

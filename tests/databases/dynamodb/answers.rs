@@ -1,0 +1,196 @@
+//! How often the server is asked, and what it may answer.
+
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use serde_json::json;
+use tower_persistence::{Database, PersistenceLayer, Saved};
+
+use super::proxy::{Proxy, Rule};
+use super::*;
+use crate::common::{alexa, post, send, sync_app};
+
+pub(super) fn trials(servers: &Servers) -> Vec<Trial> {
+    vec![
+        servers.trial("reads_once_and_writes_once", reads_once_and_writes_once),
+        servers.trial("a_conflict_needs_no_second_read", a_conflict_needs_no_second_read),
+        servers.trial("knows_its_own_write_again", knows_its_own_write_again),
+        servers.trial("errors_say_what_aws_said", errors_say_what_aws_said),
+        servers.trial("gives_up_in_time", gives_up_in_time),
+        servers.trial("takes_a_client", takes_a_client),
+        servers.trial("shows_no_credentials", shows_no_credentials),
+        servers.trial("settings_are_checked", settings_are_checked),
+    ]
+}
+
+async fn reads_once_and_writes_once(endpoint: String) {
+    let proxy = Proxy::start(&endpoint, |_, _| Rule::Forward).await;
+    let db = builder(&super::table(), &proxy.endpoint).build().await.unwrap();
+    db.ensure_ready().await.unwrap();
+    let app = sync_app(&PersistenceLayer::new(db), |user, _, _| {
+        if user.get::<u64>("visits")?.unwrap_or(0) < 2 {
+            user.increment("visits", 1).map(drop)
+        } else {
+            Ok(())
+        }
+    });
+    proxy.calls();
+    let body = alexa(&user("counted")).to_string();
+    let expected: [&[&str]; 3] =
+        [&["GetItem", "PutItem"], &["GetItem", "UpdateItem"], &["GetItem"]];
+    for expected in expected {
+        assert_eq!(send(&app, post(body.clone())).await.status, 200);
+        assert_eq!(proxy.calls(), expected);
+    }
+}
+
+async fn a_conflict_needs_no_second_read(endpoint: String) {
+    let proxy = Proxy::start(&endpoint, |_, _| Rule::Forward).await;
+    let db = builder(&super::table(), &proxy.endpoint).build().await.unwrap();
+    let id = user("conflict");
+    let first = save(&db, &id, &with_data(&json!({ "a": 1 })), None).await;
+    let second = save(&db, &id, &with_data(&json!({ "a": 2 })), Some(&first)).await;
+    proxy.calls();
+    for (over, call) in [(None, "PutItem"), (Some(&first), "UpdateItem")] {
+        let saved = db.save(&id, &with_data(&json!({ "a": 3 })), over).await.unwrap();
+        let Saved::Conflict(Some(current)) = saved else { panic!("{saved:?}") };
+        assert_eq!(current.record, with_data(&json!({ "a": 2 })));
+        assert_eq!(current.version, second);
+        assert_eq!(proxy.calls(), [call]);
+    }
+    db.delete(&id).await.unwrap();
+    let saved = db.save(&id, &with_data(&json!({ "a": 3 })), Some(&second)).await.unwrap();
+    assert_eq!(saved, Saved::Conflict(None));
+    assert_eq!(proxy.calls(), ["DeleteItem", "UpdateItem"]);
+}
+
+/// The client tries again, and the condition fails on what it wrote itself.
+async fn knows_its_own_write_again(endpoint: String) {
+    let proxy = Proxy::start(&endpoint, |action, before| match action {
+        "PutItem" | "UpdateItem" if before == 0 => Rule::LoseAnswer,
+        _ => Rule::Forward,
+    })
+    .await;
+    let db = builder(&super::table(), &proxy.endpoint).build().await.unwrap();
+    let id = user("lost");
+    let version = save(&db, &id, &with_data(&json!({ "a": 1 })), None).await;
+    assert_eq!(load(&db, &id).await.version, version);
+    let version = save(&db, &id, &with_data(&json!({ "a": 2 })), Some(&version)).await;
+    assert_eq!(load(&db, &id).await.version, version);
+    let calls = proxy.calls();
+    let writes = calls.iter().filter(|call| ["PutItem", "UpdateItem"].contains(&call.as_str()));
+    assert_eq!(writes.count(), 4, "{calls:?}");
+}
+
+async fn errors_say_what_aws_said(endpoint: String) {
+    let cases = [
+        ("ProvisionedThroughputExceededException", "The level of configured…", "The level"),
+        ("ValidationException", "invalid value: SECRET", "no further explanation"),
+        (
+            "ValidationException",
+            "The provided key element does not match the schema",
+            "The provided key",
+        ),
+        ("AccessDeniedException", "not authorized to perform: dynamodb:GetItem", "not authorized"),
+        ("UnrecognizedClientException", "The security token is invalid", "security token"),
+    ];
+    for (code, message, shown) in cases {
+        let proxy = Proxy::start(&endpoint, move |action, _| match action {
+            "GetItem" | "PutItem" | "DeleteItem" => Rule::Fail(code, message),
+            _ => Rule::Forward,
+        })
+        .await;
+        let table = super::table();
+        let db = builder(&table, &proxy.endpoint).build().await.unwrap();
+        let id = user("error");
+        let errors = [
+            ("GetItem", db.load(&id).await.unwrap_err()),
+            ("PutItem", db.save(&id, &with_data(&json!("SECRET")), None).await.unwrap_err()),
+            ("DeleteItem", db.delete(&id).await.unwrap_err()),
+        ];
+        for (action, error) in errors {
+            let expected = format!("{action} on table \"{table}\" failed: {code}");
+            assert_eq!(error.to_string(), expected);
+            assert!(error.is_database() && text(&error).contains(shown), "{error:?}");
+        }
+    }
+}
+
+async fn gives_up_in_time(endpoint: String) {
+    let hanging = Proxy::start(&endpoint, |_, _| Rule::Hang).await.endpoint;
+    let refused = "http://127.0.0.1:9".to_owned();
+    // Where there is a table already, and where it has to be looked for.
+    for (endpoint, create) in [(&hanging, true), (&refused, true), (&refused, false)] {
+        let db = builder(&super::table(), endpoint).create_table(create).build().await.unwrap();
+        let app = sync_app(&PersistenceLayer::new(db.clone()), |_, _, _| Ok(()));
+        let began = Instant::now();
+        assert_eq!(send(&app, post(alexa(&user("unreachable")).to_string())).await.status, 503);
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+    let late = Proxy::start(&endpoint, |action, _| match action {
+        "GetItem" => Rule::Hang,
+        _ => Rule::Forward,
+    })
+    .await;
+    let db = builder(&super::table(), &late.endpoint).timeout(Duration::from_millis(400));
+    let db = db.build().await.unwrap();
+    db.ensure_ready().await.unwrap();
+    let began = Instant::now();
+    let error = db.load(&user("late")).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(text(&error).contains("failed: no answer in time"), "{error:?}");
+    let db = builder(&super::table(), &refused).build().await.unwrap();
+    let error = db.load(&user("refused")).await.unwrap_err();
+    assert!(text(&error).contains("failed: the request could not be sent"), "{error:?}");
+}
+
+async fn takes_a_client(endpoint: String) {
+    let hanging = Proxy::start(&endpoint, |action, _| match action {
+        "GetItem" => Rule::Hang,
+        _ => Rule::Forward,
+    })
+    .await;
+    let raw = Raw::new(&hanging.endpoint, &super::table());
+    let db = DynamoDb::builder(&raw.table).client(raw.client.clone());
+    let db = db.timeout(Duration::from_millis(300)).build().await.unwrap();
+    save(&db, &user("client"), &Record::default(), None).await;
+    let began = Instant::now();
+    assert!(db.load(&user("client")).await.is_err());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+async fn shows_no_credentials(endpoint: String) {
+    let builder = builder("Users", &endpoint.replace("://", "://name:SECRET@"));
+    for debug in [format!("{builder:?}"), format!("{builder:#?}")] {
+        assert!(debug.contains("Users") && !debug.contains("SECRET"), "{debug}");
+    }
+    let db = builder.build().await.unwrap();
+    let debug = format!("{db:?}");
+    assert!(debug.starts_with("DynamoDb { table: \"Users\", region: \""), "{debug}");
+    assert!(debug.contains(&endpoint) && !debug.contains("SECRET"), "{debug}");
+}
+
+async fn settings_are_checked(endpoint: String) {
+    let plain = || builder("Users", &endpoint);
+    let cases = [
+        (builder("no", &endpoint), "is no name of a table"),
+        (plain().endpoint_url("localhost:8000"), "begin with `http://`"),
+        (plain().expire_users_after(Duration::ZERO), "after no time"),
+        (plain().timeout(Duration::ZERO), "time-out is zero"),
+        (plain().sort_key("sk", ""), "1 to 1024 bytes"),
+        (plain().partition_key("user"), "in the attribute `user`"),
+        (plain().sort_key("userId", "x"), "in the attribute `userId`"),
+        (plain().project("score", "score"), "does not begin with `/`"),
+        (plain().project("updatedAt", "/x"), "in the attribute `updatedAt`"),
+        (plain().project("", "/x"), "1 to 255 bytes"),
+    ];
+    for (builder, expected) in cases {
+        let error = builder.build().await.unwrap_err();
+        assert!(error.is_configuration() && error.to_string().contains(expected), "{error}");
+    }
+    #[cfg(not(feature = "aws-config"))]
+    {
+        let error = DynamoDb::builder("Users").build().await.unwrap_err();
+        assert!(error.is_configuration() && error.to_string().contains(".region(…)"), "{error}");
+    }
+}
