@@ -1,4 +1,5 @@
-//! For those who write a [`Database`]: the suite that every database has to pass (feature `testing`).
+//! For those who write a [`Database`]: the suite that every database has to pass; and for those who use one: [`Faulty`], which
+//! makes any database fail (feature `testing`).
 //!
 //! ```
 //! use tower_persistence::MemoryDb;
@@ -12,6 +13,7 @@
 //! ```
 
 mod concurrency;
+mod faulty;
 mod ids;
 mod limits;
 mod promises;
@@ -23,6 +25,7 @@ mod values;
 
 use std::time::Duration;
 
+pub use self::faulty::{Fault, Faulty, InjectedFault, Operation, Rates};
 use self::subject::{Outcome, Subject};
 use crate::Database;
 

@@ -1,0 +1,97 @@
+//! Which fault a call has, and what is known of the users for that.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::fault::{Fault, InjectedFault, Operation};
+use super::random::{Random, place_of};
+use super::rates::Rates;
+use crate::{Stored, Version};
+
+pub(super) struct State {
+    pub(super) script: VecDeque<Fault>,
+    pub(super) rates: Rates,
+    pub(super) log: Vec<InjectedFault>,
+    pub(super) calls: u64,
+    seed: u64,
+    random: Random,
+    /// How many calls are still to fail.
+    outage: u32,
+    /// By user, the last two states that are known, the newer one last. `None` within: nothing was stored.
+    seen: HashMap<String, [Option<Option<Stored>>; 2]>,
+}
+
+impl State {
+    pub(super) fn new(seed: u64, rates: Rates) -> Self {
+        Self {
+            script: VecDeque::new(),
+            rates,
+            log: Vec::new(),
+            calls: 0,
+            seed,
+            random: Random::new(seed),
+            outage: 0,
+            seen: HashMap::new(),
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.script.clear();
+        self.rates = Rates::none();
+        self.outage = 0;
+    }
+
+    /// What the call that comes now meets with.
+    pub(super) fn decide(&mut self, operation: Operation, id: &str) -> Fault {
+        let call = self.calls;
+        self.calls += 1;
+        let fault = self.next(operation, id);
+        if !fault.concerns(operation) {
+            return Fault::None;
+        }
+        self.log.push(InjectedFault { call, operation, fault });
+        fault
+    }
+
+    fn next(&mut self, operation: Operation, id: &str) -> Fault {
+        if self.outage > 0 {
+            let fault = Fault::Outage { calls: self.outage };
+            self.outage -= 1;
+            return fault;
+        }
+        if place_of(id, self.seed) < self.rates.users_down {
+            return Fault::Outage { calls: 1 };
+        }
+        let scripted = self.script.pop_front();
+        let fault = scripted.unwrap_or_else(|| self.rates.draw(operation, &mut self.random));
+        if let Fault::Outage { calls } = fault {
+            self.outage = calls.saturating_sub(1);
+        }
+        fault
+    }
+
+    /// Remembers a state of this user's item.
+    pub(super) fn note(&mut self, id: &str, state: Option<&Stored>) {
+        if !self.seen.contains_key(id) {
+            self.seen.insert(id.to_owned(), [None, None]);
+        }
+        let Some(seen) = self.seen.get_mut(id) else { return };
+        let [_, newest] = &*seen;
+        if newest.as_ref().is_none_or(|newest| version(newest.as_ref()) != version(state)) {
+            *seen = [seen[1].take(), Some(state.cloned())];
+        }
+    }
+
+    /// The newest known state of this user's item that is not the current one.
+    pub(super) fn older_than(
+        &mut self,
+        id: &str,
+        current: Option<&Stored>,
+    ) -> Option<Option<Stored>> {
+        let seen = self.seen.get(id)?.iter().rev().flatten();
+        seen.clone().find(|seen| version(seen.as_ref()) != version(current)).cloned()
+    }
+}
+
+fn version(state: Option<&Stored>) -> Option<&Version> {
+    state.map(|stored| &stored.version)
+}

@@ -1,0 +1,78 @@
+//! What has to be true when a schedule has ended.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tower_persistence::OnConflict;
+
+use crate::plan::{Handler, Plan, Request};
+use crate::process::{CLAIMED_BY, COUNT, request_of, traces};
+use crate::world::{Answer, End};
+
+/// Which promises the schedule breaks.
+pub(crate) fn check(plan: &Plan, end: &End) -> Vec<String> {
+    let mut broken = end.notes.violations.clone();
+    for request in plan.all_requests() {
+        broken.extend(of_request(plan, end, request).map(|why| format!("{request:?}: {why}")));
+    }
+    for user in 0..plan.users {
+        broken.extend(of_user(plan, end, user).map(|why| format!("user {user}: {why}")));
+    }
+    broken.extend(of_locks(plan, end));
+    broken
+}
+
+fn of_request(plan: &Plan, end: &End, request: Request) -> Option<String> {
+    let key = format!("request-{}", request.number);
+    let data = end.stored[request.user].as_ref();
+    let times = data.and_then(|data| data.get(&key)).map_or(Some(0), Value::as_u64);
+    let Some(times) = times else { return Some("stored as what it is not".to_owned()) };
+    let answer = end.answers[&request.number];
+    let has_run = end.notes.runs.contains_key(&request.number);
+    let is_saved = end.notes.saved.contains(&request.number);
+    let overwrites = plan.on_conflict == OnConflict::Overwrite;
+    match answer {
+        _ if times > 1 => Some(format!("{answer:?}, and stored {times} times")),
+        Answer::Status(200) if !is_saved => {
+            Some("acknowledged, and no save of it has succeeded".to_owned())
+        }
+        Answer::Status(200) if times == 0 && !overwrites => {
+            Some("acknowledged, and not stored".to_owned())
+        }
+        Answer::Status(409) if times > 0 => Some("a conflict, and stored".to_owned()),
+        _ if times > 0 && !has_run => Some("stored, and has not run".to_owned()),
+        _ if times > 0 && request.handler == Handler::Fails => {
+            Some("the handler failed, and it is stored".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn of_user(plan: &Plan, end: &End, user: usize) -> Option<String> {
+    let data = end.stored[user].as_ref()?;
+    let is_own = |number: Option<usize>| number.is_some_and(|number| plan.is_of(number, user));
+    if !traces(data).all(is_own) {
+        return Some(format!("stored with what is of others: {data:?}"));
+    }
+    // One turn's writes are stored together or not at all.
+    let requests = data.keys().filter_map(|key| request_of(key)).count();
+    let count = data.get(COUNT).and_then(Value::as_u64);
+    if count != Some(requests as u64) {
+        return Some(format!("{requests} requests counted as {count:?}"));
+    }
+    let claimed_by = data.get(CLAIMED_BY)?;
+    let is_half = !data.contains_key(&format!("request-{claimed_by}"));
+    is_half.then(|| format!("{claimed_by} has claimed it, and is not stored"))
+}
+
+/// A request that nobody is in the way of is served at once.
+fn of_locks(plan: &Plan, end: &End) -> Option<String> {
+    let mut last = plan.last_requests();
+    let refused = last.find(|last| end.answers[&last.number] != Answer::Status(200));
+    if let Some(refused) = refused {
+        let answer = end.answers[&refused.number];
+        return Some(format!("all is over and well again, and {refused:?} gets {answer:?}"));
+    }
+    let is_late = end.last_took > Duration::from_secs(1);
+    is_late.then(|| format!("all is over, and a request takes {:?}", end.last_took))
+}

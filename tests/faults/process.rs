@@ -1,0 +1,168 @@
+//! One process's way to the database, which notes what the layer does with it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep_until};
+use tower_persistence::testing::Faulty;
+use tower_persistence::{Database, Error, MemoryDb, Record, Saved, Stored, Version};
+
+/// The key that each request adds one to.
+pub(crate) const COUNT: &str = "count";
+
+/// The key that some requests put their number under.
+pub(crate) const CLAIMED_BY: &str = "claimed_by";
+
+pub(crate) const USERS: usize = 3;
+
+pub(crate) fn user_id(user: usize) -> String {
+    format!("user-{user}")
+}
+
+/// The number of the request that has stored this key.
+pub(crate) fn request_of(key: &str) -> Option<usize> {
+    key.strip_prefix("request-")?.parse().ok()
+}
+
+/// The requests that have left something in this data, once for each thing; `None` for what none of them can have left.
+pub(crate) fn traces(data: &Map<String, Value>) -> impl Iterator<Item = Option<usize>> {
+    data.iter().filter(|(key, _)| *key != COUNT).map(|(key, value)| match key.as_str() {
+        CLAIMED_BY => value.as_u64().map(|number| number as usize),
+        key => request_of(key),
+    })
+}
+
+/// What has been seen in a schedule.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) violations: Vec<String>,
+    /// The requests that stood in a save which reported to be stored.
+    pub(crate) saved: BTreeSet<usize>,
+    /// How often each request's handler ran.
+    pub(crate) runs: HashMap<usize, usize>,
+    /// By process and user.
+    turns: HashMap<(usize, usize), Turn>,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    /// A call is under way.
+    is_calling: bool,
+    /// What the turn may save over: nothing before it has loaded.
+    shown: Vec<Option<Version>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) number: usize,
+    pub(crate) database: Faulty<MemoryDb>,
+    pub(crate) began: Instant,
+    pub(crate) notes: Arc<Mutex<Notes>>,
+}
+
+/// In milliseconds. Before the layer tries a save again it waits for a time that no seed draws, 64 ms at most. So calls start and
+/// end at multiples of more than that, shifted by a little for each who may call at the same time: a seed's schedule stays the same.
+const GRAIN: u128 = 128;
+
+impl Process {
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap()
+    }
+
+    fn user(&self, id: &str) -> usize {
+        let user = (0..USERS).find(|user| user_id(*user) == id);
+        user.unwrap_or_else(|| panic!("a user whom nobody knows: {id}"))
+    }
+
+    async fn pace(&self, user: usize, in_any_case: bool) {
+        let now = self.began.elapsed().as_millis();
+        let place = (self.number * USERS + user) as u128;
+        if in_any_case || now % GRAIN != place {
+            let next = (now / GRAIN + 1) * GRAIN + place;
+            sleep_until(self.began + Duration::from_millis(next as u64)).await;
+        }
+    }
+
+    fn begin(&self, user: usize) -> Calling<'_> {
+        let key = (self.number, user);
+        let mut notes = self.notes();
+        let turn = notes.turns.entry(key).or_default();
+        if std::mem::replace(&mut turn.is_calling, true) {
+            notes.violations.push(format!("two turns of user {user} at once in {}", self.number));
+        }
+        Calling { process: self, key }
+    }
+
+    fn show(&self, user: usize, version: Option<Version>) {
+        let mut notes = self.notes();
+        notes.turns.entry((self.number, user)).or_default().shown.push(version);
+    }
+}
+
+/// Notes the end of a call, also of one that is given up.
+struct Calling<'a> {
+    process: &'a Process,
+    key: (usize, usize),
+}
+
+impl Drop for Calling<'_> {
+    fn drop(&mut self) {
+        self.process.notes().turns.entry(self.key).or_default().is_calling = false;
+    }
+}
+
+impl Database for Process {
+    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        let user = self.user(id);
+        let _calling = self.begin(user);
+        self.notes().turns.entry((self.number, user)).or_default().shown.clear();
+        self.pace(user, true).await;
+        let loaded = self.database.load(id).await;
+        self.pace(user, false).await;
+        let loaded = loaded?;
+        self.show(user, loaded.as_ref().map(|stored| stored.version.clone()));
+        Ok(loaded)
+    }
+
+    async fn save(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Result<Saved, Error> {
+        let user = self.user(id);
+        let _calling = self.begin(user);
+        let is_shown = {
+            let mut notes = self.notes();
+            let shown = &notes.turns.entry((self.number, user)).or_default().shown;
+            shown.iter().any(|shown| shown.as_ref() == over)
+        };
+        if !is_shown {
+            let what = format!("user {user} is saved over {over:?}, which the turn was not shown");
+            self.notes().violations.push(what);
+        }
+        self.pace(user, true).await;
+        let saved = self.database.save(id, record, over).await;
+        self.pace(user, false).await;
+        match &saved {
+            Ok(Saved::Stored(_)) => {
+                let user = record.fields().get("user").and_then(|user| user["data"].as_object());
+                let keys = user.into_iter().flat_map(|data| data.keys());
+                self.notes().saved.extend(keys.filter_map(|key| request_of(key)));
+            }
+            Ok(Saved::Conflict(current)) => {
+                self.show(user, current.as_ref().map(|stored| stored.version.clone()));
+            }
+            Err(_) => {}
+        }
+        saved
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Error> {
+        let user = self.user(id);
+        self.notes().violations.push(format!("user {user} is deleted, and nobody asked for that"));
+        self.database.delete(id).await
+    }
+}
