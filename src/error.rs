@@ -138,6 +138,10 @@ impl Error {
         }
     }
 
+    pub(crate) fn kind(&self) -> Kind {
+        self.inner.kind
+    }
+
     /// The [name](crate::Platform::name) of the platform whose request failed, where the request got as far as
     /// being recognised: what an `on_error` needs to answer in the platform's form.
     #[must_use]

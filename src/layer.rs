@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tower_layer::Layer;
 
 use crate::config::PersistenceConfig;
+use crate::observe;
 use crate::order::Order;
 use crate::platform::{self, Platform};
 use crate::stored_elements::StoredElements;
@@ -68,6 +69,7 @@ pub(crate) struct Config {
     pub(crate) load_timeout: Duration,
     pub(crate) save_timeout: Duration,
     pub(crate) on_error: Arc<OnError>,
+    pub(crate) observe: Arc<observe::Settings>,
     pub(crate) clock: Arc<Clock>,
 }
 
@@ -101,6 +103,7 @@ impl<D: Database> PersistenceLayer<D> {
             load_timeout: Duration::from_secs(2),
             save_timeout: Duration::from_secs(2),
             on_error: Arc::new(Error::response),
+            observe: Arc::new(observe::Settings::new(&database)),
             clock: Arc::new(SystemTime::now),
         };
         let shared = Shared { database: Arc::new(database), order: Arc::default(), config };
@@ -251,7 +254,7 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.clock = Arc::new(clock))
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut Arc::make_mut(&mut self.shared).config);
         self
     }

@@ -64,6 +64,8 @@
 //! | `mongodb` | | `MongoDb` |
 //! | `lambda` | | `lambda_http::Body` as a request body |
 //! | `testing` | | `testing`: what a database of your own has to pass |
+//! | `metrics` | | counters and histograms for the `metrics` crate |
+//! | `user-hash` | | [`PersistenceLayer`]'s `log_users_with_key`: a keyed hash of the user id in spans and failures |
 //!
 //! A tokio runtime with its time enabled is needed.
 
@@ -71,6 +73,7 @@ mod body;
 mod error;
 mod future;
 mod layer;
+mod observe;
 mod order;
 mod policy;
 mod recognise;

@@ -10,10 +10,12 @@ use bytes::Bytes;
 use http::Response;
 use http_body::Body;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::database::Version;
 use crate::error::Kind;
 use crate::layer::{Config, Shared};
+use crate::observe::{Step, Watch};
 use crate::order::InTurn;
 use crate::policy::{ATTEMPTS, back_off};
 use crate::response::is_plain_json;
@@ -44,20 +46,31 @@ pub(crate) async fn end<D: Database, R: Body>(
     in_turn: InTurn,
     request: Bytes,
     response: Response<R>,
+    watch: Watch,
 ) -> Result<End<Response<ResponseBody<R>>>, Error> {
     let config = &shared.config;
     let (response, exchange) = capture(config, &request, response).await;
     let outcome = turn.0.seal(exchange, (config.clock)());
     let limit = config.save_timeout;
     let end = match outcome {
-        Outcome::Nothing => End::Saved(response),
+        Outcome::Nothing => {
+            watch.skip(if turn.0.is_degraded() { "degraded" } else { "unchanged" });
+            End::Saved(response)
+        }
         Outcome::Delete => {
             let delete = shared.database.delete(turn.0.user_id());
-            in_time("deleting", limit, delete).await.map_err(Error::unavailable)?;
+            let mut step = watch.delete();
+            let deleted = step.run(in_time("deleting", limit, delete)).await;
+            step.deleted(&deleted);
+            deleted.map_err(Error::unavailable)?;
             End::Saved(response)
         }
         Outcome::Save { record, over } => {
-            match in_time("saving", limit, save(&shared, &turn.0, record, over)).await? {
+            let mut step = watch.save();
+            let span = step.span();
+            let save = save(&shared, &turn.0, record, over, &mut step);
+            let saved = in_time("saving", limit, save).instrument(span).await;
+            match saved.inspect_err(|error| step.fail(error))? {
                 Ok(()) => End::Saved(response),
                 Err(Overtaken(current)) => End::Overtaken(in_turn, current),
             }
@@ -74,20 +87,33 @@ async fn save<D: Database>(
     turn: &Turn,
     mut record: Record,
     mut over: Option<Version>,
+    step: &mut Step<'_>,
 ) -> Result<Result<(), Overtaken>, Error> {
     for attempt in 0..ATTEMPTS {
+        step.holds(&record);
         let save = shared.database.save(turn.user_id(), &record, over.as_ref());
         let current = match save.await.map_err(Error::unavailable)? {
-            Saved::Stored(_) => return Ok(Ok(())),
+            Saved::Stored(_) => {
+                step.end("stored");
+                return Ok(Ok(()));
+            }
             // Deleted meanwhile: what is deleted stays so.
-            Saved::Conflict(None) if over.is_some() => return Ok(Ok(())),
+            Saved::Conflict(None) if over.is_some() => {
+                step.conflict("stays_deleted");
+                step.end("stays_deleted");
+                return Ok(Ok(()));
+            }
             Saved::Conflict(current) => current,
         };
-        tracing::debug!(attempt, "conflict: somebody else has stored something of the same user");
         match shared.config.on_conflict {
-            OnConflict::Rerun { .. } => return Ok(Err(Overtaken(current))),
-            OnConflict::Overwrite => {}
+            OnConflict::Rerun { .. } => {
+                step.conflict("rerun");
+                step.end("overtaken");
+                return Ok(Err(Overtaken(current)));
+            }
+            OnConflict::Overwrite => step.conflict("overwrite"),
             OnConflict::Merge => {
+                step.conflict("merge");
                 if let Some(current) = &current {
                     record = turn.merge(&current.record)?;
                 }
@@ -137,14 +163,15 @@ pub(crate) async fn in_time<T>(
     })
 }
 
-/// Runs `work` to its end, even if nobody waits for it any more. What is ready at once needs no task.
+/// Runs `work` to its end, even if nobody waits for it any more. What is ready at once needs no task. It stays in the span of
+/// the request.
 pub(crate) async fn to_its_end<T: Send + 'static>(
     mut work: Pin<Box<impl Future<Output = Result<T, Error>> + Send + 'static>>,
 ) -> Result<T, Error> {
     let first = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
     match first {
         Poll::Ready(result) => result,
-        Poll::Pending => tokio::spawn(work).await.unwrap_or_else(|error| {
+        Poll::Pending => tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
             // The text of a panic may hold data.
             let how = if error.is_panic() { "panicked" } else { "was cancelled" };
             Err(Error::database(format!("the task that saves {how}")))

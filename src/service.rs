@@ -11,6 +11,7 @@ use tower_service::Service;
 use crate::body::{self, NoUser};
 use crate::error::{BoxError, Kind};
 use crate::layer::{Config, Shared};
+use crate::observe::{self, Watch};
 use crate::order::InTurn;
 use crate::recognise::recognise;
 use crate::save::{End, OpenTurn, end, in_time, overtaken, to_its_end};
@@ -66,7 +67,9 @@ where
             match serve(inner, &shared, request).await {
                 Ok(response) => Ok(response),
                 Err(Failure::Inner(error)) => Err(error),
-                Err(Failure::Own(error)) => Ok(refuse(&shared.config, error)),
+                Err(Failure::Own(error, watch)) => {
+                    Ok(refuse(&shared.config, error, watch.as_ref()))
+                }
             }
         })
     }
@@ -96,13 +99,13 @@ impl<S, D> Persistence<S, D> {
 
 /// Why there is no response of the handler's.
 enum Failure<E> {
-    Own(Error),
+    Own(Error, Option<Watch>),
     Inner(E),
 }
 
 impl<E> From<Error> for Failure<E> {
     fn from(error: Error) -> Self {
-        Self::Own(error)
+        Self::Own(error, None)
     }
 }
 
@@ -124,20 +127,26 @@ where
     let config = &shared.config;
 
     // 1. Recognise.
-    let (mut parts, bytes, event) = recognise(config, request).await?;
+    let mut step = observe::recognise();
+    let recognised = step.run(recognise(config, request)).await;
+    step.recognised(&recognised);
+    let (mut parts, bytes, event) = recognised?;
     let Some(mut event) = event else {
         parts.extensions.insert(NoUser);
         let response = inner.call(body::put_back(parts, bytes)).await.map_err(Failure::Inner)?;
         return Ok(response.map(ResponseBody::inner));
     };
-    let platform = Arc::clone(&event.platform);
-    let own = |error: Error| Failure::Own(error.with_platform(Arc::clone(&platform)));
+    let watch = Watch::new(&config.observe, &event);
+    let own = |error: Error| {
+        let error = error.with_platform(Arc::clone(watch.platform()));
+        Failure::Own(error, Some(watch.clone()))
+    };
 
     // 2. Order.
     let mut in_turn = in_order(shared, &event.user_id).await.map_err(own)?;
 
     // 3. Load.
-    let mut loaded = load(shared, &event.user_id).await.map_err(own)?;
+    let mut loaded = load(shared, &event.user_id, &watch).await.map_err(own)?;
 
     let mut reruns = match config.on_conflict {
         OnConflict::Rerun { attempts } => attempts,
@@ -151,14 +160,18 @@ where
         parts.extensions.insert(User(Arc::clone(&turn.0)));
         parts.extensions.insert(Session(Arc::clone(&turn.0)));
         parts.extensions.insert(History(Arc::clone(&turn.0)));
-        let call = inner.call(body::put_back(parts, bytes.clone()));
-        let response = call.await.map_err(Failure::Inner)?;
+        let request = body::put_back(parts, bytes.clone());
+        let mut step = watch.call();
+        let called = step.call(|| inner.call(request)).await;
+        step.called(&called);
+        let response = called.inspect_err(|_| watch.skip("failed")).map_err(Failure::Inner)?;
         if response.status().is_server_error() && !config.save_on_error {
+            watch.skip("server_error");
             return Ok(response.map(ResponseBody::inner));
         }
 
         // 5. Seal and 6. Save.
-        let end = end(Arc::clone(shared), turn, in_turn, bytes.clone(), response);
+        let end = end(Arc::clone(shared), turn, in_turn, bytes.clone(), response, watch.clone());
         match (to_its_end(Box::pin(end)).await.map_err(own)?, again) {
             (End::Saved(response), _) => return Ok(response),
             (End::Overtaken(..), None) => return Err(own(overtaken())),
@@ -185,16 +198,23 @@ async fn in_order<D>(shared: &Shared<D>, user_id: &Arc<str>) -> Result<InTurn, E
 }
 
 /// Loads what is stored of the user, once the database can be used at all. What could not be loaded can never be saved over.
-async fn load<D: Database>(shared: &Shared<D>, user_id: &str) -> Result<Loaded, Error> {
+async fn load<D: Database>(
+    shared: &Shared<D>,
+    user_id: &str,
+    watch: &Watch,
+) -> Result<Loaded, Error> {
     let Shared { database, config, .. } = shared;
     let load = async {
         in_time("making the database ready", config.ready_timeout, database.ensure_ready()).await?;
         in_time("loading", config.load_timeout, database.load(user_id)).await
     };
-    match load.await {
+    let mut step = watch.load();
+    let loaded = step.run(load).await;
+    step.loaded(&loaded);
+    match loaded {
         Ok(stored) => Ok(stored.map_or(Loaded::Nothing, Loaded::Item)),
         Err(error) if config.on_outage == OnOutage::Degrade => {
-            tracing::error!("the handler runs without memory: {error:?}");
+            watch.degraded(&error);
             Ok(Loaded::Unknown)
         }
         Err(error) => Err(error.unavailable()),
@@ -207,12 +227,12 @@ fn begin(config: &Config, event: Recognised, loaded: Loaded) -> Result<OpenTurn,
 }
 
 /// The reply in the handler's place.
-fn refuse<R: Body>(config: &Config, error: Error) -> Response<ResponseBody<R>> {
-    if error.status().is_server_error() {
-        tracing::error!(platform = error.platform(), "request not served: {error:?}");
-    } else {
-        tracing::debug!(platform = error.platform(), "request not served: {error:?}");
-    }
+fn refuse<R: Body>(
+    config: &Config,
+    error: Error,
+    watch: Option<&Watch>,
+) -> Response<ResponseBody<R>> {
+    observe::refused(&config.observe, watch, &error);
     let mut response = (config.on_error)(&error).map(ResponseBody::own);
     response.extensions_mut().insert(error);
     response

@@ -42,6 +42,8 @@ trait ErasedDatabase: fmt::Debug + Send + Sync {
     fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()>;
     fn ensure_ready(&self) -> BoxFuture<'_, ()>;
     fn close(&self) -> BoxFuture<'_, ()>;
+    fn name(&self) -> &str;
+    fn collection(&self) -> Option<&str>;
 }
 
 impl<D: Database> ErasedDatabase for D {
@@ -69,6 +71,14 @@ impl<D: Database> ErasedDatabase for D {
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(Database::close(self))
     }
+
+    fn name(&self) -> &str {
+        Database::name(self)
+    }
+
+    fn collection(&self) -> Option<&str> {
+        Database::collection(self)
+    }
 }
 
 impl Database for AnyDatabase {
@@ -95,6 +105,14 @@ impl Database for AnyDatabase {
 
     async fn close(&self) -> Result<(), Error> {
         self.database.close().await
+    }
+
+    fn name(&self) -> &str {
+        self.database.name()
+    }
+
+    fn collection(&self) -> Option<&str> {
+        self.database.collection()
     }
 }
 

@@ -53,6 +53,10 @@ impl MemoryDb {
 }
 
 impl Database for MemoryDb {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
         Ok(self.items().by_id.get(id).cloned())
     }

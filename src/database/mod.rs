@@ -91,6 +91,17 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
         ready(Ok(()))
     }
 
+    /// Which database this is, for spans and metrics: OpenTelemetry's name where it has one (`db.system.name`, such as
+    /// `aws.dynamodb` or `mongodb`). By default `other`.
+    fn name(&self) -> &str {
+        "other"
+    }
+
+    /// The table or collection that holds the users, for spans (`db.collection.name`). By default it is not said.
+    fn collection(&self) -> Option<&str> {
+        None
+    }
+
     /// Waits for writes that are under way and lets go of the database; later calls may fail. By default it does nothing.
     ///
     /// # Errors

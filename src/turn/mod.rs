@@ -94,6 +94,10 @@ impl Turn {
         &self.user_id
     }
 
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.is_degraded
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Whoever panicked with the state locked left it whole: every change is made in one step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

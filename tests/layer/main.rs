@@ -11,6 +11,7 @@ mod elements;
 mod handles;
 mod history;
 mod mock;
+mod observe;
 mod outages;
 mod properties;
 mod requests;

@@ -166,6 +166,14 @@ impl Inner {
 }
 
 impl Database for DynamoDb {
+    fn name(&self) -> &str {
+        "aws.dynamodb"
+    }
+
+    fn collection(&self) -> Option<&str> {
+        Some(&self.inner.table)
+    }
+
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
         let inner = &self.inner;
         let key = inner.key(id)?;

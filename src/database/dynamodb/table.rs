@@ -142,8 +142,9 @@ impl Inner {
     }
 
     async fn describe(&self) -> Result<Described, Error> {
+        // With the time-out of any other call: whether the table is there is asked in front of a request.
         let request = self.client.describe_table().table_name(&self.table);
-        let error = match request.customize().config_override(patient()).send().await {
+        let error = match request.send().await {
             Ok(described) => {
                 let table = described.table.map(Box::new);
                 return Ok(table.map_or(Described::Missing, Described::Table));

@@ -123,6 +123,10 @@ impl FileDb {
 }
 
 impl Database for FileDb {
+    fn name(&self) -> &str {
+        "file"
+    }
+
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
         if self.handle.shared.is_closed() {
             return Err(self.ended());

@@ -146,6 +146,14 @@ impl MongoDb {
 }
 
 impl Database for MongoDb {
+    fn name(&self) -> &str {
+        "mongodb"
+    }
+
+    fn collection(&self) -> Option<&str> {
+        Some(&self.shared.collection)
+    }
+
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
         self.shared.prepare();
         let document = self.find_user(id).await?;

@@ -173,6 +173,14 @@ impl<D: Database> Faulty<D> {
 }
 
 impl<D: Database> Database for Faulty<D> {
+    fn name(&self) -> &str {
+        self.inner().name()
+    }
+
+    fn collection(&self) -> Option<&str> {
+        self.inner().collection()
+    }
+
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
         let fault = self.state().decide(Operation::Load, id);
         around(fault, async {

@@ -121,7 +121,9 @@ async fn gives_up_in_time(endpoint: String) {
     let refused = "http://127.0.0.1:9".to_owned();
     // Where there is a table already, and where it has to be looked for.
     for (endpoint, create) in [(&hanging, true), (&refused, true), (&refused, false)] {
-        let db = builder(&super::table(), endpoint).create_table(create).build().await.unwrap();
+        // With the default time-out.
+        let db = builder(&super::table(), endpoint).timeout(Duration::from_secs(2));
+        let db = db.create_table(create).build().await.unwrap();
         let app = sync_app(&PersistenceLayer::new(db.clone()), |_, _, _| Ok(()));
         let began = Instant::now();
         assert_eq!(send(&app, post(alexa(&user("unreachable")).to_string())).await.status, 503);

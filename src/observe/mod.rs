@@ -1,0 +1,195 @@
+//! What is seen of a request's way from outside: spans, events and, with feature `metrics`, numbers. No user id and no data stands
+//! in any of them.
+
+mod metrics;
+mod step;
+#[cfg(feature = "user-hash")]
+mod users;
+
+use std::sync::Arc;
+
+use tracing::Span;
+use tracing::field::Empty;
+use tracing::level_filters::LevelFilter;
+
+use self::metrics::Labels;
+pub(crate) use self::step::Step;
+use self::step::{Operation, error_type};
+use crate::error::Kind;
+use crate::turn::Recognised;
+use crate::{Database, Error};
+
+/// What is the same for all requests.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    database: Arc<str>,
+    collection: Option<Arc<str>>,
+    #[cfg(feature = "user-hash")]
+    key: Option<users::Key>,
+}
+
+impl Settings {
+    pub(crate) fn new(database: &impl Database) -> Self {
+        metrics::describe();
+        Self {
+            database: database.name().into(),
+            collection: database.collection().map(Into::into),
+            #[cfg(feature = "user-hash")]
+            key: None,
+        }
+    }
+
+    #[cfg(feature = "user-hash")]
+    fn user_hash(&self, user_id: &str) -> Option<Arc<str>> {
+        self.key.as_ref().map(|key| key.hash(user_id))
+    }
+
+    #[cfg(not(feature = "user-hash"))]
+    fn user_hash(&self, _user_id: &str) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// Watches over one event of one user.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    settings: Arc<Settings>,
+    platform: Arc<str>,
+    user_hash: Option<Arc<str>>,
+}
+
+/// A span, if anybody looks at this level at all. `debug_span` alone is not cheap enough: where some crate has switched on tracing's
+/// feature `log`, it goes through its fields for a log that nobody reads.
+macro_rules! span {
+    ($($span:tt)*) => {
+        match LevelFilter::current() >= LevelFilter::DEBUG {
+            true => tracing::debug_span!($($span)*),
+            false => Span::none(),
+        }
+    };
+}
+
+/// A span around work of the database's. What is not known yet is recorded at its end.
+macro_rules! database_span {
+    ($watch:expr, $name:literal, $operation:literal) => {
+        span!(
+            $name,
+            otel.kind = "client",
+            otel.status_code = Empty,
+            db.system.name = &*$watch.settings.database,
+            db.collection.name = $watch.settings.collection.as_deref(),
+            db.operation.name = $operation,
+            platform = &*$watch.platform,
+            user.hash = $watch.user_hash.as_deref(),
+            outcome = Empty,
+            error.type = Empty,
+            conflicts = Empty,
+            bytes = Empty,
+            duration_seconds = Empty,
+        )
+    };
+}
+
+impl Watch {
+    pub(crate) fn new(settings: &Arc<Settings>, event: &Recognised) -> Self {
+        Self {
+            settings: Arc::clone(settings),
+            platform: Arc::clone(&event.platform),
+            user_hash: settings.user_hash(&event.user_id),
+        }
+    }
+
+    pub(crate) fn platform(&self) -> &Arc<str> {
+        &self.platform
+    }
+
+    fn labels(&self) -> Labels {
+        Labels::new(&self.settings.database, Some(&self.platform))
+    }
+
+    pub(crate) fn load(&self) -> Step<'_> {
+        Step::begin(Operation::Load, database_span!(self, "load", "load"), Some(self))
+    }
+
+    /// The handler runs without memory, because of this error.
+    pub(crate) fn degraded(&self, error: &Error) {
+        let (database, platform) = (&*self.settings.database, &*self.platform);
+        tracing::error!(
+            db.system.name = database,
+            platform,
+            user.hash = self.user_hash.as_deref(),
+            error.type = error_type(error),
+            "the handler runs without memory: {error:?}"
+        );
+        self.labels().degraded(error_type(error));
+    }
+
+    pub(crate) fn call(&self) -> Step<'_> {
+        let span = span!(
+            "call",
+            otel.status_code = Empty,
+            platform = &*self.platform,
+            user.hash = self.user_hash.as_deref(),
+            outcome = Empty,
+            http.response.status_code = Empty,
+            error.type = Empty,
+            duration_seconds = Empty,
+        );
+        Step::begin(Operation::Call, span, None)
+    }
+
+    /// Nothing is stored, for this reason.
+    pub(crate) fn skip(&self, reason: &'static str) {
+        span!(
+            "save",
+            platform = &*self.platform,
+            user.hash = self.user_hash.as_deref(),
+            outcome = reason,
+        );
+        self.labels().skipped(reason);
+    }
+
+    pub(crate) fn delete(&self) -> Step<'_> {
+        Step::begin(Operation::Save, database_span!(self, "save", "delete"), Some(self))
+    }
+
+    pub(crate) fn save(&self) -> Step<'_> {
+        Step::begin(Operation::Save, database_span!(self, "save", "save"), Some(self))
+    }
+}
+
+/// Reading the body and finding out whose event is in it.
+pub(crate) fn recognise() -> Step<'static> {
+    let span = span!(
+        "recognise",
+        platform = Empty,
+        outcome = Empty,
+        error.type = Empty,
+        bytes = Empty,
+        duration_seconds = Empty,
+    );
+    Step::begin(Operation::Recognise, span, None)
+}
+
+/// The layer answers in the handler's place. `watch` is there once the event was recognised.
+pub(crate) fn refused(settings: &Settings, watch: Option<&Watch>, error: &Error) {
+    /// A level has to be known when the program is compiled.
+    macro_rules! log {
+        ($log:ident) => {
+            tracing::$log!(
+                platform = error.platform(),
+                user.hash = watch.and_then(|watch| watch.user_hash.as_deref()),
+                error.type = error_type(error),
+                "request not served: {error:?}"
+            )
+        };
+    }
+    match error.kind() {
+        _ if error.status().is_server_error() => log!(error),
+        // What the user said is lost.
+        Kind::Conflict => log!(warn),
+        _ => log!(debug),
+    }
+    let labels = watch.map_or_else(|| Labels::new(&settings.database, None), Watch::labels);
+    labels.refused(error_type(error));
+}

@@ -1,0 +1,200 @@
+use std::future::Future;
+use std::io;
+
+use bytes::Bytes;
+use http::Response;
+use tokio::time::Instant;
+use tracing::instrument::Instrumented;
+use tracing::{Instrument, Span};
+
+use super::Watch;
+use crate::error::Kind;
+use crate::turn::Recognised;
+use crate::{Error, Record, Stored};
+
+#[derive(Clone, Copy)]
+pub(super) enum Operation {
+    Recognise,
+    Load,
+    Call,
+    Save,
+}
+
+/// A step under way. If it is dropped before it has ended, it was given up: the client hung up, or the code in it panicked.
+pub(crate) struct Step<'a> {
+    operation: Operation,
+    span: Span,
+    /// Where its numbers go, if there are any.
+    watch: Option<&'a Watch>,
+    /// Where nobody looks, nothing is measured.
+    began: Option<Instant>,
+    bytes: Option<u64>,
+    conflicts: u32,
+    has_ended: bool,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn begin(operation: Operation, span: Span, watch: Option<&'a Watch>) -> Self {
+        let is_counted = cfg!(feature = "metrics") && watch.is_some();
+        let began = (is_counted || !span.is_disabled()).then(Instant::now);
+        Self { operation, span, watch, began, bytes: None, conflicts: 0, has_ended: false }
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// Runs `work` in the span. This is no `async fn`, which would hold the work twice: copying it is what costs.
+    #[inline]
+    pub(crate) fn run<F: Future>(&self, work: F) -> Instrumented<F> {
+        work.instrument(self.span.clone())
+    }
+
+    /// Runs what `call` makes, and `call` itself, in the span.
+    #[inline]
+    pub(crate) fn call<F: Future>(&self, call: impl FnOnce() -> F) -> Instrumented<F> {
+        self.run(self.span.in_scope(call))
+    }
+
+    /// What was loaded, or is to be saved.
+    pub(crate) fn holds(&mut self, record: &Record) {
+        if self.began.is_some() {
+            self.bytes = size(record);
+        }
+    }
+
+    pub(crate) fn recognised<T>(&mut self, result: &Result<(T, Bytes, Option<Recognised>), Error>) {
+        match result {
+            Ok((_, bytes, event)) => {
+                self.bytes = Some(bytes.len() as u64);
+                self.span.record("platform", event.as_ref().map(|event| &*event.platform));
+                self.end(if event.is_some() { "recognised" } else { "no_user" });
+            }
+            Err(error) => self.fail_as("refused", error_type(error)),
+        }
+    }
+
+    pub(crate) fn loaded(&mut self, result: &Result<Option<Stored>, Error>) {
+        match result {
+            Ok(Some(stored)) => {
+                self.holds(&stored.record);
+                self.end("found");
+            }
+            Ok(None) => self.end("new_user"),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    pub(crate) fn called<B, E>(&mut self, result: &Result<Response<B>, E>) {
+        let Ok(response) = result else {
+            return self.fail_as("failed", "inner_service");
+        };
+        let status = response.status();
+        self.span.record("http.response.status_code", status.as_u16());
+        match status.is_server_error() {
+            true => self.fail_as("server_error", status.as_str()),
+            false => self.end("answered"),
+        }
+    }
+
+    pub(crate) fn deleted(&mut self, result: &Result<(), Error>) {
+        match result {
+            Ok(()) => self.end("deleted"),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Somebody else has stored something of the same user; `answer` is what is done about it.
+    pub(crate) fn conflict(&mut self, answer: &'static str) {
+        self.conflicts += 1;
+        let attempt = self.conflicts;
+        tracing::debug!(
+            attempt,
+            answer,
+            "conflict: somebody else has stored something of the same user"
+        );
+        if let Some(watch) = self.watch {
+            watch.labels().conflict(answer);
+        }
+    }
+
+    pub(crate) fn end(&mut self, outcome: &'static str) {
+        self.has_ended = true;
+        let Some(began) = self.began else { return };
+        let seconds = began.elapsed().as_secs_f64();
+        self.span.record("outcome", outcome);
+        self.span.record("duration_seconds", seconds);
+        self.span.record("bytes", self.bytes);
+        if self.conflicts > 0 {
+            self.span.record("conflicts", self.conflicts);
+        }
+        let Some(watch) = self.watch else { return };
+        match self.operation {
+            Operation::Load => watch.labels().loaded(outcome, seconds, self.bytes),
+            Operation::Save => watch.labels().saved(outcome, seconds, self.bytes),
+            Operation::Recognise | Operation::Call => {}
+        }
+    }
+
+    pub(crate) fn fail(&mut self, error: &Error) {
+        let outcome = match error.kind() {
+            Kind::Timeout => "timeout",
+            Kind::Conflict => "conflict",
+            _ => "failed",
+        };
+        self.fail_as(outcome, error_type(error));
+    }
+
+    pub(super) fn fail_as(&mut self, outcome: &'static str, error_type: &str) {
+        self.span.record("error.type", error_type);
+        self.span.record("otel.status_code", "ERROR");
+        self.end(outcome);
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.end(if std::thread::panicking() { "panicked" } else { "cancelled" });
+        }
+    }
+}
+
+/// What went wrong, in one of few words: the value of `error.type`.
+pub(super) fn error_type(error: &Error) -> &'static str {
+    match error.kind() {
+        Kind::BodyTooLarge => "body_too_large",
+        Kind::BodyBroken => "body_broken",
+        Kind::NoUser => "no_user",
+        Kind::Batch => "batch",
+        Kind::Timeout => "timeout",
+        Kind::Database => "database",
+        Kind::Conflict => "conflict",
+        Kind::Decode => "decode",
+        Kind::Encode => "encode",
+        Kind::Sealed => "sealed",
+        Kind::NotStored => "not_stored",
+        Kind::LayerMissing => "layer_missing",
+        Kind::Configuration => "configuration",
+    }
+}
+
+/// How long the record is as JSON.
+fn size(record: &Record) -> Option<u64> {
+    /// Counts what is written, and keeps nothing of it.
+    struct Count(u64);
+
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, record).ok().map(|()| count.0)
+}

@@ -1,0 +1,298 @@
+//! What is seen of a request from outside: spans, events and numbers, and in none of them a user or data.
+
+mod recorder;
+
+use std::time::Duration;
+
+use serde_json::json;
+use tower_persistence::{
+    AnyDatabase, Database, Error, MemoryDb, OnConflict, OnOutage, PersistenceLayer, StoredElements,
+};
+use tracing::{Instrument, info_span};
+
+use self::recorder::Recorder;
+#[cfg(feature = "metrics")]
+use self::recorder::assert_discreet;
+use crate::common::*;
+
+const USER: &str = "amzn1.ask.account.IDOFANNA";
+const SESSION: &str = "amzn1.echo-api.session.IDOFSESSION";
+const DATA: &str = "anna-likes-tea";
+
+fn layer() -> PersistenceLayer<TestDb> {
+    let elements = StoredElements::new().session(true).history(true);
+    PersistenceLayer::new(TestDb::default()).stored_elements(elements)
+}
+
+async fn ask(app: &App) -> u16 {
+    send_json(app, &alexa_session(USER, SESSION, false)).await.status.as_u16()
+}
+
+fn remembers(layer: &PersistenceLayer<TestDb>) -> App {
+    sync_app(layer, |user, session, history| {
+        user.set("likes", DATA)?;
+        session.set("likes", DATA)?;
+        history.set_output(DATA)
+    })
+}
+
+#[tokio::test]
+async fn each_step_has_a_span_that_says_what_became_of_it() {
+    let (recorder, _guard) = Recorder::start();
+    // Neither session nor history, so that a turn may have nothing to store.
+    let layer = PersistenceLayer::new(AnyDatabase::new(MemoryDb::new()));
+    let app = sync_app(&layer, |user, _, _| user.set("likes", DATA));
+    assert_eq!(ask(&app).await, 200);
+    let stored = layer.database().load(USER).await.unwrap().unwrap();
+    let length = serde_json::to_string(&stored.record).unwrap().len() as f64;
+
+    let recognise = recorder.span("recognise");
+    recognise.assert("platform", "alexa");
+    let request = alexa_session(USER, SESSION, false).to_string();
+    assert_eq!(recognise.number("bytes"), request.len() as f64);
+    recorder.span("call").assert("http.response.status_code", "200");
+    let save = recorder.span("save");
+    for (field, value) in [
+        ("otel.kind", "client"),
+        ("db.system.name", "memory"),
+        ("db.operation.name", "save"),
+        ("platform", "alexa"),
+    ] {
+        save.assert(field, value);
+    }
+    assert_eq!(save.number("bytes"), length);
+    for name in ["recognise", "load", "call", "save"] {
+        let seconds = recorder.span(name).number("duration_seconds");
+        assert!((0.0..60.0).contains(&seconds), "{seconds}");
+    }
+    let expected = "recognise recognised, load new_user, call answered, save stored";
+    assert_eq!(recorder.outcomes(), expected);
+
+    assert_eq!(ask(&app).await, 200);
+    assert_eq!(recorder.span("load").number("bytes"), length);
+    let expected = "recognise recognised, load found, call answered, save unchanged";
+    assert_eq!(recorder.outcomes(), expected);
+
+    let app = sync_app(&layer, |user, _, _| user.forget());
+    assert_eq!(ask(&app).await, 200);
+    recorder.span("save").assert("db.operation.name", "delete");
+    assert!(recorder.outcomes().ends_with("call answered, save deleted"));
+
+    let app = serve(&layer, |_| async { Ok(reply(200, "{}")) });
+    send(&app, post(r#"{"text":"anna-likes-tea"}"#)).await.assert_ok();
+    assert_eq!(recorder.outcomes(), "recognise no_user");
+    assert!(recorder.events().is_empty(), "what goes well is not logged");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_in_the_spans_and_in_the_log() {
+    let (recorder, _guard) = Recorder::start();
+    let layer = layer().on_outage(OnOutage::Reject);
+    let db = layer.database().clone();
+    let app = remembers(&layer);
+
+    type Case = (fn(&TestDb, Behaviour), Behaviour, &'static str, &'static str);
+    let cases: [Case; 4] = [
+        (TestDb::on_load, Behaviour::Fails, "load failed", "database"),
+        (TestDb::on_load, Behaviour::Hangs, "load timeout", "timeout"),
+        (TestDb::on_save, Behaviour::Fails, "save failed", "database"),
+        (TestDb::on_save, Behaviour::Hangs, "save timeout", "timeout"),
+    ];
+    for (set, behaviour, outcome, error_type) in cases {
+        set(&db, behaviour);
+        assert_eq!(ask(&app).await, 503);
+        set(&db, Behaviour::Works);
+        let failed = recorder.span(outcome.split(' ').next().unwrap());
+        failed.assert("error.type", error_type);
+        failed.assert("otel.status_code", "ERROR");
+        if error_type == "timeout" {
+            assert_eq!(failed.number("duration_seconds"), 2.0);
+        }
+        assert!(recorder.outcomes().ends_with(outcome));
+        let [(level, event)] = &recorder.events()[..] else { panic!("one event") };
+        assert_eq!((&**level, &*event["error.type"]), ("ERROR", error_type));
+        assert!(event["message"].starts_with("request not served: "), "{event:?}");
+    }
+
+    let app = serve(&layer, |_| async { Ok(reply(500, "{}")) });
+    assert_eq!(ask(&app).await, 500);
+    recorder.span("call").assert("error.type", "500");
+    assert!(recorder.outcomes().ends_with("call server_error, save server_error"));
+    let app = serve(&layer, |_| async { Err(DATA.into()) });
+    assert!(try_send(&app, post(alexa(USER).to_string())).await.is_err());
+    assert!(recorder.outcomes().ends_with("call failed, save failed"));
+    let app = serve(&layer, |_| async { panic!("{DATA}") });
+    assert!(tokio::spawn(async move { ask(&app).await }).await.is_err());
+    assert!(recorder.outcomes().ends_with("call panicked"));
+    let app = serve(&layer, |_| std::future::pending());
+    assert!(tokio::time::timeout(Duration::from_secs(9), ask(&app)).await.is_err());
+    assert!(recorder.outcomes().ends_with("call cancelled"));
+    assert!(recorder.events().is_empty());
+
+    let layer = layer.body_limit(10);
+    assert_eq!(ask(&remembers(&layer)).await, 413);
+    assert_eq!(recorder.outcomes(), "recognise refused");
+    assert_eq!(recorder.events()[0].0, "DEBUG");
+
+    let layer = layer.body_limit(1000).on_outage(OnOutage::Degrade);
+    db.on_load(Behaviour::Fails);
+    assert_eq!(ask(&remembers(&layer)).await, 200);
+    assert!(recorder.outcomes().ends_with("load failed, call answered, save degraded"));
+    let [(level, event)] = &recorder.events()[..] else { panic!("one event") };
+    assert_eq!((&**level, &*event["error.type"]), ("ERROR", "database"));
+}
+
+/// An app whose turns are all overtaken by `theirs`, until nothing changes any more.
+fn overtaken(on_conflict: OnConflict, theirs: &'static str) -> App {
+    let layer = layer().on_conflict(on_conflict);
+    let db = layer.database().items.clone();
+    app(&layer, move |user, _, _| {
+        let db = db.clone();
+        async move {
+            user.set("likes", DATA)?;
+            store(&db, USER, &json!({ "user": { "data": { theirs: "coffee" } } })).await;
+            Ok::<_, Error>(())
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn conflicts_are_seen() {
+    let (recorder, _guard) = Recorder::start();
+    for (on_conflict, theirs, status, outcome, level) in [
+        (OnConflict::Merge, "eats", 200, "save stored", None),
+        (OnConflict::Overwrite, "likes", 200, "save stored", None),
+        (OnConflict::Merge, "likes", 409, "save conflict", Some("WARN")),
+        (OnConflict::Rerun { attempts: 1 }, "eats", 409, "save overtaken", Some("WARN")),
+    ] {
+        assert_eq!(ask(&overtaken(on_conflict, theirs)).await, status);
+        recorder.span("save").assert("conflicts", "1");
+        assert!(recorder.outcomes().ends_with(outcome), "{on_conflict:?}");
+        let events = recorder.events();
+        assert_eq!((&*events[0].0, &*events[0].1["in"]), ("DEBUG", "save"));
+        let answered = events.last().filter(|event| event.0 != "DEBUG");
+        assert_eq!(answered.map(|event| &*event.0), level, "{events:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_save_that_goes_on_alone_stays_in_the_span_of_the_request() {
+    let (recorder, _guard) = Recorder::start();
+    let layer = layer();
+    let db = layer.database().clone();
+    db.on_save(Behaviour::Waits);
+    let app = remembers(&layer);
+    let request = tokio::spawn(async move { ask(&app).instrument(info_span!("request")).await });
+    db.until_waiting().await;
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    db.go();
+    while !recorder.span("save").fields.contains_key("outcome") {
+        tokio::task::yield_now().await;
+    }
+    recorder.span("save").assert("outcome", "stored");
+    for name in ["recognise", "load", "call", "save"] {
+        assert_eq!(recorder.span(name).parent, Some("request"), "{name}");
+    }
+}
+
+#[cfg(feature = "user-hash")]
+#[tokio::test]
+async fn a_keyed_hash_tells_users_apart_and_does_not_tell_who_they_are() {
+    let (recorder, _guard) = Recorder::start();
+    let mut hashes = Vec::new();
+    for (key, user) in [("key", USER), ("key", USER), ("key", "bert"), ("another", USER)] {
+        let layer = layer().log_users_with_key(key);
+        layer.database().on_save(Behaviour::Fails);
+        let status = send_json(&remembers(&layer), &alexa(user)).await.status;
+        assert_eq!(status, 503);
+        let hash = recorder.span("load").fields["user.hash"].clone();
+        assert!(hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
+        for name in ["call", "save"] {
+            recorder.span(name).assert("user.hash", &hash);
+        }
+        assert_eq!(recorder.events()[0].1["user.hash"], hash);
+        recorder.outcomes();
+        hashes.push(hash);
+    }
+    assert_eq!(hashes[0], hashes[1]);
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 3);
+
+    for layer in [layer(), layer().log_users_with_key("")] {
+        ask(&remembers(&layer)).await;
+        assert_eq!(recorder.span("load").fields.get("user.hash"), None);
+    }
+}
+
+#[cfg(feature = "metrics")]
+#[tokio::test(start_paused = true)]
+async fn numbers_are_counted_by_database_platform_and_outcome() {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    let metrics = DebuggingRecorder::new();
+    let snapshotter = metrics.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&metrics);
+    let layer = layer().on_outage(OnOutage::Degrade);
+    let db = layer.database().clone();
+    let app = remembers(&layer);
+    ask(&app).await;
+    ask(&app).await;
+    db.on_load(Behaviour::Hangs);
+    ask(&app).await;
+    db.on_load(Behaviour::Works);
+    db.on_save(Behaviour::Fails);
+    ask(&app).await;
+    ask(&serve(&layer, |_| async { Ok(reply(500, "{}")) })).await;
+    ask(&overtaken(OnConflict::Merge, "likes")).await;
+    ask(&overtaken(OnConflict::Overwrite, "likes")).await;
+    ask(&remembers(&layer.body_limit(10))).await;
+    ask(&sync_app(&PersistenceLayer::new(MemoryDb::new()), |_, _, _| Ok(()))).await;
+
+    let snapshot = snapshotter.snapshot().into_vec();
+    assert_discreet(&snapshot);
+    let mut counted = Vec::new();
+    let mut measured = Vec::new();
+    for (key, _, description, value) in snapshot {
+        assert!(description.is_some(), "{key:?}");
+        let (_, key) = key.into_parts();
+        let labels: Vec<_> = key.labels().map(|label| label.value()).collect();
+        let line =
+            format!("{} {}", key.name().trim_start_matches("tower_persistence."), labels.join(" "));
+        match value {
+            DebugValue::Counter(count) => counted.push(format!("{line} {count}")),
+            DebugValue::Histogram(values) => measured.push((line, values)),
+            DebugValue::Gauge(_) => panic!("{line}"),
+        }
+    }
+    counted.sort_unstable();
+    assert_eq!(
+        counted,
+        [
+            "conflicts other alexa merge 1",
+            "conflicts other alexa overwrite 1",
+            "degraded other alexa timeout 1",
+            "loads memory alexa new_user 1",
+            "loads other alexa found 3",
+            "loads other alexa new_user 3",
+            "loads other alexa timeout 1",
+            "refused other alexa conflict 1",
+            "refused other alexa database 1",
+            "refused other none body_too_large 1",
+            "saves memory alexa stored 1",
+            "saves other alexa conflict 1",
+            "saves other alexa failed 1",
+            "saves other alexa stored 3",
+            "saves.skipped other alexa degraded 1",
+            "saves.skipped other alexa server_error 1",
+        ]
+    );
+    let values = |name: &str| {
+        let (_, values) = measured.iter().find(|(line, _)| line == name).expect(name);
+        values.iter().map(|value| value.into_inner()).collect::<Vec<_>>()
+    };
+    assert_eq!(values("duration other alexa timeout load"), [2.0]);
+    assert_eq!(values("duration other alexa stored save").len(), 3);
+    assert!(values("bytes other alexa found load").iter().all(|bytes| *bytes > 100.0));
+}
