@@ -7,7 +7,7 @@ use http::Response;
 use serde_json::{Map, Value};
 use tower_layer::Layer;
 
-use crate::config::PersistenceConfig;
+use crate::config::{PersistenceConfig, jovo_v3_key};
 use crate::observe;
 use crate::order::Order;
 use crate::platform::{self, Platform};
@@ -52,6 +52,7 @@ pub(crate) struct Shared<D> {
 }
 
 type OnError = dyn Fn(&Error) -> Response<Bytes> + Send + Sync;
+type StorageKey = dyn Fn(&str, &str) -> String + Send + Sync;
 type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
 #[derive(Clone)]
@@ -61,6 +62,7 @@ pub(crate) struct Config {
     pub(crate) body_limit: usize,
     pub(crate) require_user: bool,
     pub(crate) save_on_error: bool,
+    pub(crate) storage_key: Option<Arc<StorageKey>>,
     pub(crate) on_conflict: OnConflict,
     pub(crate) on_outage: OnOutage,
     pub(crate) forget_on_skill_disabled: bool,
@@ -95,6 +97,7 @@ impl<D: Database> PersistenceLayer<D> {
             body_limit: 1024 * 1024,
             require_user: false,
             save_on_error: false,
+            storage_key: None,
             on_conflict: OnConflict::Merge,
             on_outage: OnOutage::Reject,
             forget_on_skill_disabled: false,
@@ -174,6 +177,23 @@ impl<D: Database> PersistenceLayer<D> {
     #[must_use]
     pub fn save_on_error(self, save_on_error: bool) -> Self {
         self.with(|config| config.save_on_error = save_on_error)
+    }
+
+    /// Under which key a user is stored, made from the platform's [name](Platform::name) and the user id. Default: the user id, so that two
+    /// platforms with the same ids share their users, as in Jovo v4. A key is [`export`](Self::export)ed and deleted by that name.
+    ///
+    /// ```
+    /// use tower_persistence::{MemoryDb, PersistenceLayer};
+    ///
+    /// let layer = PersistenceLayer::new(MemoryDb::new())
+    ///     .storage_key(|platform, user_id| format!("{platform}::{user_id}"));
+    /// ```
+    #[must_use]
+    pub fn storage_key(
+        self,
+        storage_key: impl Fn(&str, &str) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.storage_key = Some(Arc::new(storage_key)))
     }
 
     /// What happens when another process has stored something of the same user between load and save. Default:
@@ -267,8 +287,10 @@ impl PersistenceLayer<AnyDatabase> {
     ///
     /// [`is_configuration`](Error::is_configuration) where the feature of that database is off; otherwise what opening it says.
     pub async fn from_config(config: PersistenceConfig) -> Result<Self, Error> {
-        let database = config.database.open().await?;
-        Ok(Self::new(database).stored_elements(config.stored_elements))
+        let has_platform_prefix = config.database.has_platform_prefix();
+        let layer =
+            Self::new(config.database.open().await?).stored_elements(config.stored_elements);
+        Ok(if has_platform_prefix { layer.storage_key(jovo_v3_key) } else { layer })
     }
 }
 

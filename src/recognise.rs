@@ -50,11 +50,17 @@ fn find_event(config: &Config, bytes: &[u8]) -> Result<Option<Recognised>, Error
     }
     let Some(event) = events.pop() else { return Ok(None) };
     let Some(user_id) = event.user_id else { return Ok(None) };
+    let user_id: Arc<str> = user_id.into();
+    let storage_key = match &config.storage_key {
+        Some(storage_key) => storage_key(&known.name, &user_id).into(),
+        None => Arc::clone(&user_id),
+    };
     let asks_platform =
         config.stored_elements.history.as_ref().is_some_and(|history| history.asks_platform());
     Ok(Some(Recognised {
         platform: Arc::clone(&known.name),
-        user_id: user_id.into(),
+        user_id,
+        storage_key,
         session_id: event.session_id.filter(|id| platform::is_id(id)).map(Into::into),
         new_session: event.new_session,
         outside_session: event.outside_session,

@@ -58,7 +58,7 @@ pub(crate) async fn end<D: Database, R: Body>(
             End::Saved(response)
         }
         Outcome::Delete => {
-            let delete = shared.database.delete(turn.0.user_id());
+            let delete = shared.database.delete(turn.0.storage_key());
             let mut step = watch.delete();
             let deleted = step.run(in_time("deleting", limit, delete)).await;
             step.deleted(&deleted);
@@ -91,7 +91,7 @@ async fn save<D: Database>(
 ) -> Result<Result<(), Overtaken>, Error> {
     for attempt in 0..ATTEMPTS {
         step.holds(&record);
-        let save = shared.database.save(turn.user_id(), &record, over.as_ref());
+        let save = shared.database.save(turn.storage_key(), &record, over.as_ref());
         let current = match save.await.map_err(Error::unavailable)? {
             Saved::Stored(_) => {
                 step.end("stored");

@@ -143,10 +143,10 @@ where
     };
 
     // 2. Order.
-    let mut in_turn = in_order(shared, &event.user_id).await.map_err(own)?;
+    let mut in_turn = in_order(shared, &event.storage_key).await.map_err(own)?;
 
     // 3. Load.
-    let mut loaded = load(shared, &event.user_id, &watch).await.map_err(own)?;
+    let mut loaded = load(shared, &event.storage_key, &watch).await.map_err(own)?;
 
     let mut reruns = match config.on_conflict {
         OnConflict::Rerun { attempts } => attempts,
@@ -186,9 +186,9 @@ where
 }
 
 /// Waits until the user's earlier requests are served.
-async fn in_order<D>(shared: &Shared<D>, user_id: &Arc<str>) -> Result<InTurn, Error> {
+async fn in_order<D>(shared: &Shared<D>, storage_key: &Arc<str>) -> Result<InTurn, Error> {
     let limit = shared.config.turn_timeout;
-    timeout(limit, shared.order.wait(user_id)).await.map_err(|_| {
+    timeout(limit, shared.order.wait(storage_key)).await.map_err(|_| {
         let message = format!(
             "the user's earlier requests were not served within {limit:?} \
              (a handler that calls its own service for the same user waits for itself)"
@@ -200,13 +200,13 @@ async fn in_order<D>(shared: &Shared<D>, user_id: &Arc<str>) -> Result<InTurn, E
 /// Loads what is stored of the user, once the database can be used at all. What could not be loaded can never be saved over.
 async fn load<D: Database>(
     shared: &Shared<D>,
-    user_id: &str,
+    storage_key: &str,
     watch: &Watch,
 ) -> Result<Loaded, Error> {
     let Shared { database, config, .. } = shared;
     let load = async {
         in_time("making the database ready", config.ready_timeout, database.ensure_ready()).await?;
-        in_time("loading", config.load_timeout, database.load(user_id)).await
+        in_time("loading", config.load_timeout, database.load(storage_key)).await
     };
     let mut step = watch.load();
     let loaded = step.run(load).await;

@@ -106,6 +106,8 @@ struct DynamoDb {
     create_table_on_init: Option<bool>,
     primary_key_column: Option<String>,
     primary_key_prefix: Option<String>,
+    #[serde(default)]
+    prefix_primary_key_with_platform: bool,
     sort_key_column: Option<String>,
     sort_key: Option<String>,
     aws_config: Option<AwsConfig>,
@@ -136,6 +138,7 @@ impl DynamoDb {
         let mut config = DynamoDbConfig {
             partition_key: self.primary_key_column,
             key_prefix: self.primary_key_prefix.filter(|prefix| !prefix.is_empty()),
+            has_platform_prefix: self.prefix_primary_key_with_platform,
             create_table: self.create_table_on_init,
             // Version 3 has this value of its own.
             sort_key: self.sort_key_column.map(|name| {

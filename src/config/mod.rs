@@ -34,7 +34,7 @@ use crate::StoredElements;
 /// | file, relative to the working directory | `{"pathToFile": "../db/db.json"}` |
 /// | memory | `{"type": "memory"}` |
 /// | DynamoDB, v1 | `{"type": "dynamodb", "tableName": "…", "awsConfig": {"accessKeyId": "…", "secretAccessKey": "…", "region": "…"}}` |
-/// | DynamoDB, v3 | `tableName`, `createTableOnInit`, `primaryKeyColumn`, `primaryKeyPrefix`, `sortKeyColumn`, `sortKey`, `awsConfig` |
+/// | DynamoDB, v3 | `tableName`, `createTableOnInit`, `primaryKeyColumn`, `primaryKeyPrefix`, `prefixPrimaryKeyWithPlatform`, `sortKeyColumn`, `sortKey`, `awsConfig` |
 /// | DynamoDB, v4 | `{"table": {"name": "…", "primaryKeyColumn": "…", "createTableOnInit": true, "billingMode": "PROVISIONED", "readCapacityUnits": 2, "writeCapacityUnits": 2}}` |
 /// | MongoDB | `{"connectionString": "…", "databaseName": "…", "collectionName": "…"}` |
 ///
@@ -56,6 +56,29 @@ pub(crate) enum DatabaseConfig {
     MongoDb(MongoDbConfig),
 }
 
+impl DatabaseConfig {
+    /// Whether keys begin with the platform's type, as in Jovo v3's `prefixPrimaryKeyWithPlatform`.
+    pub(crate) fn has_platform_prefix(&self) -> bool {
+        matches!(self, Self::DynamoDb(config) if config.has_platform_prefix)
+    }
+}
+
+/// The key of Jovo v3's `prefixPrimaryKeyWithPlatform`: the class that v3 has for the platform, and the user id.
+pub(crate) fn jovo_v3_key(platform: &str, user_id: &str) -> String {
+    let class = match platform {
+        "alexa" => "AlexaSkill",
+        "core" => "CorePlatformApp",
+        "web" => "WebApp",
+        "googleassistant" | "dialogflow-google" => "GoogleAction",
+        "dialogflow" => "DialogflowAgent",
+        "facebookmessenger" => "MessengerBot",
+        "googlebusiness" => "GoogleBusinessBot",
+        "lex" => "LexBot",
+        own => own,
+    };
+    format!("{class}::{user_id}")
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct DynamoDbConfig {
     pub(crate) table: String,
@@ -65,6 +88,7 @@ pub(crate) struct DynamoDbConfig {
     pub(crate) partition_key: Option<String>,
     pub(crate) sort_key: Option<(String, String)>,
     pub(crate) key_prefix: Option<String>,
+    pub(crate) has_platform_prefix: bool,
     pub(crate) create_table: Option<bool>,
     pub(crate) provisioned: Option<(u32, u32)>,
 }

@@ -17,6 +17,7 @@ use crate::{Error, Record, timestamp};
 pub(crate) struct Recognised {
     pub(crate) platform: Arc<str>,
     pub(crate) user_id: Arc<str>,
+    pub(crate) storage_key: Arc<str>,
     pub(crate) session_id: Option<Arc<str>>,
     pub(crate) new_session: NewSession,
     pub(crate) outside_session: bool,
@@ -91,7 +92,8 @@ impl Turn {
             };
             count_session(&mut record, counts);
         }
-        let Recognised { platform, user_id, session_id, withdrawn, input, .. } = recognised;
+        let Recognised { platform, user_id, storage_key, session_id, withdrawn, input, .. } =
+            recognised;
         let state = Mutex::new(State {
             phase: Phase::Open,
             record,
@@ -104,6 +106,7 @@ impl Turn {
             elements: Arc::clone(elements),
             platform,
             user_id,
+            storage_key,
             session_id,
             is_new_session,
             session_storage,

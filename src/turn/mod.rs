@@ -31,6 +31,7 @@ pub(crate) struct Turn {
     elements: Arc<StoredElements>,
     platform: Arc<str>,
     user_id: Arc<str>,
+    storage_key: Arc<str>,
     session_id: Option<Arc<str>>,
     is_new_session: bool,
     session_storage: SessionStorage,
@@ -90,8 +91,8 @@ pub(crate) enum Outcome {
 }
 
 impl Turn {
-    pub(crate) fn user_id(&self) -> &Arc<str> {
-        &self.user_id
+    pub(crate) fn storage_key(&self) -> &str {
+        &self.storage_key
     }
 
     pub(crate) fn is_degraded(&self) -> bool {

@@ -54,7 +54,19 @@ pub(crate) fn on_dynamodb(servers: &Servers) -> Vec<Trial> {
             let (table, aws) = (name(), aws(&endpoint));
             let config = json!({ "tableName": table, "primaryKeyColumn": "key", "sortKeyColumn": "sort",
                 "primaryKeyPrefix": "USER#", "awsConfig": aws });
-            assert_config_remembers(config, &table).await;
+            assert_config_remembers(config.clone(), &table).await;
+
+            let mut with_platform = config;
+            with_platform["prefixPrimaryKeyWithPlatform"] = true.into();
+            let config: PersistenceConfig = serde_json::from_value(with_platform).unwrap();
+            let layer = PersistenceLayer::from_config(config).await.unwrap();
+            let user = user("platform");
+            let app = sync_app(&layer, |user, _, _| user.increment("visits", 1).map(drop));
+            send_json(&app, &alexa(&user)).await.assert_ok();
+            assert_eq!(stored(layer.database(), &user).await, None);
+            let key = format!("AlexaSkill::{user}");
+            let item = stored(layer.database(), &key).await.unwrap();
+            assert_eq!(item["user"]["data"]["visits"], 1);
         }),
         servers.trial("config_of_jovo_v4", async move |endpoint| {
             let (table, aws) = (name(), aws(&endpoint));

@@ -253,3 +253,21 @@ async fn a_layer_around_the_layer_serves_the_request_once() {
     assert_eq!(response.status(), 200);
     assert_eq!(layer.database().calls(), Calls { loads: 1, saves: 1, deletes: 0 });
 }
+
+#[tokio::test]
+async fn users_can_be_stored_under_another_key() {
+    let layer = PersistenceLayer::new(TestDb::default())
+        .storage_key(|platform, user_id| format!("{platform}::{user_id}"));
+    let visit = sync_app(&layer, |user, _, _| {
+        assert_eq!(user.id(), "user-1");
+        user.increment("visits", 1).map(drop)
+    });
+    send_json(&visit, &alexa("user-1")).await.assert_ok();
+    send_json(&visit, &alexa("user-1")).await.assert_ok();
+    assert_eq!(stored(layer.database(), "user-1").await, None);
+    let item = stored(layer.database(), "alexa::user-1").await.unwrap();
+    assert_eq!(item["user"]["data"]["visits"], 2);
+    let forget = sync_app(&layer, |user, _, _| user.forget());
+    send_json(&forget, &alexa("user-1")).await.assert_ok();
+    assert!(layer.database().items.is_empty());
+}
