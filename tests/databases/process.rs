@@ -90,7 +90,8 @@ impl Server {
         let output = OpenOptions::new().append(true).create(true).open(path).unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", WATCH, "sh"]).arg(&self.program.command).args(arguments);
-        command.args(&self.extra).stdin(Stdio::piped());
+        // DynamoDB Local leaves a file where it is started.
+        command.args(&self.extra).current_dir(self.directory.path()).stdin(Stdio::piped());
         command.stdout(output.try_clone().unwrap()).stderr(output);
         let mut process = command.spawn().expect("a shell, `sh`");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
