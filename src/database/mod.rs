@@ -148,7 +148,6 @@ impl Version {
 
     /// A version that no other write has, of no process: a random number of 128 bits.
     #[cfg(any(feature = "dynamodb", feature = "mongodb"))]
-    #[allow(dead_code)]
     pub(crate) fn unique() -> Self {
         use std::hash::{BuildHasher, RandomState};
 

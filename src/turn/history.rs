@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Exchange, Session, State, Turn, User, data, not_stored};
+use crate::stored_elements::CustomElement;
 use crate::{Error, Record};
 
 /// The last requests of the user, newest first.
@@ -84,8 +85,7 @@ fn items(record: &Record) -> &[Value] {
 pub(super) fn custom_elements(turn: &Arc<Turn>) -> Vec<(String, Value)> {
     let Some(history) = &turn.elements.history else { return Vec::new() };
     let (user, session) = (User(Arc::clone(turn)), Session(Arc::clone(turn)));
-    let element = |(name, element): &(Arc<str>, _)| -> Option<(String, Value)> {
-        let element: &crate::stored_elements::CustomElement = element;
+    let element = |(name, element): &(Arc<str>, CustomElement)| {
         Some((name.as_ref().to_owned(), element(&user, &session)?))
     };
     history.custom.iter().filter_map(element).collect()

@@ -213,7 +213,3 @@ pub(crate) struct Exchange {
 fn not_stored(element: &str, option: &str) -> Error {
     Error::new(Kind::NotStored, format!("{element} is not stored: switch it on with `{option}`"))
 }
-
-fn no_data() -> Map<String, Value> {
-    Map::new()
-}

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::begin::SessionStorage;
 use super::data::{self, Data, data_methods};
 use super::merge::Writes;
-use super::{DataOf, Turn, no_data, not_stored};
+use super::{DataOf, Turn, not_stored};
 use crate::Error;
 use crate::error::Kind;
 
@@ -80,7 +80,7 @@ impl Session {
     fn read_data<T>(&self, read: impl FnOnce(&Data) -> T) -> T {
         self.0.read(|record| match record.object(&["session", "data"]) {
             Some(data) if self.check_stored().is_ok() => read(data),
-            _ => read(&no_data()),
+            _ => read(&Map::new()),
         })
     }
 

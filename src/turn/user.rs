@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::data::{self, Data, data_methods};
 use super::merge::Writes;
-use super::{DataOf, Phase, Turn, no_data, not_stored};
+use super::{DataOf, Phase, Turn, not_stored};
 use crate::{Error, Record, timestamp};
 
 /// The user whose request it is, and what is stored of them.
@@ -124,7 +124,7 @@ impl User {
     fn read_data<T>(&self, read: impl FnOnce(&Data) -> T) -> T {
         self.0.read(|record| match record.object(&["user", "data"]) {
             Some(data) if self.0.elements.user => read(data),
-            _ => read(&no_data()),
+            _ => read(&Map::new()),
         })
     }
 

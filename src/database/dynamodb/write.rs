@@ -1,8 +1,9 @@
 //! One conditional write: what to set and remove, and what has to be stored still for it to happen.
 
 use std::collections::HashMap;
+use std::error::Error as StdError;
 
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
@@ -210,20 +211,11 @@ impl Inner {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match sent {
-            Ok(_) => Ok(None),
-            Err(SdkError::ServiceError(error))
-                if error.err().is_conditional_check_failed_exception() =>
-            {
-                match error.into_err() {
-                    UpdateItemError::ConditionalCheckFailedException(refused) => {
-                        Ok(Some(refused.item.unwrap_or_default()))
-                    }
-                    _ => Ok(Some(Attributes::new())),
-                }
-            }
-            Err(error) => Err(self.failed("UpdateItem", error)),
-        }
+        let is_refused = UpdateItemError::is_conditional_check_failed_exception;
+        self.written("UpdateItem", sent, is_refused, |error| match error {
+            UpdateItemError::ConditionalCheckFailedException(refused) => refused.item,
+            _ => None,
+        })
     }
 
     async fn put_item(
@@ -241,19 +233,30 @@ impl Inner {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
+        let is_refused = PutItemError::is_conditional_check_failed_exception;
+        self.written("PutItem", sent, is_refused, |error| match error {
+            PutItemError::ConditionalCheckFailedException(refused) => refused.item,
+            _ => None,
+        })
+    }
+
+    /// `None` where the write took effect; what is stored instead where its condition refused it.
+    fn written<T, E>(
+        &self,
+        action: &str,
+        sent: Result<T, SdkError<E>>,
+        is_refused: fn(&E) -> bool,
+        current: fn(E) -> Option<Attributes>,
+    ) -> Result<Option<Attributes>, Error>
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
         match sent {
             Ok(_) => Ok(None),
-            Err(SdkError::ServiceError(error))
-                if error.err().is_conditional_check_failed_exception() =>
-            {
-                match error.into_err() {
-                    PutItemError::ConditionalCheckFailedException(refused) => {
-                        Ok(Some(refused.item.unwrap_or_default()))
-                    }
-                    _ => Ok(Some(Attributes::new())),
-                }
+            Err(SdkError::ServiceError(error)) if is_refused(error.err()) => {
+                Ok(Some(current(error.into_err()).unwrap_or_default()))
             }
-            Err(error) => Err(self.failed("PutItem", error)),
+            Err(error) => Err(self.failed(action, error)),
         }
     }
 }
