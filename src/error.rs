@@ -116,17 +116,15 @@ impl Error {
     /// | --- | --- |
     /// | 400 | the body broke off; the request has no user where one is required |
     /// | 409 | another process changed the same user's data meanwhile |
-    /// | 413 | the body is over the limit |
+    /// | 413 | the body is over the limit, or has more than 1,000 events |
     /// | 500 | the handler misused a handle, or found data of another type |
-    /// | 501 | several users' events in one request |
     /// | 503 | loading or saving failed, or took too long |
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.inner.kind {
             _ if self.inner.unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::BodyBroken | Kind::NoUser => StatusCode::BAD_REQUEST,
-            Kind::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Kind::Batch => StatusCode::NOT_IMPLEMENTED,
+            Kind::BodyTooLarge | Kind::Batch => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::Timeout | Kind::Database => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Decode
@@ -168,7 +166,7 @@ impl Error {
         self.inner.kind == Kind::NoUser
     }
 
-    /// Whether the request held several events, which is not supported yet. Nothing was stored.
+    /// Whether the request held more than 1,000 events. Nothing was stored.
     #[must_use]
     pub fn is_batch(&self) -> bool {
         self.inner.kind == Kind::Batch
@@ -234,7 +232,7 @@ impl Error {
             Kind::BodyTooLarge => "the request body is too large",
             Kind::BodyBroken => "the request body broke off",
             Kind::NoUser => "the request has no user",
-            Kind::Batch => "several events in one request are not supported yet",
+            Kind::Batch => "the request has too many events",
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {
                 "the user's data is not available, try again"
             }

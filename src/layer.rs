@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use tower_layer::Layer;
 use crate::config::{PersistenceConfig, jovo_v3_key};
 use crate::observe;
 use crate::order::Order;
-use crate::platform::{self, Platform};
+use crate::platform::{self, NamedPlatform, Platform};
 use crate::stored_elements::StoredElements;
 use crate::{AnyDatabase, Database, Error, OnConflict, OnOutage, Persistence};
 
@@ -66,6 +66,7 @@ pub(crate) struct Config {
     pub(crate) on_conflict: OnConflict,
     pub(crate) on_outage: OnOutage,
     pub(crate) forget_on_skill_disabled: bool,
+    pub(crate) batch_concurrency: usize,
     pub(crate) ready_timeout: Duration,
     pub(crate) turn_timeout: Duration,
     pub(crate) load_timeout: Duration,
@@ -73,18 +74,19 @@ pub(crate) struct Config {
     pub(crate) on_error: Arc<OnError>,
     pub(crate) observe: Arc<observe::Settings>,
     pub(crate) clock: Arc<Clock>,
+    sessions_missing: Arc<Once>,
 }
 
-/// A platform with its name at hand: handing it out copies nothing.
-#[derive(Clone)]
-pub(crate) struct NamedPlatform {
-    pub(crate) name: Arc<str>,
-    pub(crate) platform: Arc<dyn Platform>,
-}
-
-impl From<Arc<dyn Platform>> for NamedPlatform {
-    fn from(platform: Arc<dyn Platform>) -> Self {
-        Self { name: platform.name().into(), platform }
+impl Config {
+    /// Says once that a platform's sessions are kept nowhere.
+    pub(crate) fn warn_of_sessions(&self, platform: &str) {
+        self.sessions_missing.call_once(|| {
+            tracing::warn!(
+                platform,
+                "{platform} does not carry sessions itself: `Session` is empty there until they are stored, which \
+                 `StoredElements::session(true)` switches on"
+            );
+        });
     }
 }
 
@@ -101,6 +103,7 @@ impl<D: Database> PersistenceLayer<D> {
             on_conflict: OnConflict::Merge,
             on_outage: OnOutage::Reject,
             forget_on_skill_disabled: false,
+            batch_concurrency: 8,
             ready_timeout: Duration::from_secs(30),
             turn_timeout: Duration::from_secs(2),
             load_timeout: Duration::from_secs(2),
@@ -108,6 +111,7 @@ impl<D: Database> PersistenceLayer<D> {
             on_error: Arc::new(Error::response),
             observe: Arc::new(observe::Settings::new(&database)),
             clock: Arc::new(SystemTime::now),
+            sessions_missing: Arc::new(Once::new()),
         };
         let shared = Shared { database: Arc::new(database), order: Arc::default(), config };
         Self { shared: Arc::new(shared) }
@@ -214,6 +218,16 @@ impl<D: Database> PersistenceLayer<D> {
     #[must_use]
     pub fn forget_on_skill_disabled(self, forget: bool) -> Self {
         self.with(|config| config.forget_on_skill_disabled = forget)
+    }
+
+    /// How many users of one batch are served at the same time: a request of Messenger or Instagram may have events of several. The
+    /// inner service gets one request for each event, those of one user one after the other. Default: 8; 0 is 1.
+    ///
+    /// The answer is an empty 200 if all events were served, and the first failed one's otherwise. The platform then sends the whole batch
+    /// again; those that were served are known by their ids, of which 64 are kept for each user, and are not served twice.
+    #[must_use]
+    pub fn batch_concurrency(self, users: usize) -> Self {
+        self.with(|config| config.batch_concurrency = users)
     }
 
     /// How long a request waits until the database has created what it lacks, such as a table; then it is answered with 503, and the
@@ -338,6 +352,7 @@ impl<D: fmt::Debug> fmt::Debug for Shared<D> {
             .field("on_conflict", &self.config.on_conflict)
             .field("on_outage", &self.config.on_outage)
             .field("forget_on_skill_disabled", &self.config.forget_on_skill_disabled)
+            .field("batch_concurrency", &self.config.batch_concurrency)
             .field("ready_timeout", &self.config.ready_timeout)
             .field("turn_timeout", &self.config.turn_timeout)
             .field("load_timeout", &self.config.load_timeout)

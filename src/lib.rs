@@ -69,6 +69,7 @@
 //!
 //! A tokio runtime with its time enabled is needed.
 
+mod batch;
 mod body;
 mod error;
 mod future;

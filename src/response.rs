@@ -79,6 +79,34 @@ impl<B: Body> ResponseBody<B> {
         let read = Some(read).filter(|read| !read.is_empty());
         (Self { kind: Kind::Begun { begun: Box::new(Begun { read, next, rest }) } }, all)
     }
+
+    /// As [`read`](Self::read), of a body that may have been read already.
+    pub(crate) async fn read_all(
+        self,
+        limit: usize,
+        time_limit: Duration,
+    ) -> (Self, Option<Bytes>) {
+        match self.kind {
+            Kind::Inner { body } => Self::read(body, limit, time_limit).await,
+            Kind::Own { bytes } => {
+                let all = bytes.clone().unwrap_or_default();
+                (Self { kind: Kind::Own { bytes } }, Some(all))
+            }
+            Kind::Begun { begun } => {
+                let is_all = begun.rest.is_none() && !matches!(begun.next, Some(Err(_)));
+                let all = is_all.then(|| begun.read.clone().unwrap_or_default());
+                (Self { kind: Kind::Begun { begun } }, all)
+            }
+        }
+    }
+
+    /// Puts `bytes` in the place of all that was read. What came after it, such as trailers, stays.
+    pub(crate) fn replace(&mut self, bytes: Bytes) {
+        match &mut self.kind {
+            Kind::Begun { begun } => begun.read = Some(bytes),
+            kind => *kind = Kind::Own { bytes: Some(bytes) },
+        }
+    }
 }
 
 /// Whether a response with these headers is JSON that can be read as it is.

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, header};
 use http_body::Body;
 use tokio::time::timeout;
 use tracing::Instrument;
@@ -17,6 +17,7 @@ use crate::error::Kind;
 use crate::layer::{Config, Shared};
 use crate::observe::{Step, Watch};
 use crate::order::InTurn;
+use crate::platform::{Carried, Document, Reply};
 use crate::policy::{ATTEMPTS, back_off};
 use crate::response::is_plain_json;
 use crate::turn::{Exchange, Outcome, Turn};
@@ -36,14 +37,14 @@ impl Drop for OpenTurn {
 pub(crate) enum End<R> {
     Saved(R),
     /// Somebody else has stored something, namely this, and the handler is to run again.
-    Overtaken(InTurn, Option<Stored>),
+    Overtaken(Option<InTurn>, Option<Stored>),
 }
 
 /// Ends the turn after the handler has answered.
 pub(crate) async fn end<D: Database, R: Body>(
     shared: Arc<Shared<D>>,
     turn: OpenTurn,
-    in_turn: InTurn,
+    in_turn: Option<InTurn>,
     request: Bytes,
     response: Response<R>,
     watch: Watch,
@@ -52,10 +53,9 @@ pub(crate) async fn end<D: Database, R: Body>(
     let (response, exchange) = capture(config, &request, response).await;
     let outcome = turn.0.seal(exchange, (config.clock)());
     let limit = config.save_timeout;
-    let end = match outcome {
+    match outcome {
         Outcome::Nothing => {
             watch.skip(if turn.0.is_degraded() { "degraded" } else { "unchanged" });
-            End::Saved(response)
         }
         Outcome::Delete => {
             let delete = shared.database.delete(turn.0.storage_key());
@@ -63,20 +63,18 @@ pub(crate) async fn end<D: Database, R: Body>(
             let deleted = step.run(in_time("deleting", limit, delete)).await;
             step.deleted(&deleted);
             deleted.map_err(Error::unavailable)?;
-            End::Saved(response)
         }
         Outcome::Save { record, over } => {
             let mut step = watch.save();
             let span = step.span();
             let save = save(&shared, &turn.0, record, over, &mut step);
             let saved = in_time("saving", limit, save).instrument(span).await;
-            match saved.inspect_err(|error| step.fail(error))? {
-                Ok(()) => End::Saved(response),
-                Err(Overtaken(current)) => End::Overtaken(in_turn, current),
+            if let Err(Overtaken(current)) = saved.inspect_err(|error| step.fail(error))? {
+                return Ok(End::Overtaken(in_turn, current));
             }
         }
-    };
-    Ok(end)
+    }
+    Ok(End::Saved(carry(config, &turn.0, &request, response).await))
 }
 
 struct Overtaken(Option<Stored>);
@@ -105,6 +103,12 @@ async fn save<D: Database>(
             }
             Saved::Conflict(current) => current,
         };
+        // Served elsewhere, or here by a save whose answer was lost.
+        if current.as_ref().is_some_and(|current| turn.is_handled(&current.record)) {
+            step.conflict("handled");
+            step.end("handled");
+            return Ok(Ok(()));
+        }
         match shared.config.on_conflict {
             OnConflict::Rerun { .. } => {
                 step.conflict("rerun");
@@ -151,6 +155,33 @@ async fn capture<R: Body>(
     let (body, all) = ResponseBody::read(body, config.body_limit, config.save_timeout).await;
     exchange.response = all.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     (Response::from_parts(parts, body), exchange)
+}
+
+/// Has the platform write into the reply what it is to bring back.
+async fn carry<R: Body>(
+    config: &Config,
+    turn: &Turn,
+    request: &[u8],
+    response: Response<ResponseBody<R>>,
+) -> Response<ResponseBody<R>> {
+    let session = turn.carried_session((config.clock)());
+    let carried = Carried { session: session.as_ref(), created_user_id: turn.created_user_id() };
+    let is_due = carried.session.is_some() || carried.created_user_id.is_some();
+    if !is_due || !is_plain_json(response.headers()) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let (mut body, all) = body.read_all(config.body_limit, config.save_timeout).await;
+    let reply = all.and_then(|bytes| Reply::parse(&bytes));
+    if let (Some(mut reply), Some(request)) = (reply, Document::parse(request)) {
+        turn.platform().platform.write_reply(&request, &carried, &mut reply);
+        let text = Bytes::from(reply.into_text());
+        if parts.headers.contains_key(header::CONTENT_LENGTH) {
+            parts.headers.insert(header::CONTENT_LENGTH, text.len().into());
+        }
+        body.replace(text);
+    }
+    Response::from_parts(parts, body)
 }
 
 pub(crate) async fn in_time<T>(

@@ -3,17 +3,19 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use tokio::time::timeout;
 use tower_service::Service;
 
+use crate::batch;
 use crate::body::{self, NoUser};
 use crate::error::{BoxError, Kind};
 use crate::layer::{Config, Shared};
 use crate::observe::{self, Watch};
 use crate::order::InTurn;
-use crate::recognise::recognise;
+use crate::recognise::{Incoming, recognise};
 use crate::save::{End, OpenTurn, end, in_time, overtaken, to_its_end};
 use crate::turn::{Loaded, Recognised, Turn};
 use crate::{
@@ -98,7 +100,7 @@ impl<S, D> Persistence<S, D> {
 }
 
 /// Why there is no response of the handler's.
-enum Failure<E> {
+pub(crate) enum Failure<E> {
     Own(Error, Option<Watch>),
     Inner(E),
 }
@@ -124,13 +126,36 @@ where
     R::Data: Send,
     R::Error: Send,
 {
-    let config = &shared.config;
-
     // 1. Recognise.
     let mut step = observe::recognise();
-    let recognised = step.run(recognise(config, request)).await;
+    let recognised = step.run(recognise(&shared.config, request)).await;
     step.recognised(&recognised);
-    let (mut parts, bytes, event) = recognised?;
+    let (parts, mut events) = recognised?;
+    match events.pop() {
+        Some(incoming) if events.is_empty() => turn(&mut inner, shared, parts, incoming).await,
+        last => {
+            events.extend(last);
+            batch::serve(inner, shared, &parts, events).await
+        }
+    }
+}
+
+/// The way of one event.
+pub(crate) async fn turn<S, D, B, R>(
+    inner: &mut S,
+    shared: &Arc<Shared<D>>,
+    mut parts: Parts,
+    Incoming { bytes, event }: Incoming,
+) -> Result<Response<ResponseBody<R>>, Failure<S::Error>>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    D: Database,
+    B: FromBuffered,
+    R: Body + Send + 'static,
+    R::Data: Send,
+    R::Error: Send,
+{
+    let config = &shared.config;
     let Some(mut event) = event else {
         parts.extensions.insert(NoUser);
         let response = inner.call(body::put_back(parts, bytes)).await.map_err(Failure::Inner)?;
@@ -141,12 +166,13 @@ where
         let error = error.with_platform(Arc::clone(watch.platform()));
         Failure::Own(error, Some(watch.clone()))
     };
+    let user = event.user.as_ref().map(|user| Arc::clone(&user.storage_key));
 
     // 2. Order.
-    let mut in_turn = in_order(shared, &event.storage_key).await.map_err(own)?;
+    let mut in_turn = in_order(shared, user.as_ref()).await.map_err(own)?;
 
     // 3. Load.
-    let mut loaded = load(shared, &event.storage_key, &watch).await.map_err(own)?;
+    let mut loaded = load(shared, user.as_deref(), &watch).await.map_err(own)?;
 
     let mut reruns = match config.on_conflict {
         OnConflict::Rerun { attempts } => attempts,
@@ -157,9 +183,18 @@ where
 
         // 4. Call.
         let turn = begin(config, event, loaded).map_err(own)?;
-        parts.extensions.insert(User(Arc::clone(&turn.0)));
+        if turn.0.was_handled() {
+            watch.skip("handled");
+            return Ok(batch::done());
+        }
         parts.extensions.insert(Session(Arc::clone(&turn.0)));
-        parts.extensions.insert(History(Arc::clone(&turn.0)));
+        match user {
+            None => drop(parts.extensions.insert(NoUser)),
+            Some(_) => {
+                parts.extensions.insert(User(Arc::clone(&turn.0)));
+                parts.extensions.insert(History(Arc::clone(&turn.0)));
+            }
+        }
         let request = body::put_back(parts, bytes.clone());
         let mut step = watch.call();
         let called = step.call(|| inner.call(request)).await;
@@ -177,7 +212,7 @@ where
             (End::Overtaken(..), None) => return Err(own(overtaken())),
             (End::Overtaken(waiting, current), Some(again)) => {
                 (in_turn, loaded) = (waiting, current.map_or(Loaded::Nothing, Loaded::Item));
-                (inner, parts, event) = again;
+                (*inner, parts, event) = again;
                 poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Failure::Inner)?;
                 reruns -= 1;
             }
@@ -185,10 +220,14 @@ where
     }
 }
 
-/// Waits until the user's earlier requests are served.
-async fn in_order<D>(shared: &Shared<D>, storage_key: &Arc<str>) -> Result<InTurn, Error> {
+/// Waits until the user's earlier requests are served. Nobody has none.
+async fn in_order<D>(
+    shared: &Shared<D>,
+    storage_key: Option<&Arc<str>>,
+) -> Result<Option<InTurn>, Error> {
+    let Some(storage_key) = storage_key else { return Ok(None) };
     let limit = shared.config.turn_timeout;
-    timeout(limit, shared.order.wait(storage_key)).await.map_err(|_| {
+    timeout(limit, shared.order.wait(storage_key)).await.map(Some).map_err(|_| {
         let message = format!(
             "the user's earlier requests were not served within {limit:?} \
              (a handler that calls its own service for the same user waits for itself)"
@@ -200,9 +239,10 @@ async fn in_order<D>(shared: &Shared<D>, storage_key: &Arc<str>) -> Result<InTur
 /// Loads what is stored of the user, once the database can be used at all. What could not be loaded can never be saved over.
 async fn load<D: Database>(
     shared: &Shared<D>,
-    storage_key: &str,
+    storage_key: Option<&str>,
     watch: &Watch,
 ) -> Result<Loaded, Error> {
+    let Some(storage_key) = storage_key else { return Ok(Loaded::Nothing) };
     let Shared { database, config, .. } = shared;
     let load = async {
         in_time("making the database ready", config.ready_timeout, database.ensure_ready()).await?;
@@ -227,7 +267,7 @@ fn begin(config: &Config, event: Recognised, loaded: Loaded) -> Result<OpenTurn,
 }
 
 /// The reply in the handler's place.
-fn refuse<R: Body>(
+pub(crate) fn refuse<R: Body>(
     config: &Config,
     error: Error,
     watch: Option<&Watch>,

@@ -94,8 +94,8 @@ impl Watch {
     pub(crate) fn new(settings: &Arc<Settings>, event: &Recognised) -> Self {
         Self {
             settings: Arc::clone(settings),
-            platform: Arc::clone(&event.platform),
-            user_hash: settings.user_hash(&event.user_id),
+            platform: Arc::clone(&event.platform.name),
+            user_hash: event.user.as_ref().and_then(|user| settings.user_hash(&user.id)),
         }
     }
 

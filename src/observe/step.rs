@@ -1,7 +1,6 @@
 use std::future::Future;
 use std::io;
 
-use bytes::Bytes;
 use http::Response;
 use tokio::time::Instant;
 use tracing::instrument::Instrumented;
@@ -9,7 +8,7 @@ use tracing::{Instrument, Span};
 
 use super::Watch;
 use crate::error::Kind;
-use crate::turn::Recognised;
+use crate::recognise::Incoming;
 use crate::{Error, Record, Stored};
 
 #[derive(Clone, Copy)]
@@ -63,12 +62,16 @@ impl<'a> Step<'a> {
         }
     }
 
-    pub(crate) fn recognised<T>(&mut self, result: &Result<(T, Bytes, Option<Recognised>), Error>) {
+    pub(crate) fn recognised<T>(&mut self, result: &Result<(T, Vec<Incoming>), Error>) {
         match result {
-            Ok((_, bytes, event)) => {
-                self.bytes = Some(bytes.len() as u64);
-                self.span.record("platform", event.as_ref().map(|event| &*event.platform));
-                self.end(if event.is_some() { "recognised" } else { "no_user" });
+            Ok((_, incoming)) => {
+                self.bytes =
+                    Some(incoming.iter().map(|incoming| incoming.bytes.len() as u64).sum());
+                let mut events = incoming.iter().filter_map(|incoming| incoming.event.as_ref());
+                let platform = events.clone().next().map(|event| &*event.platform.name);
+                self.span.record("platform", platform);
+                let has_user = events.any(|event| event.user.is_some());
+                self.end(if has_user { "recognised" } else { "no_user" });
             }
             Err(error) => self.fail_as("refused", error_type(error)),
         }

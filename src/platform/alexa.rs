@@ -2,8 +2,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::raw::{filled_object, id, members, read, text, truthy};
-use super::{Document, Event, Input, NewSession, Platform};
+use super::raw::{boolean, filled_object, id, members, read, text, truthy};
+use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 
 /// Amazon Alexa
 /// ([request reference](https://developer.amazon.com/en-US/docs/alexa/custom-skills/request-and-response-json-reference.html)).
@@ -13,8 +13,9 @@ use super::{Document, Event, Input, NewSession, Platform};
 /// | recognised by | `version` and `request.requestId` |
 /// | user id | `context.System.user.userId`, else `session.user.userId` |
 /// | session id | `session.sessionId` |
-/// | session data | `session.attributes` |
+/// | session data | `session.attributes`, in the reply `sessionAttributes` unless `response.shouldEndSession` is `true` |
 /// | new session | `session.new` |
+/// | person id | `context.System.person.personId` |
 ///
 /// AudioPlayer, PlaybackController and skill events come without `session`: they stand outside any session. The event
 /// `AlexaSkillEvent.SkillDisabled` with `NOT_PERSISTED` says that the user's data is to be deleted
@@ -34,10 +35,13 @@ impl Platform for Alexa {
             return None;
         }
         let session = request.get("session").filter(|session| session.get().starts_with('{'));
-        let [user_in_context] = request.members("context", ["System/user/userId"]);
+        let [user_in_context, person] =
+            request.members("context", ["System/user/userId", "System/person/personId"]);
         let [new, session_id, attributes, user_in_session] =
             members(session, ["new", "sessionId", "attributes", "user/userId"]);
-        let event = Event::default().user_id(id(user_in_context).or_else(|| id(user_in_session)));
+        let event = Event::default()
+            .user_id(id(user_in_context).or_else(|| id(user_in_session)))
+            .person_id(id(person));
         if session.is_none() {
             let is_withdrawn = text(kind)
                 .is_some_and(|kind| kind == "AlexaSkillEvent.SkillDisabled")
@@ -48,6 +52,17 @@ impl Platform for Alexa {
         let new_session = NewSession::from_flag(new, NewSession::Unknown);
         let attributes = filled_object(attributes).map(Cow::Borrowed);
         Some(vec![event.session(id(session_id), new_session).session_data(attributes)])
+    }
+
+    fn carries_session(&self) -> bool {
+        true
+    }
+
+    fn write_reply(&self, _: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+        let ends = boolean(reply.get("/response/shouldEndSession")) == Some(true);
+        if let (Some(session), false) = (carried.session, ends) {
+            reply.put("/sessionAttributes", &session.as_it_came());
+        }
     }
 
     fn input(&self, request: &Document<'_>) -> Input {

@@ -2,8 +2,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::raw::{filled_array, filled_object, id, members, read, text, truthy};
-use super::{Document, Event, Input, NewSession, Platform};
+use super::raw::{boolean, filled_array, filled_object, id, is_empty, members, read, text, truthy};
+use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 
 /// Jovo Core, the platform of Jovo's own clients ([documentation](https://www.jovo.tech/marketplace/platform-core)).
 ///
@@ -13,6 +13,7 @@ use super::{Document, Event, Input, NewSession, Platform};
 /// | user id | `context.user.id` | the same |
 /// | session id | `context.session.id` | the same |
 /// | session data | `context.session`, if its `data` or `state` is filled | `context.session.data` |
+/// | … in the reply | `context.session.data` and `.state`, unless `context.session.end` is `true` | `session.data`, unless `session.end` is `true` |
 /// | new session | `context.session.isNew` | `context.session.new` |
 ///
 /// Where the request does not say whether the session is new, Jovo takes it for new; here a stored session of the same
@@ -29,8 +30,41 @@ impl Platform for Core {
         recognise(request, "core", "jovo-platform-core")
     }
 
+    fn carries_session(&self) -> bool {
+        true
+    }
+
+    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+        write_reply(request, carried, reply);
+    }
+
     fn input(&self, request: &Document<'_>) -> Input {
         input(request)
+    }
+}
+
+/// Writes the session where the client looks for it, in either version.
+pub(super) fn write_reply(request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    let Some(session) = carried.session else { return };
+    let is_current = request.has("input");
+    let at = if is_current { "/context/session" } else { "/session" };
+    let here = |name| format!("{at}/{name}");
+    let ends = boolean(reply.get(&here("end"))) == Some(true);
+    // The handler's own, were it but the state.
+    let is_taken = !is_empty(reply.get(&here("data"))) || !is_empty(reply.get(&here("state")));
+    if ends || is_taken {
+        return;
+    }
+    if !is_current {
+        reply.put(&here("data"), &session.attributes());
+        return;
+    }
+    if let Some(id) = session.id() {
+        reply.put(&here("id"), &id.into());
+    }
+    reply.put(&here("data"), &session.data().clone().into());
+    if let Some(state) = session.state() {
+        reply.put(&here("state"), state);
     }
 }
 
@@ -60,9 +94,9 @@ pub(super) fn recognise<'a>(
     };
     let event = Event::default()
         .user_id(id(user_id))
-        .session(id(session_id), NewSession::from_flag(new, NewSession::Presumed))
-        .session_data(data.map(Cow::Borrowed));
-    Some(vec![event])
+        .session(id(session_id), NewSession::from_flag(new, NewSession::Presumed));
+    let data = data.map(Cow::Borrowed);
+    Some(vec![if is_current { event.session_data(data) } else { event.plain_session_data(data) }])
 }
 
 /// What the user said, in either version. Audio is left out: it can be a hundred times the rest of the record.

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::raw::{elements, filled_object, id, members, object, read, text};
-use super::{Document, Event, Input, NewSession, Platform};
+use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 
 /// Dialogflow ES with every source but Google Assistant, which is [`DialogflowGoogle`](super::DialogflowGoogle)
 /// ([webhook reference](https://cloud.google.com/dialogflow/es/docs/reference/rpc/google.cloud.dialogflow.v2#webhookrequest)).
@@ -16,7 +17,7 @@ use super::{Document, Event, Input, NewSession, Platform};
 /// | recognised by | `responseId`, `queryResult` and `originalDetectIntentRequest` or `session` |
 /// | user id | see below |
 /// | session id | `session` |
-/// | session data | the parameters of the context `_jovo_session_…`, without those of `queryResult.parameters` |
+/// | session data | the parameters of the context `_jovo_session_…`, without those of `queryResult.parameters`; in the reply one of `outputContexts` |
 /// | new session | presumed where there is no context `_jovo_ask_…` |
 ///
 /// The user id stands in a place of each source's own, in the payload of `originalDetectIntentRequest`:
@@ -58,13 +59,42 @@ impl Platform for Dialogflow {
         };
         let event = Event::default()
             .user_id(user_id(source.as_deref(), payload))
-            .session_data(conversation.session_data())
+            .plain_session_data(conversation.session_data())
             .session(conversation.session_id, new_session);
         Some(vec![event])
     }
 
+    fn carries_session(&self) -> bool {
+        true
+    }
+
+    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+        write_reply(request, carried, reply);
+    }
+
     fn input(&self, request: &Document<'_>) -> Input {
         input(request)
+    }
+}
+
+/// Adds the session to the reply as a context that lasts for the next request, as Jovo does.
+pub(super) fn write_reply(request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    let session_id = id(request.get("session"));
+    let (Some(session), Some(session_id)) = (carried.session, session_id) else { return };
+    let prefix = format!("{session_id}/contexts/_jovo_session_");
+    let is_taken = elements(reply.get("/outputContexts")).into_iter().any(|context| {
+        let [name] = members(Some(context), ["name"]);
+        text(name).is_some_and(|name| name.starts_with(&prefix))
+    });
+    if !is_taken {
+        // Another name each time: the parameters of a context that is there already would be merged into it.
+        let suffix = &Uuid::new_v4().simple().to_string()[..5];
+        let context = json!({
+            "name": format!("{prefix}{suffix}"),
+            "lifespanCount": 1,
+            "parameters": session.attributes(),
+        });
+        reply.push("/outputContexts", &context);
     }
 }
 

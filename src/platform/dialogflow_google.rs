@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::dialogflow::{self, Conversation};
 use super::raw::{id, members, text};
-use super::{Document, Event, Input, NewSession, Platform};
+use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 
 /// Google Assistant by way of Dialogflow ES
 /// ([webhook reference](https://developers.google.com/assistant/df-asdk/reference/dialogflow/webhook-format)).
@@ -14,7 +14,7 @@ use super::{Document, Event, Input, NewSession, Platform};
 /// | recognised by | `queryResult`, `session` and `originalDetectIntentRequest.source: "google"` |
 /// | user id | `userId` in the JSON text `user.userStorage` of the payload, else its `user.userId` |
 /// | session id | `session` |
-/// | session data | the parameters of the context `_jovo_session_…`, without those of `queryResult.parameters` |
+/// | session data | the parameters of the context `_jovo_session_…`, without those of `queryResult.parameters`; in the reply one of `outputContexts` |
 /// | new session | `conversation.type` of the payload is not `ACTIVE`; presumed where it is missing |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DialogflowGoogle;
@@ -46,9 +46,17 @@ impl Platform for DialogflowGoogle {
         let conversation = Conversation::of(request);
         let event = Event::default()
             .user_id(stored_id(storage).or_else(|| id(google_id)))
-            .session_data(conversation.session_data())
+            .plain_session_data(conversation.session_data())
             .session(conversation.session_id, new_session);
         Some(vec![event])
+    }
+
+    fn carries_session(&self) -> bool {
+        true
+    }
+
+    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+        dialogflow::write_reply(request, carried, reply);
     }
 
     fn input(&self, request: &Document<'_>) -> Input {

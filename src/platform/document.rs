@@ -45,7 +45,7 @@ impl<'a> Document<'a> {
     /// `/entry/0/id`. The empty pointer finds nothing.
     #[must_use]
     pub fn pointer(&self, pointer: &str) -> Option<&'a RawValue> {
-        let mut names = pointer.strip_prefix('/')?.split('/').map(unescape);
+        let mut names = names(pointer)?;
         let member = self.get(&names.next()?)?;
         names.try_fold(member, |value, name| child(value, &name))
     }
@@ -77,8 +77,13 @@ impl fmt::Debug for Document<'_> {
     }
 }
 
+/// The reference tokens of a JSON pointer; `None` for what is none, and for the empty one.
+pub(super) fn names(pointer: &str) -> Option<impl Iterator<Item = Cow<'_, str>>> {
+    Some(pointer.strip_prefix('/')?.split('/').map(unescape))
+}
+
 /// The member or element `name` of `raw`.
-fn child<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+pub(super) fn child<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     if raw.get().starts_with('[') {
         // The RFC knows neither signs nor leading zeros; `parse` alone would take both.
         let is_index = name == "0" || name.starts_with(|first: char| matches!(first, '1'..='9'));

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -26,14 +27,22 @@ pub struct Event<'a> {
     pub session_id: Option<Cow<'a, str>>,
     /// Whether a session starts with this event.
     pub new_session: NewSession,
-    /// The session data that the platform brought along, if there is any.
+    /// The session data that the platform brought along, if there is any: an object.
     pub session_data: Option<Cow<'a, RawValue>>,
+    /// Whether the session data is always the data itself, and never Jovo v4's session with `data` and `state` in it.
+    pub is_session_plain: bool,
+    /// Who of the household speaks, where the platform recognises the voice. It is no part of what is stored.
+    pub person_id: Option<Cow<'a, str>>,
     /// Whether the event stands outside any session, as Alexa's AudioPlayer events do: the session is then empty, and
-    /// what is stored of one stays as it is.
+    /// what is stored or carried of one stays as it is.
     pub outside_session: bool,
     /// Whether the platform says that the user has left and their data is to be deleted: see
     /// [`forget_on_skill_disabled`](crate::PersistenceLayer::forget_on_skill_disabled).
     pub withdrawn: bool,
+    /// The platform's id of the event, unique among the user's, by which a repeated one is known.
+    pub id: Option<Cow<'a, str>>,
+    /// The request body with this event alone, where the request has several. `None`: the request's own.
+    pub body: Option<Bytes>,
 }
 
 /// Whether a session starts with an event.
@@ -47,7 +56,7 @@ pub enum NewSession {
     /// The platform says that the session goes on.
     No,
     /// The platform says nothing, but what the app would have sent along in an earlier reply did not come back, which Jovo
-    /// takes for a new session. A session of the same id that is stored outweighs this.
+    /// takes for a new session. A session of the same id that is stored, or session data that came, outweighs this.
     Presumed,
 }
 
@@ -78,10 +87,25 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// Sets the session data that the platform brought along.
+    /// Sets the session data that the platform brought along, in either form of [`CarriedSession`](super::CarriedSession).
     #[must_use]
     pub fn session_data(mut self, session_data: Option<Cow<'a, RawValue>>) -> Self {
         self.session_data = session_data;
+        self
+    }
+
+    /// Sets the session data that the platform brought along, where it is always the data itself.
+    #[must_use]
+    pub fn plain_session_data(mut self, session_data: Option<Cow<'a, RawValue>>) -> Self {
+        self.session_data = session_data;
+        self.is_session_plain = true;
+        self
+    }
+
+    /// Sets who of the household speaks.
+    #[must_use]
+    pub fn person_id(mut self, person_id: Option<Cow<'a, str>>) -> Self {
+        self.person_id = person_id;
         self
     }
 
@@ -89,6 +113,20 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn withdrawn(mut self) -> Self {
         self.withdrawn = true;
+        self
+    }
+
+    /// Sets the event's id.
+    #[must_use]
+    pub fn id(mut self, id: Option<Cow<'a, str>>) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Sets the request body with this event alone.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Some(body.into());
         self
     }
 
@@ -108,8 +146,11 @@ impl fmt::Debug for Event<'_> {
             .field("has_session_id", &self.session_id.is_some())
             .field("new_session", &self.new_session)
             .field("has_session_data", &self.session_data.is_some())
+            .field("has_person_id", &self.person_id.is_some())
             .field("outside_session", &self.outside_session)
             .field("withdrawn", &self.withdrawn)
+            .field("has_id", &self.id.is_some())
+            .field("has_body", &self.body.is_some())
             .finish()
     }
 }

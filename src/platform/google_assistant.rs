@@ -1,9 +1,10 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::raw::{filled_object, id, read, text};
-use super::{Document, Event, Input, NewSession, Platform};
+use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 
 /// Google Assistant with Conversational Actions
 /// ([webhook reference](https://developers.google.com/assistant/conversational/reference/rest/v1/TopLevel/fulfill)).
@@ -13,10 +14,13 @@ use super::{Document, Event, Input, NewSession, Platform};
 /// | recognised by | `user`, `session`, `handler` and `device` |
 /// | user id | `user.params._GOOGLE_ASSISTANT_USER_ID_`, else `user.params.userId` |
 /// | session id | `session.id` |
-/// | session data | `session.params` |
+/// | session data | `session.params`, in the reply as well |
 /// | new session | presumed where `session.params` is empty |
 ///
-/// Both ids are such as Jovo 4 and Jovo 3 make; Google has none of its own.
+/// Both ids are such as Jovo 4 and Jovo 3 make; Google has none of its own. For a user without id whose
+/// `user.verificationStatus` is `VERIFIED` one is created, a random UUID, and returned in the reply's `user.params`
+/// ([user storage](https://developers.google.com/assistant/conversational/storage-user)). Google keeps nothing of a guest, who
+/// has a session and no user.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GoogleAssistant;
 
@@ -42,6 +46,27 @@ impl Platform for GoogleAssistant {
             .session(id(session_id), new_session)
             .session_data(params.map(Cow::Borrowed));
         Some(vec![event])
+    }
+
+    fn carries_session(&self) -> bool {
+        true
+    }
+
+    fn create_user_id(&self, request: &Document<'_>) -> Option<String> {
+        let [status] = request.members("user", ["verificationStatus"]);
+        (text(status)? == "VERIFIED").then(|| Uuid::new_v4().to_string())
+    }
+
+    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+        if let Some(session) = carried.session {
+            reply.put("/session/params", &session.as_it_came());
+        }
+        if let Some(user_id) = carried.created_user_id {
+            // What is not returned may be taken for removed.
+            let [params] = request.members("user", ["params"]);
+            reply.put("/user/params", &Value::Object(read(params)));
+            reply.put("/user/params/_GOOGLE_ASSISTANT_USER_ID_", &user_id.into());
+        }
     }
 
     fn input(&self, request: &Document<'_>) -> Input {

@@ -1,7 +1,9 @@
 use std::borrow::Cow;
 
+use uuid::Uuid;
+
 use super::raw::{filled_object, id, text, truthy};
-use super::{Document, Event, NewSession, Platform};
+use super::{Carried, Document, Event, NewSession, Platform, Reply};
 
 /// A platform of your own, declared with JSON pointers ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)).
 ///
@@ -30,6 +32,8 @@ pub struct JsonPlatform {
     session_id: Option<String>,
     new_session: Option<String>,
     session_data: Option<String>,
+    reply_session_data: Option<String>,
+    reply_user_id: Option<String>,
 }
 
 impl JsonPlatform {
@@ -43,6 +47,8 @@ impl JsonPlatform {
             session_id: None,
             new_session: None,
             session_data: None,
+            reply_session_data: None,
+            reply_user_id: None,
         }
     }
 
@@ -87,6 +93,22 @@ impl JsonPlatform {
         self.session_data = Some(pointer.into());
         self
     }
+
+    /// Where the session data is put in the reply, so that the platform brings it back with the next request under
+    /// [`session_data`](Self::session_data). Sessions then work without being stored.
+    #[must_use]
+    pub fn reply_session_data(mut self, pointer: impl Into<String>) -> Self {
+        self.reply_session_data = Some(pointer.into());
+        self
+    }
+
+    /// Where a user id that was created is put in the reply: a random UUID, made for a request that names no user. The platform has to
+    /// send it along from then on, under [`user_id`](Self::user_id).
+    #[must_use]
+    pub fn reply_user_id(mut self, pointer: impl Into<String>) -> Self {
+        self.reply_user_id = Some(pointer.into());
+        self
+    }
 }
 
 impl Platform for JsonPlatform {
@@ -110,7 +132,24 @@ impl Platform for JsonPlatform {
         let event = Event::default()
             .user_id(id(find(&self.user_id)))
             .session(id(find(&self.session_id)), new_session)
-            .session_data(filled_object(find(&self.session_data)).map(Cow::Borrowed));
+            .plain_session_data(filled_object(find(&self.session_data)).map(Cow::Borrowed));
         Some(vec![event])
+    }
+
+    fn carries_session(&self) -> bool {
+        self.reply_session_data.is_some()
+    }
+
+    fn create_user_id(&self, _: &Document<'_>) -> Option<String> {
+        self.reply_user_id.as_ref().map(|_| Uuid::new_v4().to_string())
+    }
+
+    fn write_reply(&self, _: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+        if let (Some(pointer), Some(session)) = (&self.reply_session_data, carried.session) {
+            reply.put(pointer, &session.attributes());
+        }
+        if let (Some(pointer), Some(user_id)) = (&self.reply_user_id, carried.created_user_id) {
+            reply.put(pointer, &user_id.into());
+        }
     }
 }

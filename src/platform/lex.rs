@@ -1,10 +1,10 @@
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use super::raw::{filled_object, id, members, read, text};
-use super::{Document, Event, Input, NewSession, Platform};
+use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 
 /// Amazon Lex, [V2](https://docs.aws.amazon.com/lexv2/latest/dg/lambda-input-format.html) and
 /// [V1](https://docs.aws.amazon.com/lex/latest/dg/lambda-input-response-format.html).
@@ -13,10 +13,19 @@ use super::{Document, Event, Input, NewSession, Platform};
 /// | --- | --- | --- |
 /// | recognised by | `messageVersion`, `bot`, `sessionId` and `sessionState` | `bot`, `currentIntent` and `userId` |
 /// | user id, session id | `sessionId` | `userId` |
-/// | session data | `sessionState.sessionAttributes` | the JSON text `sessionAttributes.jsonData` |
+/// | session data | `sessionState.sessionAttributes`, and in it the JSON text `jsonData` | the JSON text `sessionAttributes.jsonData` |
 /// | new session | unknown | `_JOVO_NEW_SESSION_` in the session data, presumed where it is missing |
+///
+/// Lex keeps texts only. In the reply, what is text is an attribute of its own in V2; the rest, and everything in V1, is
+/// in `jsonData`, as Jovo has it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lex;
+
+/// The attribute with what is no text.
+const JSON_DATA: &str = "jsonData";
+
+/// The mark that Jovo puts into the session data of V1.
+const NEW_SESSION: &str = "_JOVO_NEW_SESSION_";
 
 impl Platform for Lex {
     fn name(&self) -> &str {
@@ -26,12 +35,12 @@ impl Platform for Lex {
     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
         let (id, new_session, data) = if is_current(request) {
             let [attributes] = request.members("sessionState", ["sessionAttributes"]);
-            let data = filled_object(attributes).map(Cow::Borrowed);
+            let data = filled_object(attributes).map(session_data);
             (id(request.get("sessionId")), NewSession::Unknown, data)
         } else if is_legacy(request) {
-            let [data] = request.members("sessionAttributes", ["jsonData"]);
+            let [data] = request.members("sessionAttributes", [JSON_DATA]);
             let data = text(data).and_then(|data| RawValue::from_string(data.into_owned()).ok());
-            let [is_new] = members(data.as_deref(), ["_JOVO_NEW_SESSION_"]);
+            let [is_new] = members(data.as_deref(), [NEW_SESSION]);
             let new_session = NewSession::from_flag(is_new, NewSession::Presumed);
             let data = data.filter(|data| filled_object(Some(data)).is_some()).map(Cow::Owned);
             (id(request.get("userId")), new_session, data)
@@ -39,7 +48,29 @@ impl Platform for Lex {
             return None;
         };
         let event = Event::default().user_id(id.clone()).session(id, new_session);
-        Some(vec![event.session_data(data)])
+        Some(vec![event.plain_session_data(data)])
+    }
+
+    fn carries_session(&self) -> bool {
+        true
+    }
+
+    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+        let Some(session) = carried.session else { return };
+        let Value::Object(mut data) = session.attributes() else { return };
+        if is_current(request) {
+            let (mut attributes, others): (Map<_, _>, Map<_, _>) =
+                data.into_iter().partition(|(_, value)| value.is_string());
+            if !others.is_empty() {
+                attributes.insert(JSON_DATA.into(), Value::Object(others).to_string().into());
+            }
+            reply.put("/sessionState/sessionAttributes", &attributes.into());
+        } else {
+            data.insert(NEW_SESSION.into(), false.into());
+            let mut attributes: Map<String, Value> = read(request.get("sessionAttributes"));
+            attributes.insert(JSON_DATA.into(), Value::Object(data).to_string().into());
+            reply.put("/sessionAttributes", &attributes.into());
+        }
     }
 
     fn input(&self, request: &Document<'_>) -> Input {
@@ -63,6 +94,19 @@ impl Platform for Lex {
             None => input,
         }
     }
+}
+
+/// The attributes of V2 and what stands in their `jsonData`, which wins.
+fn session_data(attributes: &RawValue) -> Cow<'_, RawValue> {
+    let with_json_data = || {
+        let json_data = text(members(Some(attributes), [JSON_DATA])[0])?;
+        let json_data: Map<String, Value> = serde_json::from_str(&json_data).ok()?;
+        let mut data: Map<String, Value> = read(Some(attributes));
+        data.shift_remove(JSON_DATA);
+        data.extend(json_data);
+        to_raw_value(&data).ok()
+    };
+    with_json_data().map_or(Cow::Borrowed(attributes), Cow::Owned)
 }
 
 fn is_current(request: &Document<'_>) -> bool {

@@ -17,6 +17,7 @@
 //! implementation of [`Platform`].
 
 mod alexa;
+mod carried;
 mod core;
 mod dialogflow;
 mod dialogflow_google;
@@ -29,6 +30,7 @@ mod instagram;
 mod json;
 mod lex;
 mod raw;
+mod reply;
 mod web;
 
 #[cfg(test)]
@@ -37,6 +39,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::alexa::Alexa;
+pub use self::carried::{Carried, CarriedSession};
 pub use self::core::Core;
 pub use self::dialogflow::Dialogflow;
 pub use self::dialogflow_google::DialogflowGoogle;
@@ -48,6 +51,7 @@ pub use self::google_business::GoogleBusiness;
 pub use self::instagram::Instagram;
 pub use self::json::JsonPlatform;
 pub use self::lex::Lex;
+pub use self::reply::Reply;
 pub use self::web::Web;
 
 /// A voice or chat platform: tells its requests from others', and whose they are.
@@ -72,6 +76,44 @@ pub trait Platform: Send + Sync + 'static {
         let _ = request;
         Input::default()
     }
+
+    /// Whether the platform brings back with the next request what [`write_reply`](Self::write_reply) wrote of the
+    /// session into the reply. Sessions then work without being stored, and for requests without a user as well.
+    ///
+    /// By default it does not: sessions have to be stored.
+    fn carries_session(&self) -> bool {
+        false
+    }
+
+    /// An id for the user of a request that holds none, where the app is to make it. It has to be impossible to guess, and
+    /// [`write_reply`](Self::write_reply) has to hand it to the platform, or the user is never found again.
+    ///
+    /// By default there is none: the request has no user.
+    fn create_user_id(&self, request: &Document<'_>) -> Option<String> {
+        let _ = request;
+        None
+    }
+
+    /// Writes into the reply to `request` what the platform is to bring back: the session, or a user id that was created. It is
+    /// called only where there is one of them and the reply is a JSON object. What the handler wrote itself stays.
+    ///
+    /// By default nothing is written.
+    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+        let _ = (request, carried, reply);
+    }
+}
+
+/// A platform with its name at hand: handing it out copies nothing.
+#[derive(Clone)]
+pub(crate) struct NamedPlatform {
+    pub(crate) name: Arc<str>,
+    pub(crate) platform: Arc<dyn Platform>,
+}
+
+impl From<Arc<dyn Platform>> for NamedPlatform {
+    fn from(platform: Arc<dyn Platform>) -> Self {
+        Self { name: platform.name().into(), platform }
+    }
 }
 
 /// The platforms that the layer knows by itself, in the order in which they are asked.
@@ -93,6 +135,10 @@ pub(crate) fn all() -> Vec<Arc<dyn Platform>> {
 /// The longest user or session id in bytes: DynamoDB's limit for a partition key
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
 pub(crate) const LONGEST_ID: usize = 2048;
+
+/// How many events one request may have: what Meta puts into one batch at most
+/// (<https://developers.facebook.com/docs/graph-api/webhooks/getting-started>).
+pub(crate) const MAX_EVENTS: usize = 1000;
 
 pub(crate) fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= LONGEST_ID

@@ -80,9 +80,22 @@ pub(crate) fn filled_array(raw: Option<&RawValue>) -> Option<&RawValue> {
     raw.filter(|raw| is_filled(raw, '[', ']'))
 }
 
+/// Whether there is nothing, or nothing in it: `null`, an empty object or array.
+pub(crate) fn is_empty(raw: Option<&RawValue>) -> bool {
+    let has_none = |raw: &RawValue| !is_filled(raw, '{', '}') && !is_filled(raw, '[', ']');
+    raw.is_none_or(|raw| raw.get() == "null" || raw.get().starts_with(['{', '[']) && has_none(raw))
+}
+
 fn is_filled(raw: &RawValue, open: char, close: char) -> bool {
     let inside = raw.get().strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
     inside.is_some_and(|inside| !inside.trim_ascii().is_empty())
+}
+
+/// `text` with `part`, which is a slice of it, replaced.
+pub(crate) fn replaced(text: &str, part: &RawValue, new: &str) -> String {
+    let start = part.get().as_ptr() as usize - text.as_ptr() as usize;
+    let end = start + part.get().len();
+    [&text[..start], new, &text[end..]].concat()
 }
 
 /// Names and values as they stand in an object.

@@ -51,7 +51,7 @@ const SAMPLES: &[Sample] = &[
     ("dialogflow/twilio", &[(Some("+1 555 0101"), DIALOGFLOW, Presumed, None)], [Some("INTENT"), Some("HelpIntent"), Some("help")]),
     ("dialogflow/genesys", &[(None, DIALOGFLOW, Presumed, None)], [Some("INTENT"), Some("HelpIntent"), Some("help")]),
     ("facebookmessenger/message", &[(Some("person-1"), None, Unknown, None)], [Some("TEXT"), None, Some("a tea please")]),
-    ("facebookmessenger/batch", &[(Some("person-1"), None, Unknown, None), (Some("person-2"), None, Unknown, None), (Some("person-3"), None, Unknown, None)], [Some("LAUNCH"), None, None]),
+    ("facebookmessenger/batch", &[(Some("person-1"), None, Unknown, None), (Some("person-2"), None, Unknown, None), (None, None, Unknown, None), (Some("person-3"), None, Unknown, None)], [Some("LAUNCH"), None, None]),
     ("facebookmessenger/echo", &[], [Some("TEXT"), None, Some("hi")]),
     ("facebookmessenger/no_sender", &[(None, None, Unknown, None)], [None, None, None]),
     ("facebookmessenger/entry", &[(Some("person-1"), None, Unknown, None)], [Some("TEXT"), None, Some("a tea please")]),

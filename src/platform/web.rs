@@ -1,4 +1,4 @@
-use super::{Document, Event, Input, Platform, core};
+use super::{Carried, Document, Event, Input, Platform, Reply, core};
 
 /// Jovo Web, for apps in the browser ([documentation](https://www.jovo.tech/marketplace/platform-web)).
 ///
@@ -13,6 +13,14 @@ impl Platform for Web {
 
     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
         core::recognise(request, "web", "jovo-platform-web")
+    }
+
+    fn carries_session(&self) -> bool {
+        true
+    }
+
+    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+        core::write_reply(request, carried, reply);
     }
 
     fn input(&self, request: &Document<'_>) -> Input {

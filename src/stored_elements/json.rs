@@ -111,8 +111,11 @@ impl FromSettings for SessionElement {
 impl From<SessionSettings> for Setting<SessionElement> {
     fn from(settings: SessionSettings) -> Self {
         let element = SessionElement::default();
-        let expires_after = settings.expires_after_seconds.unwrap_or(element.expires_after);
-        Self(settings.enabled.then(|| element.expires_after(expires_after)))
+        let element = match settings.expires_after_seconds {
+            Some(expires_after) => element.expires_after(expires_after),
+            None => element,
+        };
+        Self(settings.enabled.then_some(element))
     }
 }
 

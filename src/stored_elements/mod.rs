@@ -17,6 +17,7 @@
 
 mod json;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ use crate::{Session, User};
 /// | [`meta_data`](Self::meta_data) | off | `metaData` |
 ///
 /// What is stored of an element that is switched off stays as it is; its handle reads as empty, and writing to it is an
-/// [error](crate::Error::is_not_stored).
+/// [error](crate::Error::is_not_stored). Only a session that is not stored works all the same where the platform carries it.
 ///
 /// It deserializes from Jovo's JSON: each element a boolean or an object, whose `enabled: false` wins over its other
 /// settings. `session: {expiresAfterSeconds}` and `history: {size}` switch the element on. An unknown key is an
@@ -79,7 +80,8 @@ impl StoredElements {
         self
     }
 
-    /// Whether, and how, sessions are stored: `true`, `false` or a [`SessionElement`]. Default: `false`.
+    /// Whether, and how, sessions are stored: `true`, `false` or a [`SessionElement`]. Default: `false`, they are left to the
+    /// platforms that [carry](crate::Platform::carries_session) them.
     #[must_use]
     pub fn session(mut self, session: impl Into<Setting<SessionElement>>) -> Self {
         self.session = session.into().0;
@@ -139,15 +141,25 @@ impl From<HistoryElement> for Setting<HistoryElement> {
 }
 
 /// How sessions are stored.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SessionElement {
+    times: SessionTimes,
+    /// What is different on a platform.
+    expires_after_on: BTreeMap<String, Duration>,
+}
+
+/// When a stored session is over, and when its use is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionTimes {
     pub(crate) expires_after: Duration,
     pub(crate) touch_every: Duration,
 }
 
 impl Default for SessionElement {
     fn default() -> Self {
-        Self { expires_after: Duration::from_secs(900), touch_every: Duration::ZERO }
+        let times =
+            SessionTimes { expires_after: Duration::from_secs(900), touch_every: Duration::ZERO };
+        Self { times, expires_after_on: BTreeMap::new() }
     }
 }
 
@@ -161,15 +173,42 @@ impl SessionElement {
     /// A session whose last use is longer ago than this is over. Default: 900 seconds.
     #[must_use]
     pub fn expires_after(mut self, expires_after: Duration) -> Self {
-        self.expires_after = expires_after;
+        self.times.expires_after = expires_after;
         self
+    }
+
+    /// The same on one platform, by its [name](crate::Platform::name): a chat rests longer than a conversation with a
+    /// speaker. Default: [`expires_after`](Self::expires_after).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::stored_elements::SessionElement;
+    ///
+    /// let day = Duration::from_secs(24 * 60 * 60);
+    /// let element = SessionElement::new().expires_after_on("facebookmessenger", day);
+    /// ```
+    #[must_use]
+    pub fn expires_after_on(
+        mut self,
+        platform: impl Into<String>,
+        expires_after: Duration,
+    ) -> Self {
+        self.expires_after_on.insert(platform.into(), expires_after);
+        self
+    }
+
+    pub(crate) fn times(&self, platform: &str) -> SessionTimes {
+        match self.expires_after_on.get(platform) {
+            Some(&expires_after) => SessionTimes { expires_after, ..self.times },
+            None => self.times,
+        }
     }
 
     /// A use of a session less than this after the one that was written last is not written by itself: a session may then
     /// expire that much early. Default: zero, every use is written.
     #[must_use]
     pub fn touch_every(mut self, touch_every: Duration) -> Self {
-        self.touch_every = touch_every;
+        self.times.touch_every = touch_every;
         self
     }
 }

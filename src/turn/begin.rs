@@ -5,24 +5,39 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
+use super::handled::EventId;
 use super::merge::Writes;
 use super::{Phase, State, Turn};
 use crate::database::Stored;
-use crate::platform::{Input, NewSession};
-use crate::stored_elements::{SessionElement, StoredElements};
+use crate::platform::{CarriedSession, Input, NamedPlatform, NewSession};
+use crate::stored_elements::{SessionTimes, StoredElements};
 use crate::{Error, Record, timestamp};
 
-/// An event with a user, out of the request.
+/// An event with a user, or with a session at least, out of the request.
 #[derive(Clone)]
 pub(crate) struct Recognised {
-    pub(crate) platform: Arc<str>,
-    pub(crate) user_id: Arc<str>,
-    pub(crate) storage_key: Arc<str>,
+    pub(crate) platform: NamedPlatform,
+    pub(crate) user: Option<Identity>,
     pub(crate) session_id: Option<Arc<str>>,
     pub(crate) new_session: NewSession,
     pub(crate) outside_session: bool,
+    /// What came of the session, where the platform carries it.
+    pub(crate) carried: Option<CarriedSession>,
     pub(crate) withdrawn: bool,
+    pub(crate) id: Option<Arc<str>>,
+    /// Whether the request has other events, too.
+    pub(crate) is_batch: bool,
     pub(crate) input: Input,
+}
+
+/// Who a user is.
+#[derive(Clone, Default)]
+pub(crate) struct Identity {
+    pub(crate) id: Arc<str>,
+    pub(crate) storage_key: Arc<str>,
+    pub(crate) person_id: Option<Arc<str>>,
+    /// Whether the id was made for this turn.
+    pub(crate) is_created: bool,
 }
 
 /// What a turn begins with.
@@ -41,8 +56,10 @@ pub(super) enum SessionStorage {
     Off,
     /// Nowhere: the event stands outside any session.
     Outside,
+    /// By the platform, from request to request.
+    Carried,
     /// In the item.
-    Stored(SessionElement),
+    Stored(SessionTimes),
 }
 
 impl Turn {
@@ -67,51 +84,71 @@ impl Turn {
             }
             None => new_record(elements),
         };
-        let session_storage = match elements.session {
-            None => SessionStorage::Off,
-            Some(_) if recognised.outside_session => SessionStorage::Outside,
-            Some(element) => SessionStorage::Stored(element),
+        let platform = &recognised.platform;
+        let session_storage = match &elements.session {
+            _ if recognised.outside_session => SessionStorage::Outside,
+            Some(element) if recognised.user.is_some() => {
+                SessionStorage::Stored(element.times(&platform.name))
+            }
+            _ if platform.platform.carries_session() => SessionStorage::Carried,
+            _ => SessionStorage::Off,
         };
+        let came = recognised.carried.is_some();
         let is_new_session = match session_storage {
-            SessionStorage::Stored(element) => {
-                let continues = continues_session(&record, &recognised, element, now);
+            SessionStorage::Stored(times) => {
+                let continues = continues_session(&record, &recognised, times, now);
                 if !continues {
                     start_session(&mut record, recognised.session_id.as_deref(), now);
                 }
                 !continues
             }
-            SessionStorage::Off | SessionStorage::Outside => {
-                recognised.new_session != NewSession::No
+            SessionStorage::Carried | SessionStorage::Off | SessionStorage::Outside => {
+                match recognised.new_session {
+                    NewSession::Yes => true,
+                    NewSession::No => false,
+                    NewSession::Presumed | NewSession::Unknown => !came,
+                }
             }
         };
         if elements.meta_data {
             let counts = match session_storage {
                 SessionStorage::Stored(_) => is_new_session,
-                _ if recognised.outside_session => false,
-                _ => loaded.is_none() || is_said_to_be_new(recognised.new_session),
+                SessionStorage::Outside => false,
+                SessionStorage::Carried | SessionStorage::Off => {
+                    let is_said_to_be_new = recognised.new_session != NewSession::Unknown;
+                    loaded.is_none() || (is_said_to_be_new && is_new_session)
+                }
             };
             count_session(&mut record, counts);
         }
-        let Recognised { platform, user_id, storage_key, session_id, withdrawn, input, .. } =
+        let Recognised { platform, user, session_id, new_session, withdrawn, input, .. } =
             recognised;
+        let event_id = recognised.id.map(|id| EventId { id, is_batch: recognised.is_batch });
+        let mut carried = recognised.carried.unwrap_or_default();
+        if is_new_session {
+            carried.clear();
+        }
         let state = Mutex::new(State {
             phase: Phase::Open,
             record,
             user_writes: Writes::default(),
             session_writes: Writes::default(),
+            carried,
             output: None,
             item: None,
         });
         Ok(Self {
             elements: Arc::clone(elements),
             platform,
-            user_id,
-            storage_key,
+            user,
             session_id,
             is_new_session,
             session_storage,
+            // Where nothing came back the platform does not know of a session that has begun.
+            replaces_session: came || new_session == NewSession::Presumed,
             is_degraded,
             withdrawn,
+            event_id,
             input,
             began: now,
             loaded,
@@ -129,15 +166,11 @@ fn new_record(elements: &StoredElements) -> Record {
     record
 }
 
-fn is_said_to_be_new(new_session: NewSession) -> bool {
-    matches!(new_session, NewSession::Yes | NewSession::Presumed)
-}
-
 /// Whether the stored session is the one that the event belongs to.
 fn continues_session(
     record: &Record,
     event: &Recognised,
-    element: SessionElement,
+    times: SessionTimes,
     now: SystemTime,
 ) -> bool {
     let Some(last_use) = last_use(record) else { return false };
@@ -151,7 +184,7 @@ fn continues_session(
         NewSession::Presumed => stored_id.is_none() || event.session_id.is_none(),
         NewSession::No | NewSession::Unknown => false,
     };
-    same_id && !said_to_be_new && age(last_use, now) <= element.expires_after
+    same_id && !said_to_be_new && age(last_use, now) <= times.expires_after
 }
 
 /// When the stored session was used last.
@@ -166,8 +199,8 @@ fn age(time: SystemTime, now: SystemTime) -> Duration {
 
 /// Whether the use of a session has to be written although nothing changed.
 pub(super) fn is_touch_due(turn: &Turn, record: &Record, now: SystemTime) -> bool {
-    let SessionStorage::Stored(element) = turn.session_storage else { return false };
-    last_use(record).is_none_or(|last_use| age(last_use, now) >= element.touch_every)
+    let SessionStorage::Stored(times) = turn.session_storage else { return false };
+    last_use(record).is_none_or(|last_use| age(last_use, now) >= times.touch_every)
 }
 
 /// Puts an empty session in the place of the stored one. Fields that are not ours stay.

@@ -99,7 +99,7 @@ pub(super) fn add_item(
     custom: Vec<(String, Value)>,
 ) {
     let Some(history) = &turn.elements.history else { return };
-    let session_state = turn.stored_state(&state.record).cloned();
+    let session_state = turn.session_state(state).cloned();
     let input = &turn.input;
     let elements = [
         ("input", history.input, input.input.clone()),
@@ -107,7 +107,7 @@ pub(super) fn add_item(
         ("asr", history.asr, input.asr.clone()),
         ("state", history.state, session_state),
         ("output", history.output, state.output.take()),
-        ("request", history.request, exchange.request),
+        ("request", history.request, exchange.request.map(|request| without_person(turn, request))),
         ("response", history.response, exchange.response),
     ];
     let mut item = Map::new();
@@ -123,6 +123,24 @@ pub(super) fn add_item(
     let item = Value::Object(item);
     put_in_front(&mut state.record, item.clone(), history.size);
     state.item = Some(item);
+}
+
+/// The request without the person who spoke: whoever shares the account reads what is stored of it.
+fn without_person(turn: &Turn, mut request: Value) -> Value {
+    fn remove(value: &mut Value, id: &str) {
+        match value {
+            Value::Object(members) => {
+                members.retain(|_, member| member != id);
+                members.values_mut().for_each(|member| remove(member, id));
+            }
+            Value::Array(elements) => elements.iter_mut().for_each(|element| remove(element, id)),
+            _ => {}
+        }
+    }
+    if let Some(id) = &turn.user().person_id {
+        remove(&mut request, id);
+    }
+    request
 }
 
 /// Puts `item` before the others, of which no more than `size` stay.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use super::begin::SessionStorage;
-use super::{State, Turn, data, history};
+use super::{State, Turn, data, handled, history};
 use crate::error::Kind;
 use crate::{Error, Record, timestamp};
 
@@ -75,6 +75,7 @@ impl Turn {
         if let (Some(item), Some(history)) = (&state.item, &self.elements.history) {
             history::put_in_front(&mut merged, item.clone(), history.size);
         }
+        handled::add(self, &mut merged);
         if self.elements.meta_data {
             merge_meta_data(&mut merged, base, mine, theirs);
         }

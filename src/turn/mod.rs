@@ -4,40 +4,45 @@ mod begin;
 mod data;
 #[cfg(feature = "axum")]
 mod extract;
+mod handled;
 mod history;
 mod merge;
 mod session;
 mod user;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-pub(crate) use self::begin::{Loaded, Recognised};
+pub(crate) use self::begin::{Identity, Loaded, Recognised};
 use self::begin::{SessionStorage, is_touch_due};
+use self::handled::EventId;
 pub use self::history::History;
 use self::merge::Writes;
 pub use self::session::Session;
 pub use self::user::{MetaData, User};
 use crate::database::{Stored, Version};
 use crate::error::Kind;
-use crate::platform::Input;
+use crate::platform::{CarriedSession, Input, NamedPlatform};
 use crate::stored_elements::StoredElements;
 use crate::{Error, Record, timestamp};
 
 /// What the handles of one event share.
 pub(crate) struct Turn {
     elements: Arc<StoredElements>,
-    platform: Arc<str>,
-    user_id: Arc<str>,
-    storage_key: Arc<str>,
+    platform: NamedPlatform,
+    /// Nobody's turn stores nothing; there is only a session that the platform carries.
+    user: Option<Identity>,
     session_id: Option<Arc<str>>,
     is_new_session: bool,
     session_storage: SessionStorage,
+    /// Whether what the platform carries of the session has to be written into the reply even where there is nothing in it.
+    replaces_session: bool,
     is_degraded: bool,
     /// The platform says that the user's data is to be deleted, and the layer is told to do so.
     withdrawn: bool,
+    event_id: Option<EventId>,
     input: Input,
     began: SystemTime,
     loaded: Option<Stored>,
@@ -49,6 +54,8 @@ struct State {
     record: Record,
     user_writes: Writes,
     session_writes: Writes,
+    /// The session, where the platform carries it.
+    carried: CarriedSession,
     output: Option<Value>,
     /// What this turn adds to the history.
     item: Option<Value>,
@@ -91,8 +98,23 @@ pub(crate) enum Outcome {
 }
 
 impl Turn {
+    /// Who the user is. Of nobody's turn it is not asked.
+    fn user(&self) -> &Identity {
+        static NOBODY: LazyLock<Identity> = LazyLock::new(Identity::default);
+        self.user.as_ref().unwrap_or(&NOBODY)
+    }
+
     pub(crate) fn storage_key(&self) -> &str {
-        &self.storage_key
+        &self.user().storage_key
+    }
+
+    pub(crate) fn platform(&self) -> &NamedPlatform {
+        &self.platform
+    }
+
+    /// The user id, if it was created in this turn.
+    pub(crate) fn created_user_id(&self) -> Option<&str> {
+        self.user.as_ref().filter(|user| user.is_created).map(|user| &*user.id)
     }
 
     pub(crate) fn is_degraded(&self) -> bool {
@@ -104,10 +126,20 @@ impl Turn {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session's state, where the session is stored.
-    fn stored_state<'a>(&self, record: &'a Record) -> Option<&'a Value> {
+    /// The session's state, wherever the session is.
+    fn session_state<'a>(&self, state: &'a State) -> Option<&'a Value> {
         match self.session_storage {
-            SessionStorage::Stored(_) => record.get(&["session", "state"]),
+            SessionStorage::Stored(_) => state.record.get(&["session", "state"]),
+            SessionStorage::Carried => state.carried.state(),
+            SessionStorage::Off | SessionStorage::Outside => None,
+        }
+    }
+
+    /// The session's data, wherever the session is.
+    fn session_data<'a>(&self, state: &'a State) -> Option<&'a Map<String, Value>> {
+        match self.session_storage {
+            SessionStorage::Stored(_) => state.record.object(&["session", "data"]),
+            SessionStorage::Carried => Some(state.carried.data()),
             SessionStorage::Off | SessionStorage::Outside => None,
         }
     }
@@ -134,6 +166,9 @@ impl Turn {
                 DataOf::User => (["user", "data"], &mut state.user_writes),
                 DataOf::Session => (["session", "data"], &mut state.session_writes),
             };
+            if let (DataOf::Session, SessionStorage::Carried) = (of, self.session_storage) {
+                return write(state.carried.data_mut(), writes);
+            }
             if state.record.object(&path).is_some() {
                 return write(state.record.object_mut(&path), writes);
             }
@@ -158,13 +193,14 @@ impl Turn {
         let mut state = self.state();
         let phase = std::mem::replace(&mut state.phase, Phase::Sealed);
         match phase {
-            _ if self.is_degraded => return Outcome::Nothing,
+            _ if self.is_degraded || self.user.is_none() => return Outcome::Nothing,
             Phase::Sealed => return Outcome::Nothing,
             Phase::Forgotten => return Outcome::Delete,
             Phase::Open if self.withdrawn => return Outcome::Delete,
             Phase::Open => {}
         }
         history::add_item(self, &mut state, exchange, custom);
+        handled::add(self, &mut state.record);
         let record = &mut state.record;
         let touched = is_touch_due(self, record, now);
         let unchanged = match &self.loaded {
@@ -177,6 +213,17 @@ impl Turn {
         self.stamp(record, now);
         let over = self.loaded.as_ref().map(|loaded| loaded.version.clone());
         Outcome::Save { record: record.clone(), over }
+    }
+
+    /// What the reply has to carry of the session, at the end of the turn.
+    pub(crate) fn carried_session(&self, now: SystemTime) -> Option<CarriedSession> {
+        let state = self.state();
+        let is_due = self.replaces_session || state.carried.has_something();
+        (is_due && matches!(self.session_storage, SessionStorage::Carried)).then(|| {
+            let mut session = state.carried.clone();
+            session.stamp(self.session_id.as_deref(), self.is_new_session, now);
+            session
+        })
     }
 
     /// Writes the times of this write.

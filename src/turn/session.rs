@@ -14,10 +14,15 @@ use crate::error::Kind;
 
 /// The session that the request belongs to: one conversation, with its own data and state.
 ///
-/// It is stored where [`StoredElements::session`](crate::StoredElements::session) is on. It ends when it has not been used for
+/// Where [`StoredElements::session`](crate::StoredElements::session) is on it is stored, and ends when it has not been used for
 /// a while (900 seconds by default), or when the platform starts another one; the next one is empty.
 ///
-/// Like [`User`](crate::User) it is in the request's extensions, and an extractor with feature `axum`.
+/// Where it is off, the session is the platform's: on one that [carries](crate::Platform::carries_session) sessions it is read from
+/// the request and written into the reply, a JSON object. Attributes that the handler puts there itself win, and so does the end of the
+/// session (Alexa's `shouldEndSession: true`). On any other platform it is empty, and writing is an error.
+///
+/// Like [`User`](crate::User) it is in the request's extensions, and an extractor with feature `axum`. A request without user has one, too, if the
+/// platform carries it.
 ///
 /// ```
 /// use tower_persistence::{Error, Session};
@@ -42,7 +47,7 @@ impl Session {
 
     /// Whether the session starts with this request.
     ///
-    /// Where sessions are not stored this is what the platform says, and `true` where it says nothing.
+    /// Where sessions are not stored this is what the platform says; where it says nothing, whether no session data came.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.0.is_new_session
@@ -51,7 +56,7 @@ impl Session {
     /// The state, such as the step of a dialogue or Jovo's stack of components, where one is set.
     #[must_use]
     pub fn state(&self) -> Option<Value> {
-        self.0.read(|record| self.0.stored_state(record).cloned())
+        self.0.session_state(&self.0.state()).cloned()
     }
 
     /// Sets the state; one without value (`None`, `()`) removes it.
@@ -63,8 +68,12 @@ impl Session {
     /// the session is not stored.
     pub fn set_state(&self, state: impl Serialize) -> Result<(), Error> {
         let state = data::to_value(state, "the state")?;
-        self.check_stored()?;
+        self.check_kept()?;
         self.0.write(|turn| {
+            if let SessionStorage::Carried = self.0.session_storage {
+                turn.carried.set_state(Some(state).filter(|state| !state.is_null()));
+                return Ok(());
+            }
             let session = turn.record.object_mut(&["session"]);
             if state.is_null() {
                 session.shift_remove("state");
@@ -78,23 +87,23 @@ impl Session {
     data_methods!("the session's");
 
     fn read_data<T>(&self, read: impl FnOnce(&Data) -> T) -> T {
-        self.0.read(|record| match record.object(&["session", "data"]) {
-            Some(data) if self.check_stored().is_ok() => read(data),
-            _ => read(&Map::new()),
-        })
+        match self.0.session_data(&self.0.state()) {
+            Some(data) => read(data),
+            None => read(&Map::new()),
+        }
     }
 
     fn write_data<T>(
         &self,
         write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.check_stored()?;
+        self.check_kept()?;
         self.0.write_data(DataOf::Session, write)
     }
 
-    fn check_stored(&self) -> Result<(), Error> {
+    fn check_kept(&self) -> Result<(), Error> {
         match self.0.session_storage {
-            SessionStorage::Stored(_) => Ok(()),
+            SessionStorage::Stored(_) | SessionStorage::Carried => Ok(()),
             SessionStorage::Off => Err(not_stored("the session", "StoredElements::session")),
             SessionStorage::Outside => Err(Error::new(
                 Kind::NotStored,
@@ -108,7 +117,7 @@ impl Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("platform", &self.0.platform)
+            .field("platform", &self.0.platform.name)
             .field("is_new", &self.is_new())
             .finish_non_exhaustive()
     }

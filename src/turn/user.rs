@@ -44,13 +44,23 @@ impl User {
     /// The user's id, as the platform gives it.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.0.user_id
+        &self.0.user().id
     }
 
     /// The [name](crate::Platform::name) of the platform whose request it is.
     #[must_use]
     pub fn platform(&self) -> &str {
-        &self.0.platform
+        &self.0.platform.name
+    }
+
+    /// Who of those who share this user's account speaks, where the platform recognises the voice: Alexa's `personId`
+    /// ([personalization](https://developer.amazon.com/en-US/docs/alexa/custom-skills/add-personalization-to-your-skill.html)).
+    ///
+    /// It is taken from each request anew and never stored: what is stored belongs to the whole household. An app that keeps something for
+    /// each person puts it under a key of its own.
+    #[must_use]
+    pub fn person_id(&self) -> Option<&str> {
+        self.0.user().person_id.as_deref()
     }
 
     /// Whether nothing was stored of this user before this turn. A turn that [is degraded](Self::is_degraded) does not know, and
@@ -115,6 +125,7 @@ impl User {
             state.phase.check()?;
             state.phase = Phase::Forgotten;
             state.record = Record::default();
+            state.carried.clear();
         }
         Ok(())
     }

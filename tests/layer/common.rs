@@ -48,6 +48,21 @@ pub(crate) fn alexa_audio(user: &str) -> Value {
     })
 }
 
+/// A message on Messenger, which has no sessions of its own.
+pub(crate) fn messenger(user: &str, mid: &str) -> Value {
+    messenger_batch(&[(user, mid)])
+}
+
+/// Messages of these users with these ids, each in an entry of its own.
+pub(crate) fn messenger_batch(messages: &[(&str, &str)]) -> Value {
+    let entry = |(user, mid): &(&str, &str)| {
+        let message = json!({ "mid": mid, "text": "hello" });
+        let message = json!({ "sender": { "id": user }, "timestamp": 1_767_607_200_000_u64, "message": message });
+        json!({ "id": "page-1", "time": 1_767_607_200_000_u64, "messaging": [message] })
+    };
+    json!({ "object": "page", "entry": messages.iter().map(entry).collect::<Vec<_>>() })
+}
+
 pub(crate) fn post(body: impl Into<Bytes>) -> HttpRequest {
     let request = Request::post("/").header("content-type", "application/json");
     request.body(Full::new(body.into())).unwrap()

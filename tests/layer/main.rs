@@ -3,13 +3,16 @@
 #![allow(missing_docs, clippy::expect_used, clippy::needless_pass_by_value)]
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod batches;
 mod cancellation;
+mod carried;
 mod common;
 mod concurrency;
 mod conflicts;
 mod elements;
 mod handles;
 mod history;
+mod identity;
 mod mock;
 mod observe;
 mod outages;

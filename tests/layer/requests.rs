@@ -188,13 +188,13 @@ impl Platform for Group {
 }
 
 #[tokio::test]
-async fn several_events_are_refused_and_those_without_user_do_not_count() {
+async fn too_many_events_are_refused_and_those_without_user_do_not_count() {
     let asked = Arc::default();
     let layer =
         PersistenceLayer::new(TestDb::default()).platform(Group { asked: Arc::clone(&asked) });
     let app = echo(&layer);
-    let answer = send_json(&app, &json!({ "users": ["anna", "bert"] })).await;
-    assert_eq!(answer.status, 501);
+    let answer = send_json(&app, &json!({ "users": vec!["anna"; 1001] })).await;
+    assert_eq!(answer.status, 413);
     assert!(answer.error().is_batch());
     assert_eq!(answer.error().platform(), Some("group"));
     assert_eq!(layer.database().calls(), Calls::default());

@@ -296,3 +296,22 @@ async fn numbers_are_counted_by_database_platform_and_outcome() {
     assert_eq!(values("duration other alexa stored save").len(), 3);
     assert!(values("bytes other alexa found load").iter().all(|bytes| *bytes > 100.0));
 }
+
+#[tokio::test]
+async fn that_a_platforms_sessions_are_kept_nowhere_is_said_once() {
+    for (elements, expected) in
+        [(StoredElements::new(), 1), (StoredElements::new().session(true), 0)]
+    {
+        let (recorder, _guard) = Recorder::start();
+        let layer = PersistenceLayer::new(TestDb::default()).stored_elements(elements);
+        let app = sync_app(&layer, |_, _, _| Ok(()));
+        for request in [alexa("anna"), messenger("anna", "m-1"), messenger("bert", "m-2")] {
+            send_json(&app, &request).await.assert_ok();
+        }
+        let warnings = recorder.events().into_iter().map(|(_, fields)| format!("{fields:?}"));
+        let warnings: Vec<_> =
+            warnings.filter(|text| text.contains("StoredElements::session")).collect();
+        assert_eq!(warnings.len(), expected, "{warnings:?}");
+        assert!(warnings.iter().all(|text| text.contains("facebookmessenger")));
+    }
+}

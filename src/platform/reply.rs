@@ -1,0 +1,223 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::document::{child, names};
+use super::raw::{self, is_empty, replaced};
+
+/// A reply, a JSON object as the handler wrote it, into which something can be put without touching the rest: order, spacing, the
+/// spelling of numbers and unknown members stay as they are.
+///
+/// ```
+/// use serde_json::json;
+/// use tower_persistence::platform::Reply;
+///
+/// let mut reply = Reply::parse(br#"{ "version": "1.0", "price": 1.50 }"#).expect("a JSON object");
+/// reply.put("/session/step", &json!(2));
+/// assert_eq!(reply.text(), r#"{ "version": "1.0", "price": 1.50,"session":{"step":2} }"#);
+/// ```
+pub struct Reply {
+    text: String,
+}
+
+impl Reply {
+    /// The reply in `bytes`, or `None` if they are not a JSON object.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let object: &RawValue = serde_json::from_str(text).ok()?;
+        object.get().starts_with('{').then(|| Self { text: text.to_owned() })
+    }
+
+    /// What stands under `pointer` ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)), such as `/response/shouldEndSession`.
+    #[must_use]
+    pub fn get(&self, pointer: &str) -> Option<&RawValue> {
+        names(pointer)?.try_fold(self.root()?, |value, name| child(value, &name))
+    }
+
+    /// Puts `value` under `pointer`, and objects on the way to it where there are none, unless something is there already; `null` and
+    /// an empty object or array count as nothing. Returns whether it was put.
+    pub fn put(&mut self, pointer: &str, value: &Value) -> bool {
+        self.change(pointer, |old| is_empty(old).then(|| value.to_string()))
+    }
+
+    /// Adds `value` to the array under `pointer`, which is made where there is none. Returns whether it was added: not where
+    /// something else than an array stands there.
+    pub fn push(&mut self, pointer: &str, value: &Value) -> bool {
+        self.change(pointer, |old| match old {
+            Some(array) if array.get().starts_with('[') => {
+                Some(with_last(array.get(), &value.to_string()))
+            }
+            old => is_empty(old).then(|| format!("[{value}]")),
+        })
+    }
+
+    /// The reply as it is now.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+
+    fn root(&self) -> Option<&RawValue> {
+        serde_json::from_str(&self.text).ok()
+    }
+
+    /// Lets `new` make the new text of what stands under `pointer` out of the old one.
+    fn change(
+        &mut self,
+        pointer: &str,
+        new: impl FnOnce(Option<&RawValue>) -> Option<String>,
+    ) -> bool {
+        let changed = self.root().and_then(|root| {
+            let names: Vec<_> = names(pointer)?.collect();
+            let text = changed(root, &names, new)?;
+            Some(replaced(&self.text, root, &text))
+        });
+        let is_changed = changed.is_some();
+        if let Some(text) = changed {
+            self.text = text;
+        }
+        is_changed
+    }
+}
+
+/// The text of `value` with what `names` lead to changed; `None` where they lead nowhere.
+fn changed(
+    value: &RawValue,
+    names: &[Cow<'_, str>],
+    new: impl FnOnce(Option<&RawValue>) -> Option<String>,
+) -> Option<String> {
+    let Some((name, rest)) = names.split_first() else { return new(Some(value)) };
+    if is_empty(Some(value)) && !value.get().starts_with('{') {
+        return Some(nested(names, &new(None)?));
+    }
+    if !value.get().starts_with('{') {
+        return None;
+    }
+    match raw::object(Some(value)).get(name) {
+        Some(member) => Some(replaced(value.get(), member, &changed(member, rest, new)?)),
+        None => {
+            let member = format!("{}:{}", quoted(name), nested(rest, &new(None)?));
+            Some(with_last(value.get(), &member))
+        }
+    }
+}
+
+/// `value` within objects of one member each.
+fn nested(names: &[Cow<'_, str>], value: &str) -> String {
+    names.iter().rev().fold(value.to_owned(), |inner, name| format!("{{{}:{inner}}}", quoted(name)))
+}
+
+fn quoted(name: &str) -> String {
+    Value::from(name).to_string()
+}
+
+/// The object or array with one more member or element at its end.
+fn with_last(text: &str, last: &str) -> String {
+    let (inside, close) = text.split_at(text.len() - 1);
+    let end = inside.trim_ascii_end().len();
+    let (inside, space) = inside.split_at(end);
+    // Nothing but the opening bracket.
+    let comma = if inside.len() == 1 { "" } else { "," };
+    [inside, comma, last, space, close].concat()
+}
+
+/// Shows how long it is, not what it says.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("bytes", &self.text.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn after(text: &str, change: impl FnOnce(&mut Reply) -> bool) -> Option<String> {
+        let mut reply = Reply::parse(text.as_bytes()).expect("an object");
+        change(&mut reply).then(|| reply.into_text())
+    }
+
+    #[test]
+    fn what_is_put_comes_last_or_in_the_place_of_nothing() {
+        for (text, pointer, expected) in [
+            ("{}", "/a", Some(r#"{"a":1}"#)),
+            (" {\n} ", "/a", Some(" {\"a\":1\n} ")),
+            (r#"{"b":[ ]}"#, "/a/b", Some(r#"{"b":[ ],"a":{"b":1}}"#)),
+            (r#"{"a":null,"b":2}"#, "/a", Some(r#"{"a":1,"b":2}"#)),
+            (r#"{"a":{ },"b":2}"#, "/a", Some(r#"{"a":1,"b":2}"#)),
+            (r#"{"a":[]}"#, "/a/b/c", Some(r#"{"a":{"b":{"c":1}}}"#)),
+            (r#"{"a": {"c":3 } }"#, "/a/b", Some(r#"{"a": {"c":3,"b":1 } }"#)),
+            (r#"{"\u0061":{"c":3}}"#, "/a/b", Some(r#"{"\u0061":{"c":3,"b":1}}"#)),
+            (r#"{"a":{"x":1},"a":{"c":3}}"#, "/a/b", Some(r#"{"a":{"x":1},"a":{"c":3,"b":1}}"#)),
+            ("{}", "/a~1b/\"", Some(r#"{"a/b":{"\"":1}}"#)),
+            (r#"{"a":0}"#, "/a", None),
+            (r#"{"a":""}"#, "/a", None),
+            (r#"{"a":{"b":2}}"#, "/a", None),
+            (r#"{"a":7}"#, "/a/b", None),
+            (r#"{"a":[1]}"#, "/a/0/b", None),
+            ("{}", "", None),
+            ("{}", "a", None),
+        ] {
+            let put = after(text, |reply| reply.put(pointer, &json!(1)));
+            assert_eq!(put.as_deref(), expected, "{text} {pointer}");
+        }
+    }
+
+    #[test]
+    fn what_is_pushed_comes_last_in_the_array() {
+        for (text, expected) in [
+            ("{}", Some(r#"{"a":[1]}"#)),
+            (r#"{"a":null}"#, Some(r#"{"a":[1]}"#)),
+            (r#"{"a":[ ]}"#, Some(r#"{"a":[1 ]}"#)),
+            (r#"{"a":[1.50, {} ]}"#, Some(r#"{"a":[1.50, {},1 ]}"#)),
+            (r#"{"a":{}}"#, Some(r#"{"a":[1]}"#)),
+            (r#"{"a":{"b":1}}"#, None),
+            (r#"{"a":"text"}"#, None),
+        ] {
+            let pushed = after(text, |reply| reply.push("/a", &json!(1)));
+            assert_eq!(pushed.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reply_is_an_object() {
+        for text in ["", "[]", "7", "null", "{", "{}x", r#""{}""#, "\u{feff}{}"] {
+            assert!(Reply::parse(text.as_bytes()).is_none(), "{text}");
+        }
+        assert!(Reply::parse(b"{\"a\":\"\xff\"}").is_none());
+    }
+
+    proptest! {
+        /// Whatever there is stays to the last byte: without what was put in, it is the old text.
+        #[test]
+        fn the_rest_stays_as_it_is(
+            members in prop::collection::vec(("[a-c]", "(1\\.50|1e2|\"\\\\u0041\"|\\{ \"x\":\\[1 \\] \\}|\\[\\]|null)", "[ \n]{0,2}"), 0..5),
+            pointer in "/[a-d](/[a-c]){0,2}",
+        ) {
+            let members: Vec<_> =
+                members.iter().map(|(name, value, space)| format!("{space}\"{name}\" :{value}{space}")).collect();
+            let text = format!("{{{}}}", members.join(","));
+            let put = after(&text, |reply| reply.put(&pointer, &json!("put in")));
+            let reply = Reply::parse(put.as_ref().unwrap_or(&text).as_bytes()).expect("still an object");
+            if let Some(put) = &put {
+                prop_assert_eq!(reply.get(&pointer).map(RawValue::get), Some("\"put in\""));
+                let same = |a: &str, b: &str| a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+                let reverse = |text: &str| text.chars().rev().collect::<String>();
+                let before = same(&text, put);
+                let behind = same(&reverse(&text), &reverse(put)).min(text.len() - before);
+                let lost = &text[before..text.len() - behind];
+                prop_assert!(["", "null", "[]", "{}"].contains(&lost.trim()), "{:?} is gone from {:?} in {:?}", lost, text, put);
+            }
+        }
+    }
+}
