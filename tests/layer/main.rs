@@ -16,6 +16,7 @@ mod identity;
 mod mock;
 mod observe;
 mod outages;
+mod platforms;
 mod properties;
 mod requests;
 mod sessions;
