@@ -84,7 +84,7 @@ impl<S, D> Persistence<S, D> {
         if body::is_bodiless(request.method()) {
             return false;
         }
-        if request.extensions().get::<User>().is_some() {
+        if request.extensions().get::<Session>().is_some() {
             // The layer stands around this service twice; the outer one serves the request.
             return false;
         }

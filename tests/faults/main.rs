@@ -19,6 +19,7 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod batches;
 mod invariants;
 mod plan;
 mod process;

@@ -285,3 +285,19 @@ async fn each_event_has_its_own_history() {
         assert!(user == "bert" || !item.to_string().contains("bert"));
     }
 }
+
+/// Meta checks with it that the address is ours.
+#[tokio::test]
+async fn the_verification_passes_through() {
+    let layer = PersistenceLayer::new(TestDb::default()).require_user(true);
+    let app = serve(&layer, async |request: HttpRequest| {
+        assert!(handles(&request).is_none());
+        Ok(reply(200, request.uri().query().unwrap_or_default()))
+    });
+    let query = "hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=token";
+    let request = http::Request::get(format!("/?{query}")).body(Default::default()).unwrap();
+    let answer = send(&app, request).await;
+    answer.assert_ok();
+    assert_eq!(answer.body, query);
+    assert_eq!(layer.database().calls(), Calls::default());
+}

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Json;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::combinators::BoxBody;
@@ -10,11 +11,12 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tower::{ServiceBuilder, service_fn};
-use tower_persistence::{BoxError, PersistenceLayer, User};
+use tower_persistence::{BoxError, Error, PersistenceLayer, Session, User};
 
 use crate::common::{Behaviour, Calls, TestDb, alexa, stored};
 
@@ -92,6 +94,25 @@ async fn visits_are_counted_whole_and_in_chunks() {
 
     let text = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".to_owned();
     assert!(exchange(address, text).await.ends_with("visit 0 of 0 bytes"));
+}
+
+/// axum writes the length of the handler's reply into its head before the layer sees it.
+#[tokio::test]
+async fn the_length_of_a_reply_with_a_session_in_it_is_right() {
+    async fn answer(session: Session) -> Result<Json<Value>, Error> {
+        session.set("lives", 3)?;
+        Ok(Json(json!({ "version": "1.0" })))
+    }
+    let layer = PersistenceLayer::new(TestDb::default());
+    let app = axum::Router::new().route("/", axum::routing::post(answer)).layer(layer);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let answer = exchange(address, whole(&alexa("user-1").to_string())).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.to_lowercase().contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["sessionAttributes"]["data"], json!({ "lives": 3 }));
 }
 
 #[tokio::test]
