@@ -46,7 +46,7 @@
 //!
 //! # Where to look
 //!
-//! * What a handler holds: [`User`], [`Session`], [`History`].
+//! * What a handler holds: [`User`], [`Session`], [`History`]; the user's data as a type of yours: [`UserData`].
 //! * The options: [`PersistenceLayer`]; what is stored: [`StoredElements`].
 //! * Where it is stored, and a database of your own: [`database`]; choosing at start: [`connect`], [`config`].
 //! * What happens when two processes or an outage meet: [`OnConflict`], [`OnOutage`].
@@ -110,7 +110,7 @@ pub use self::record::Record;
 pub use self::response::ResponseBody;
 pub use self::service::Persistence;
 pub use self::stored_elements::StoredElements;
-pub use self::turn::{History, MetaData, Session, User};
+pub use self::turn::{History, MetaData, Migrated, Migrations, Schema, Session, User, UserData};
 
 /// Runs the README's code with the tests.
 #[cfg(all(doctest, feature = "axum", feature = "file"))]

@@ -22,7 +22,7 @@ use crate::Error;
 
 /// The stored item of one user, as Jovo v4 stores it: `user: {data}`,
 /// `session: {id, data, state, createdAt, updatedAt}`, `history: {items}`, `createdAt`, `updatedAt`; with
-/// `meta_data` also `metaData`. The user id is not part of it: every database keeps it in a place of its own.
+/// `meta_data` also `metaData`, and with a [quarantine](crate::Migrations::quarantine_unreadable) `user.quarantine`. The user id is not part of it: every database keeps it in a place of its own.
 ///
 /// Fields that this crate does not know are kept, at every level; in their order, where the database keeps one.
 ///
@@ -104,8 +104,11 @@ impl Record {
             let path = path.join(".");
             return Err(Error::decode(format!("`{path}` of the stored item is not an object")));
         }
-        if self.get(&["history", "items"]).is_some_and(|items| !items.is_array()) {
-            return Err(Error::decode("`history.items` of the stored item is not an array"));
+        const ARRAYS: [&[&str]; 2] = [&["user", "quarantine"], &["history", "items"]];
+        let wrong = ARRAYS.into_iter().find(|path| self.get(path).is_some_and(|v| !v.is_array()));
+        if let Some(path) = wrong {
+            let path = path.join(".");
+            return Err(Error::decode(format!("`{path}` of the stored item is not an array")));
         }
         Ok(())
     }

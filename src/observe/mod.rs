@@ -193,3 +193,18 @@ pub(crate) fn refused(settings: &Settings, watch: Option<&Watch>, error: &Error)
     let labels = watch.map_or_else(|| Labels::new(&settings.database, None), Watch::labels);
     labels.refused(error_type(error));
 }
+
+/// The user's data cannot be read as the type that a handler asks for, so the handler does not run.
+#[cfg(feature = "axum")]
+pub(crate) fn not_read(platform: &str, error: &Error) {
+    tracing::error!(platform, error.type = error_type(error), "request not served: {error}");
+}
+
+/// The user's data cannot be read, and is set aside.
+pub(crate) fn set_aside(platform: &str, error: &Error) {
+    tracing::warn!(
+        platform,
+        error.type = error_type(error),
+        "data is set aside as `user.quarantine`: {error}"
+    );
+}

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::handled::EventId;
 use super::merge::Writes;
+use super::typed::TypedState;
 use super::{Phase, State, Turn};
 use crate::database::Stored;
 use crate::platform::{CarriedSession, Input, NamedPlatform, NewSession};
@@ -134,6 +135,7 @@ impl Turn {
             user_writes: Writes::default(),
             session_writes: Writes::default(),
             carried,
+            typed: TypedState::default(),
             output: None,
             item: None,
         });

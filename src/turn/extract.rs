@@ -3,10 +3,10 @@
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 
-use super::{History, Session, User};
-use crate::Error;
+use super::{History, Schema, Session, User, UserData};
 use crate::body::{NoUser, may_have_user};
 use crate::error::Kind;
+use crate::{Error, observe};
 
 fn rejection(parts: &Parts, name: &str) -> Error {
     if may_have_user(&parts.method, &parts.headers) && parts.extensions.get::<NoUser>().is_none() {
@@ -59,3 +59,35 @@ macro_rules! extractor {
 extractor!(User);
 extractor!(Session);
 extractor!(History);
+
+/// The rejection is that of [`User`]; or [`is_decode`](Error::is_decode), a 500, where the data cannot be read as a `T`.
+impl<T: Schema, S: Send + Sync> FromRequestParts<S> for UserData<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        match parts.extensions.get::<User>() {
+            Some(user) => user_data(user),
+            None => Err(rejection(parts, "UserData")),
+        }
+    }
+}
+
+/// `None` where the request has no user; otherwise the rejection is that of `UserData`.
+impl<T: Schema, S: Send + Sync> OptionalFromRequestParts<S> for UserData<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        match parts.extensions.get::<User>() {
+            Some(user) => user_data(user).map(Some),
+            None => match rejection(parts, "UserData") {
+                error if error.is_no_user() => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+}
+
+/// What no handler gets to see is logged.
+fn user_data<T: Schema>(user: &User) -> Result<UserData<T>, Error> {
+    UserData::of(user).inspect_err(|error| observe::not_read(user.platform(), error))
+}

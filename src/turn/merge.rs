@@ -66,8 +66,11 @@ impl Turn {
         let mut merged = theirs.clone();
         if self.elements.user {
             let path = &["user", "data"][..];
-            let data = merge_data(path, &state.user_writes, base, mine, theirs)?;
+            let data = state.typed.merge(base, mine, theirs, |base, mine, theirs| {
+                merge_data(path, &state.user_writes, base, mine, theirs)
+            })?;
             put_data(&mut merged, path, data);
+            state.typed.merge_quarantine(&mut merged);
         }
         if let SessionStorage::Stored(_) = self.session_storage {
             self.merge_session(&state, &mut merged, theirs)?;
@@ -240,7 +243,7 @@ fn put_time(
     }
 }
 
-fn conflict(path: &[&str], key: &str) -> Error {
+pub(super) fn conflict(path: &[&str], key: &str) -> Error {
     let path: Vec<&str> = path.iter().copied().chain([key]).collect();
     let path = path.join(".");
     Error::new(

@@ -8,6 +8,7 @@ mod handled;
 mod history;
 mod merge;
 mod session;
+mod typed;
 mod user;
 
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,8 @@ use self::handled::EventId;
 pub use self::history::History;
 use self::merge::Writes;
 pub use self::session::Session;
+use self::typed::TypedState;
+pub use self::typed::{Migrated, Migrations, Schema, UserData};
 pub use self::user::{MetaData, User};
 use crate::database::{Stored, Version};
 use crate::error::Kind;
@@ -56,6 +59,7 @@ struct State {
     session_writes: Writes,
     /// The session, where the platform carries it.
     carried: CarriedSession,
+    typed: TypedState,
     output: Option<Value>,
     /// What this turn adds to the history.
     item: Option<Value>,

@@ -139,7 +139,7 @@ impl User {
         })
     }
 
-    fn write_data<T>(
+    pub(super) fn write_data<T>(
         &self,
         write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
     ) -> Result<T, Error> {

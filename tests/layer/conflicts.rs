@@ -14,7 +14,7 @@ use tower_persistence::{
 use crate::common::*;
 
 /// Serves a request with `handler`; when it is about to save, `theirs` is what somebody else has stored.
-async fn overtaken(
+pub(crate) async fn overtaken(
     layer: &PersistenceLayer<TestDb>,
     request: &Value,
     theirs: Option<&Value>,

@@ -23,3 +23,4 @@ mod sessions;
 mod socket;
 mod stacks;
 mod turns;
+mod typed;

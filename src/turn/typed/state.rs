@@ -1,0 +1,86 @@
+//! What a turn knows of typed data: its form, and what was set aside.
+
+use serde_json::{Value, json};
+
+use super::Schema;
+use super::form::{in_present_version, is_same_version};
+use crate::turn::data::Data;
+use crate::turn::merge::conflict;
+use crate::{Error, Record};
+
+const DATA: [&str; 2] = ["user", "data"];
+
+#[derive(Default)]
+pub(in crate::turn) struct TypedState {
+    /// Brings data to the version of the type that this turn has read it as, if it can be read as one.
+    in_present_version: Option<fn(&Data) -> Option<Data>>,
+    /// What this turn has set aside.
+    set_aside: Vec<Value>,
+}
+
+impl TypedState {
+    pub(super) fn has_type<T: Schema>(&mut self) {
+        self.in_present_version = Some(in_present_version::<T>);
+    }
+
+    /// Moves the data into the quarantine, and leaves `instead`.
+    pub(super) fn set_aside(&mut self, record: &mut Record, instead: Data, at: &str) {
+        let data = std::mem::replace(record.object_mut(&DATA), instead);
+        let entry = json!({ "data": data, "at": at });
+        put(record, entry.clone());
+        self.set_aside.push(entry);
+    }
+
+    /// Adds what this turn has set aside to what somebody else has stored since.
+    pub(in crate::turn) fn merge_quarantine(&self, merged: &mut Record) {
+        self.set_aside.iter().for_each(|entry| put(merged, entry.clone()));
+    }
+
+    /// Merges the user's data by `merge`, where both sides have changed it: in one version, and so that it can be read afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`is_conflict`](Error::is_conflict) where that is not possible, and where `merge` says so.
+    pub(in crate::turn) fn merge(
+        &self,
+        base: Option<&Record>,
+        mine: &Record,
+        theirs: &Record,
+        merge: impl Fn(Option<&Record>, &Record, &Record) -> Result<Data, Error>,
+    ) -> Result<Data, Error> {
+        let data = |record: &Record| record.object(&DATA).cloned().unwrap_or_default();
+        let (base_data, my_data, their_data) =
+            (base.map(data).unwrap_or_default(), data(mine), data(theirs));
+        let Some(in_present_version) =
+            self.in_present_version.filter(|_| my_data != base_data && their_data != base_data)
+        else {
+            return merge(base, mine, theirs);
+        };
+        let conflict = || conflict(&DATA[..1], DATA[1]);
+        let is_one_version =
+            is_same_version(&my_data, &their_data) && is_same_version(&my_data, &base_data);
+        let in_one_version = |data: &Data| {
+            let migrated = in_present_version(data)?;
+            let mut record = Record::default();
+            *record.object_mut(&DATA) = if is_one_version { data.clone() } else { migrated };
+            Some(record)
+        };
+        // What cannot be read has been set aside or repaired by both: nothing is left of it to compare with.
+        let base = in_one_version(&base_data);
+        let mine = in_one_version(&my_data).ok_or_else(conflict)?;
+        let theirs = in_one_version(&their_data).ok_or_else(conflict)?;
+        let merged = merge(base.as_ref(), &mine, &theirs)?;
+        in_present_version(&merged).map(|_| merged).ok_or_else(conflict)
+    }
+}
+
+/// Puts what is set aside behind the rest of the quarantine. The same data is kept once.
+fn put(record: &mut Record, entry: Value) {
+    let quarantine = record.object_mut(&["user"]).entry("quarantine").or_insert(Value::Null);
+    match quarantine {
+        Value::Array(entries) if entries.iter().any(|other| other["data"] == entry["data"]) => {}
+        Value::Array(entries) => entries.push(entry),
+        // An item in which something else stands there is not loaded.
+        _ => *quarantine = Value::Array(vec![entry]),
+    }
+}
