@@ -33,8 +33,7 @@ impl From<Unreadable> for Error {
 }
 
 impl<T: Schema> Form<T> {
-    pub(super) fn read(migrations: &Migrations, data: &Data) -> Result<Self, Unreadable> {
-        let mut data = data.clone();
+    pub(super) fn read(migrations: &Migrations, mut data: Data) -> Result<Self, Unreadable> {
         let version = data.shift_remove(VERSION);
         let type_name = std::any::type_name::<T>();
         let known = migrations.version();
@@ -107,7 +106,7 @@ impl<T: Schema> Form<T> {
 /// The data in the version of `T` if it can be read as one.
 pub(super) fn in_present_version<T: Schema>(data: &Data) -> Option<Data> {
     let migrations = T::migrations();
-    let form = Form::<T>::read(&migrations, data).ok()?;
+    let form = Form::<T>::read(&migrations, data.clone()).ok()?;
     // No data is of any version.
     Some(if data.is_empty() { form.data } else { with_version(form.data, migrations.version()) })
 }

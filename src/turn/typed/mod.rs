@@ -150,7 +150,7 @@ impl<T: Schema> UserData<T> {
     pub fn of(user: &User) -> Result<Self, Error> {
         let migrations = T::migrations();
         migrations.check::<T>()?;
-        let (value, is_quarantined) = match Form::read(&migrations, &user.data()) {
+        let (value, is_quarantined) = match Form::read(&migrations, user.data()) {
             Ok(form) => (form.value, false),
             Err(Unreadable::Broken(_)) if migrations.quarantines() => {
                 quarantine(user, &migrations)?
@@ -191,7 +191,7 @@ impl<T: Schema> UserData<T> {
     pub fn update<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
         let migrations = T::migrations();
         let (value, result) = self.user.write_data(|data, writes| {
-            let form = Form::read(&migrations, data)?;
+            let form = Form::read(&migrations, data.clone())?;
             let (changed, value, result) = form.update(migrations.version(), change)?;
             writes.all(data, &changed);
             *data = changed;
@@ -207,7 +207,7 @@ fn quarantine<T: Schema>(user: &User, migrations: &Migrations) -> Result<(T, boo
     let turn = &user.0;
     let result = turn.write(|state| {
         let data = state.record.object(&["user", "data"]).cloned().unwrap_or_default();
-        let error = match Form::read(migrations, &data) {
+        let error = match Form::read(migrations, data.clone()) {
             Ok(form) => return Ok((form.value, None)),
             Err(Unreadable::Newer(error)) => return Err(error),
             Err(Unreadable::Broken(error)) => error,

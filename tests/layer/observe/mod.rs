@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tower_persistence::{
-    AnyDatabase, Database, Error, MemoryDb, OnConflict, OnOutage, PersistenceLayer, StoredElements,
+    AnyDatabase, Database, Error, MemoryDb, Migrations, OnConflict, OnOutage, PersistenceLayer,
+    Schema, StoredElements, UserData,
 };
 use tracing::{Instrument, info_span};
 
@@ -224,6 +225,58 @@ async fn a_keyed_hash_tells_users_apart_and_does_not_tell_who_they_are() {
         ask(&remembers(&layer)).await;
         assert_eq!(recorder.span("load").fields.get("user.hash"), None);
     }
+}
+
+#[derive(Default, serde::Deserialize, serde::Serialize)]
+struct Strict {
+    likes: u32,
+}
+
+impl Schema for Strict {}
+
+#[derive(Default, serde::Deserialize, serde::Serialize)]
+struct Lenient {
+    likes: u32,
+}
+
+impl Schema for Lenient {
+    fn migrations() -> Migrations {
+        Migrations::new().quarantine_unreadable(true)
+    }
+}
+
+#[tokio::test]
+async fn user_data_that_cannot_be_read_is_logged_without_it() {
+    use axum::routing::post;
+    use tower::ServiceExt;
+
+    let (recorder, _guard) = Recorder::start();
+    let app = axum::Router::new()
+        .route("/strict", post(|_: UserData<Strict>| async {}))
+        .route("/lenient", post(|_: UserData<Lenient>| async {}))
+        .layer(layer_with_data().await);
+    for (path, status, level, message) in [
+        ("/strict", 500, "ERROR", "request not served: "),
+        ("/lenient", 200, "WARN", "data is set aside as `user.quarantine`: "),
+    ] {
+        let body = alexa_session(USER, SESSION, false).to_string();
+        let request = http::Request::post(path).header("content-type", "application/json");
+        let response =
+            app.clone().oneshot(request.body(axum::body::Body::from(body)).unwrap()).await.unwrap();
+        assert_eq!(response.status(), status);
+        let [(found, event)] = &recorder.events()[..] else { panic!("one event") };
+        assert_eq!(found, level);
+        assert_eq!((event["platform"].as_str(), event["error.type"].as_str()), ("alexa", "decode"));
+        assert!(event["message"].starts_with(message), "{event:?}");
+        assert!(event["message"].contains("of version 0"), "{event:?}");
+    }
+}
+
+async fn layer_with_data() -> PersistenceLayer<TestDb> {
+    let layer = layer();
+    let item = json!({ "user": { "data": { "likes": DATA } } });
+    store(&layer.database().items, USER, &item).await;
+    layer
 }
 
 #[cfg(feature = "metrics")]

@@ -230,6 +230,14 @@ async fn a_type_may_know_all_keys_or_be_an_enum() {
     assert_eq!(data.await, json!({ "name": "Anna", "b": 2 }));
 
     #[derive(Default, Deserialize, Serialize)]
+    struct Wrapped(BTreeMap<String, u32>);
+    impl Schema for Wrapped {}
+    let data = after(json!({ "a": 1 }), |user| {
+        UserData::<Wrapped>::of(user)?.update(|wrapped| wrapped.0.extend([("b".into(), 2)]))
+    });
+    assert_eq!(data.await, json!({ "a": 1, "b": 2 }));
+
+    #[derive(Default, Deserialize, Serialize)]
     enum Place {
         #[default]
         Lobby,
