@@ -103,6 +103,9 @@ async fn what_could_not_be_read_afterwards_is_a_conflict() {
         Corridor {
             floor: u32,
         },
+        Garden {
+            trees: u32,
+        },
     }
     impl Schema for Place {}
     let base = json!({ "Room": { "number": 7 } });
@@ -111,8 +114,11 @@ async fn what_could_not_be_read_afterwards_is_a_conflict() {
     };
     let theirs = json!({ "Room": { "number": 7 }, "visits": 1 });
     assert_eq!(merged_data(base.clone(), theirs, move_on).await, None);
-    let theirs = json!({ "Lobby": {} });
-    assert_eq!(merged_data(base, theirs, move_on).await, None);
+    // Key by key it would be in two places.
+    let theirs = json!({ "Garden": { "trees": 1 } });
+    assert_eq!(merged_data(base.clone(), theirs, move_on).await, None);
+    let moved = json!({ "Corridor": { "floor": 1 } });
+    assert_eq!(merged_data(base, moved.clone(), move_on).await, Some(moved));
 }
 
 fn read(user: &User) -> Result<(), Error> {
@@ -149,6 +155,19 @@ async fn what_is_set_aside_survives_a_conflict() {
     });
     assert_eq!(merged(base.clone(), theirs.clone(), read).await, Some(expected));
     assert_eq!(merged(base, theirs, write).await, None);
+}
+
+#[tokio::test]
+async fn an_increment_before_data_is_set_aside_is_set_aside_with_it() {
+    let bad = json!({ "score": "many", "visits": 1 });
+    let theirs = json!({ "data": bad, "own": 1 });
+    let user = merged(json!({ "data": bad }), theirs, |user| {
+        user.increment("visits", 1)?;
+        read(user)
+    });
+    let entry = json!({ "data": { "score": "many", "visits": 2 }, "at": AT });
+    let expected = json!({ "data": { "_schemaVersion": 1 }, "own": 1, "quarantine": [entry] });
+    assert_eq!(user.await, Some(expected));
 }
 
 #[tokio::test]

@@ -216,6 +216,29 @@ async fn keys_that_the_type_does_not_know_are_kept_and_its_own_go_when_it_drops_
 }
 
 #[tokio::test]
+async fn a_key_that_the_type_writes_without_reading_it_goes_as_well() {
+    /// With a medal from 10 points on.
+    #[derive(Clone, Default, Deserialize, Serialize)]
+    #[serde(into = "BTreeMap<String, u32>")]
+    struct Player {
+        score: u32,
+    }
+    impl From<Player> for BTreeMap<String, u32> {
+        fn from(player: Player) -> Self {
+            let medal = (player.score >= 10).then_some(("medal".into(), 1));
+            [("score".into(), player.score)].into_iter().chain(medal).collect()
+        }
+    }
+    impl Schema for Player {}
+    let score = |score| {
+        move |user: &User| UserData::<Player>::of(user)?.update(|player| player.score = score)
+    };
+    let data = after(json!({ "visits": 1, "score": 1 }), score(10)).await;
+    assert_eq!(data, json!({ "visits": 1, "score": 10, "medal": 1 }));
+    assert_eq!(after(data, score(9)).await, json!({ "visits": 1, "score": 9 }));
+}
+
+#[tokio::test]
 async fn a_type_may_know_all_keys_or_be_an_enum() {
     #[derive(Default, Deserialize, Serialize)]
     struct All {
