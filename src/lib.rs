@@ -94,7 +94,7 @@ pub mod testing;
 
 pub use self::body::FromBuffered;
 pub use self::config::{PersistenceConfig, connect};
-pub use self::database::{AnyDatabase, Database, MemoryDb, Saved, Stored, Version};
+pub use self::database::{AnyDatabase, Database, Found, MemoryDb, Saved, Stored, Version};
 #[cfg(feature = "dynamodb")]
 pub use self::database::{DynamoDb, DynamoDbBuilder};
 #[cfg(feature = "file")]

@@ -37,7 +37,7 @@ impl Drop for OpenTurn {
 pub(crate) enum End<R> {
     Saved(R),
     /// Somebody else has stored something, namely this, and the handler is to run again.
-    Overtaken(Option<InTurn>, Option<Stored>),
+    Overtaken(Option<InTurn>, Stored),
 }
 
 /// Ends the turn after the handler has answered.
@@ -77,7 +77,7 @@ pub(crate) async fn end<D: Database, R: Body>(
     Ok(End::Saved(carry(config, &turn.0, &request, response).await))
 }
 
-struct Overtaken(Option<Stored>);
+struct Overtaken(Stored);
 
 /// Saves, on a conflict as the policy says.
 async fn save<D: Database>(
@@ -95,16 +95,16 @@ async fn save<D: Database>(
                 step.end("stored");
                 return Ok(Ok(()));
             }
-            // Deleted meanwhile: what is deleted stays so.
-            Saved::Conflict(None) if over.is_some() => {
+            // Deleted meanwhile: what is deleted stays so, also of a user who was not stored when the turn began.
+            Saved::Conflict(None) => {
                 step.conflict("stays_deleted");
                 step.end("stays_deleted");
                 return Ok(Ok(()));
             }
-            Saved::Conflict(current) => current,
+            Saved::Conflict(Some(current)) => current,
         };
         // Served elsewhere, or here by a save whose answer was lost.
-        if current.as_ref().is_some_and(|current| turn.is_handled(&current.record)) {
+        if turn.is_handled(&current.record) {
             step.conflict("handled");
             step.end("handled");
             return Ok(Ok(()));
@@ -118,12 +118,10 @@ async fn save<D: Database>(
             OnConflict::Overwrite => step.conflict("overwrite"),
             OnConflict::Merge => {
                 step.conflict("merge");
-                if let Some(current) = &current {
-                    record = turn.merge(&current.record)?;
-                }
+                record = turn.merge(&current.record)?;
             }
         }
-        over = current.map(|current| current.version);
+        over = Some(current.version);
         back_off(attempt).await;
     }
     Err(overtaken())

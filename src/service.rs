@@ -19,8 +19,8 @@ use crate::recognise::{Incoming, recognise};
 use crate::save::{End, OpenTurn, end, in_time, overtaken, to_its_end};
 use crate::turn::{Loaded, Recognised, Turn};
 use crate::{
-    Database, Error, FromBuffered, History, OnConflict, OnOutage, ResponseBody, ResponseFuture,
-    Session, User,
+    Database, Error, Found, FromBuffered, History, OnConflict, OnOutage, ResponseBody,
+    ResponseFuture, Session, User,
 };
 
 /// The service that [`PersistenceLayer`](crate::PersistenceLayer) makes of an inner one.
@@ -211,7 +211,7 @@ where
             (End::Saved(response), _) => return Ok(response),
             (End::Overtaken(..), None) => return Err(own(overtaken())),
             (End::Overtaken(waiting, current), Some(again)) => {
-                (in_turn, loaded) = (waiting, current.map_or(Loaded::Nothing, Loaded::Item));
+                (in_turn, loaded) = (waiting, Loaded::Item(current));
                 (*inner, parts, event) = again;
                 poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Failure::Inner)?;
                 reruns -= 1;
@@ -242,17 +242,18 @@ async fn load<D: Database>(
     storage_key: Option<&str>,
     watch: &Watch,
 ) -> Result<Loaded, Error> {
-    let Some(storage_key) = storage_key else { return Ok(Loaded::Nothing) };
+    let Some(storage_key) = storage_key else { return Ok(Loaded::Nothing(None)) };
     let Shared { database, config, .. } = shared;
     let load = async {
         in_time("making the database ready", config.ready_timeout, database.ensure_ready()).await?;
-        in_time("loading", config.load_timeout, database.load(storage_key)).await
+        in_time("loading", config.load_timeout, database.load_to_save(storage_key)).await
     };
     let mut step = watch.load();
     let loaded = step.run(load).await;
     step.loaded(&loaded);
     match loaded {
-        Ok(stored) => Ok(stored.map_or(Loaded::Nothing, Loaded::Item)),
+        Ok(Found::Item(stored)) => Ok(Loaded::Item(stored)),
+        Ok(Found::Nothing(tombstone)) => Ok(Loaded::Nothing(tombstone)),
         Err(error) if config.on_outage == OnOutage::Degrade => {
             watch.degraded(&error);
             Ok(Loaded::Unknown)

@@ -3,7 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Database, Saved, Stored, Version};
+use super::{Database, Found, Saved, Stored, Version};
 use crate::{Error, Record};
 
 /// Any database behind one type, for programs that choose at start, as [`connect`](crate::connect) does.
@@ -33,6 +33,7 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + '
 /// [`Database`] in the form that `dyn` takes.
 trait ErasedDatabase: fmt::Debug + Send + Sync {
     fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Stored>>;
+    fn load_to_save<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Found>;
     fn save<'a>(
         &'a self,
         id: &'a str,
@@ -49,6 +50,10 @@ trait ErasedDatabase: fmt::Debug + Send + Sync {
 impl<D: Database> ErasedDatabase for D {
     fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Stored>> {
         Box::pin(Database::load(self, id))
+    }
+
+    fn load_to_save<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Found> {
+        Box::pin(Database::load_to_save(self, id))
     }
 
     fn save<'a>(
@@ -84,6 +89,10 @@ impl<D: Database> ErasedDatabase for D {
 impl Database for AnyDatabase {
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
         self.database.load(id).await
+    }
+
+    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+        self.database.load_to_save(id).await
     }
 
     async fn save(

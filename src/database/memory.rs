@@ -1,9 +1,11 @@
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Database, Saved, Stored, Version};
+use tokio::time::Instant;
+
+use super::tombstone::{self, Tombstones};
+use super::{Database, Found, Saved, Stored, Version};
 use crate::{Error, Record};
 
 /// A database in memory, for tests and for trying things out: what it holds ends with the process.
@@ -25,7 +27,20 @@ pub struct MemoryDb {
 #[derive(Default)]
 struct Items {
     by_id: HashMap<String, Stored>,
+    tombstones: Tombstones,
     last_version: u64,
+}
+
+impl Items {
+    fn found(&self, id: &str) -> Found {
+        let tombstone = || self.tombstones.get(id, Instant::now()).cloned();
+        self.by_id.get(id).cloned().map_or_else(|| Found::Nothing(tombstone()), Found::Item)
+    }
+
+    fn next_version(&mut self) -> u64 {
+        self.last_version += 1;
+        self.last_version
+    }
 }
 
 impl MemoryDb {
@@ -61,6 +76,10 @@ impl Database for MemoryDb {
         Ok(self.items().by_id.get(id).cloned())
     }
 
+    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+        Ok(self.items().found(id))
+    }
+
     async fn save(
         &self,
         id: &str,
@@ -68,21 +87,22 @@ impl Database for MemoryDb {
         over: Option<&Version>,
     ) -> Result<Saved, Error> {
         let mut items = self.items();
-        let version = Version::from(items.last_version + 1);
+        let current = items.found(id);
+        if !tombstone::permits(over, current.over()) {
+            return Ok(Saved::Conflict(current.into_item()));
+        }
+        let version = Version::from(items.next_version());
         let stored = Stored { record: record.clone(), version: version.clone() };
-        match items.by_id.entry(id.to_owned()) {
-            Entry::Occupied(current) if over != Some(&current.get().version) => {
-                return Ok(Saved::Conflict(Some(current.get().clone())));
-            }
-            Entry::Vacant(_) if over.is_some() => return Ok(Saved::Conflict(None)),
-            entry => entry.insert_entry(stored),
-        };
-        items.last_version += 1;
+        items.by_id.insert(id.to_owned(), stored);
+        items.tombstones.remove(id);
         Ok(Saved::Stored(version))
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {
-        self.items().by_id.remove(id);
+        let mut items = self.items();
+        let version = tombstone::version(items.next_version());
+        items.by_id.remove(id);
+        items.tombstones.put(id.into(), version, Instant::now());
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ mod file;
 mod memory;
 #[cfg(feature = "mongodb")]
 mod mongodb;
+mod tombstone;
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -46,6 +47,22 @@ use crate::{Error, Record};
 /// * `save` compares and writes in one step: of several writers over one version, exactly one wins.
 /// * A version does not come round again, also not when a user is deleted and stored anew.
 ///
+/// # What is deleted stays deleted
+///
+/// A turn that is under way while its user is deleted elsewhere must not bring them back. Where it had loaded an item, its save
+/// names a version that is gone. Where it had found nothing, because it is the user's first, there is no version to name: for this
+/// case a database can leave a *tombstone* where a user was deleted. That is the key, a version that nothing else has, and an expiry;
+/// nothing of the user's. No [`load`](Self::load) shows it. A save that names no version is refused where one stands; a turn that
+/// begins later is told its version by [`load_to_save`](Self::load_to_save), and its save replaces it. No clock decides which of the
+/// two it is. A tombstone counts for 15 minutes, the longest that [AWS Lambda] lets a request run, and then as nothing.
+///
+/// The databases of this crate leave tombstones; one of your own need not. A database that *wraps* another has to pass
+/// `load_to_save` on, or what it stores of a user who was deleted is refused until the tombstone has expired.
+///
+/// [AWS Lambda]: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+///
+/// # User ids
+///
 /// User ids are data from outside: up to 2,048 bytes of any characters. They must never become a file name or a
 /// part of a query's structure, and neither they nor the record may stand in an error. `Debug` says which database it is, for a log
 /// line at start, and shows no password.
@@ -58,8 +75,23 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// be read is never saved over.
     fn load(&self, id: &str) -> impl Future<Output = Result<Option<Stored>, Error>> + Send;
 
+    /// The same for somebody who is going to save: the item, or else what the save has to name in its place. The layer calls this and
+    /// not [`load`](Self::load).
+    ///
+    /// By default it is made of `load`, for a database that leaves no [tombstones](Self#what-is-deleted-stays-deleted).
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    fn load_to_save(&self, id: &str) -> impl Future<Output = Result<Found, Error>> + Send {
+        async { self.load(id).await.map(Found::from) }
+    }
+
     /// Stores `record` as the item of user `id` if what is stored now is still the version `over`; with `None`, if
     /// nothing is stored.
+    ///
+    /// A tombstone is stored, too, where there are such: over `None` it is a conflict with nothing. Over the version of a tombstone, the
+    /// save succeeds if that one is still there, or has expired.
     ///
     /// # Errors
     ///
@@ -72,7 +104,7 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
         over: Option<&Version>,
     ) -> impl Future<Output = Result<Saved, Error>> + Send;
 
-    /// Removes the item of user `id`, whatever its version. Where there is none, nothing happens.
+    /// Removes the item of user `id`, whatever its version. Where there is none, no item comes to be; a tombstone may.
     ///
     /// # Errors
     ///
@@ -121,12 +153,48 @@ pub struct Stored {
     pub version: Version,
 }
 
+/// What [`Database::load_to_save`] found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// The user's item.
+    Item(Stored),
+    /// No item; with the version of its tombstone where the user was deleted and the database knows it.
+    Nothing(Option<Version>),
+}
+
+impl Found {
+    /// What a save that begins with this names as the version that it is over.
+    #[must_use]
+    pub fn over(&self) -> Option<&Version> {
+        match self {
+            Self::Item(stored) => Some(&stored.version),
+            Self::Nothing(tombstone) => tombstone.as_ref(),
+        }
+    }
+
+    /// The item, if there is one.
+    #[must_use]
+    pub fn into_item(self) -> Option<Stored> {
+        match self {
+            Self::Item(stored) => Some(stored),
+            Self::Nothing(_) => None,
+        }
+    }
+}
+
+impl From<Option<Stored>> for Found {
+    /// What was found where there are no tombstones.
+    fn from(loaded: Option<Stored>) -> Self {
+        loaded.map_or(Self::Nothing(None), Self::Item)
+    }
+}
+
 /// What became of a save.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Saved {
     /// It is stored, under this version, which a load that follows returns as well.
     Stored(Version),
-    /// Nothing was written: something else is stored now, namely this, or nothing any more.
+    /// Nothing was written: something else is stored now, namely this; or nothing any more, because it was deleted.
     Conflict(Option<Stored>),
 }
 

@@ -9,7 +9,7 @@ use tracing::{Instrument, Span};
 use super::Watch;
 use crate::error::Kind;
 use crate::recognise::Incoming;
-use crate::{Error, Record, Stored};
+use crate::{Error, Found, Record};
 
 #[derive(Clone, Copy)]
 pub(super) enum Operation {
@@ -77,13 +77,13 @@ impl<'a> Step<'a> {
         }
     }
 
-    pub(crate) fn loaded(&mut self, result: &Result<Option<Stored>, Error>) {
+    pub(crate) fn loaded(&mut self, result: &Result<Found, Error>) {
         match result {
-            Ok(Some(stored)) => {
+            Ok(Found::Item(stored)) => {
                 self.holds(&stored.record);
                 self.end("found");
             }
-            Ok(None) => self.end("new_user"),
+            Ok(Found::Nothing(_)) => self.end("new_user"),
             Err(error) => self.fail(error),
         }
     }

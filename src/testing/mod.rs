@@ -52,6 +52,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 /// | removed keys | are gone after a reload: fields, nested keys, elements |
 /// | delete | removes the item; where there is none, nothing happens |
 /// | deleted user | does not come back by a save of someone who loaded before, also not if it was created anew |
+/// | tombstones | where a database leaves such (its `load_to_save` finds a version after a deletion): a save of a new user that was under way is refused, a later one's is not; one tombstone's version is not another's |
 /// | concurrent creation, concurrent writers, delete beside writers | of 16 tasks over one version, one wins; nothing is lost |
 /// | long ids, odd ids | 2,048 bytes; ids that differ in case, spaces or normalisation, or look like paths or queries, share no item |
 /// | limits | what the database cannot hold is refused |
@@ -105,6 +106,7 @@ pub async fn conformance<D: Database>(make_db: impl AsyncFn() -> D) {
     check("removed keys", &make_db, records::removed_keys).await;
     check("delete", &make_db, promises::delete).await;
     check("deleted user", &make_db, promises::deleted_user).await;
+    check("tombstones", &make_db, promises::tombstones).await;
     check("concurrent creation", &make_db, concurrency::creation).await;
     check("concurrent writers", &make_db, concurrency::writers).await;
     check("delete beside writers", &make_db, concurrency::delete_beside_writers).await;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value};
 
 use super::values::{difference, shown};
-use crate::{Database, Error, Record, Saved, Stored, Version};
+use crate::{Database, Error, Found, Record, Saved, Stored, Version};
 
 /// What a check found: `Err` says what is wrong.
 pub(super) type Outcome<T = ()> = Result<T, String>;
@@ -51,6 +51,27 @@ impl<D: Database> Subject<D> {
         self.database.load(id).await.map_err(failed("load"))
     }
 
+    /// What a save has to name where nothing is stored.
+    pub(super) async fn over_nothing(&self, id: &str) -> Outcome<Option<Version>> {
+        match self.database.load_to_save(id).await.map_err(failed("load_to_save"))? {
+            Found::Nothing(tombstone) => Ok(tombstone),
+            Found::Item(_) => Err("load_to_save finds an item where none may be".to_owned()),
+        }
+    }
+
+    /// Stores the item of somebody who was deleted before.
+    pub(super) async fn store_anew(&self, id: &str, fields: &Value) -> Outcome<Version> {
+        let over = self.over_nothing(id).await?;
+        match self.save(id, fields, over.as_ref()).await? {
+            Saved::Stored(version) => Ok(version),
+            Saved::Conflict(_) => {
+                Err("a save of somebody who was deleted before is a conflict; does \
+                 `load_to_save` say what it has to be over?"
+                    .to_owned())
+            }
+        }
+    }
+
     pub(super) async fn save(
         &self,
         id: &str,
@@ -85,12 +106,19 @@ impl<D: Database> Subject<D> {
     /// That `fields` are stored, under `version`.
     pub(super) async fn holds(&self, id: &str, fields: &Value, version: &Version) -> Outcome {
         let stored = self.load(id).await?.ok_or("load finds nothing of a user who is stored")?;
-        is(&stored, fields, version).map_err(|why| format!("load finds something else: {why}"))
+        is(&stored, fields, version).map_err(|why| format!("load finds something else: {why}"))?;
+        match self.database.load_to_save(id).await.map_err(failed("load_to_save"))? {
+            Found::Item(stored) => is(&stored, fields, version)
+                .map_err(|why| format!("load_to_save finds something else: {why}")),
+            Found::Nothing(_) => {
+                Err("load_to_save finds nothing of a user who is stored".to_owned())
+            }
+        }
     }
 
     pub(super) async fn holds_nothing(&self, id: &str) -> Outcome {
         match self.load(id).await? {
-            None => Ok(()),
+            None => self.over_nothing(id).await.map(drop),
             Some(_) => Err("load finds an item where none may be".to_owned()),
         }
     }

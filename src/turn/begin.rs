@@ -9,7 +9,7 @@ use super::handled::EventId;
 use super::merge::Writes;
 use super::typed::TypedState;
 use super::{Phase, State, Turn};
-use crate::database::Stored;
+use crate::database::{Stored, Version};
 use crate::platform::{CarriedSession, Input, NamedPlatform, NewSession};
 use crate::stored_elements::{SessionTimes, StoredElements};
 use crate::{Error, Record, timestamp};
@@ -44,8 +44,8 @@ pub(crate) struct Identity {
 /// What a turn begins with.
 pub(crate) enum Loaded {
     Item(Stored),
-    /// Nothing is stored: a new user.
-    Nothing,
+    /// Nothing is stored: a new user. A save goes over the tombstone, if there is one.
+    Nothing(Option<Version>),
     /// It is not known what is stored: the handler runs without memory, and nothing is saved.
     Unknown,
 }
@@ -74,9 +74,10 @@ impl Turn {
         now: SystemTime,
     ) -> Result<Self, Error> {
         let is_degraded = matches!(loaded, Loaded::Unknown);
-        let loaded = match loaded {
-            Loaded::Item(stored) => Some(stored),
-            Loaded::Nothing | Loaded::Unknown => None,
+        let (loaded, tombstone) = match loaded {
+            Loaded::Item(stored) => (Some(stored), None),
+            Loaded::Nothing(tombstone) => (None, tombstone),
+            Loaded::Unknown => (None, None),
         };
         let mut record = match &loaded {
             Some(stored) => {
@@ -154,6 +155,7 @@ impl Turn {
             input,
             began: now,
             loaded,
+            tombstone,
             state,
         })
     }

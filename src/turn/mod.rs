@@ -49,6 +49,8 @@ pub(crate) struct Turn {
     input: Input,
     began: SystemTime,
     loaded: Option<Stored>,
+    /// Where nothing was loaded, but the database knows that the user was deleted: what a save goes over.
+    tombstone: Option<Version>,
     state: Mutex<State>,
 }
 
@@ -215,7 +217,8 @@ impl Turn {
             return Outcome::Nothing;
         }
         self.stamp(record, now);
-        let over = self.loaded.as_ref().map(|loaded| loaded.version.clone());
+        let loaded = self.loaded.as_ref().map(|loaded| &loaded.version);
+        let over = loaded.or(self.tombstone.as_ref()).cloned();
         Outcome::Save { record: record.clone(), over }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tower_persistence::{Database, Error, PersistenceLayer, Record, Saved, Stored, Version};
+use tower_persistence::{Database, Error, Found, PersistenceLayer, Record, Saved, Stored, Version};
 
 use crate::common::*;
 use crate::trial;
@@ -98,6 +98,10 @@ struct Gate<D> {
 impl<D: Database> Database for Gate<D> {
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
         self.database.load(id).await
+    }
+
+    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+        self.database.load_to_save(id).await
     }
 
     async fn save(

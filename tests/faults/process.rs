@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until};
 use tower_persistence::testing::Faulty;
-use tower_persistence::{Database, Error, MemoryDb, Record, Saved, Stored, Version};
+use tower_persistence::{Database, Error, Found, MemoryDb, Record, Saved, Stored, Version};
 
 /// The key that each request adds one to.
 pub(crate) const COUNT: &str = "count";
@@ -115,15 +115,19 @@ impl Drop for Calling<'_> {
 
 impl Database for Process {
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        self.load_to_save(id).await.map(Found::into_item)
+    }
+
+    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
         let user = self.user(id);
         let _calling = self.begin(user);
         self.notes().turns.entry((self.number, user)).or_default().shown.clear();
         self.pace(user, true).await;
-        let loaded = self.database.load(id).await;
+        let found = self.database.load_to_save(id).await;
         self.pace(user, false).await;
-        let loaded = loaded?;
-        self.show(user, loaded.as_ref().map(|stored| stored.version.clone()));
-        Ok(loaded)
+        let found = found?;
+        self.show(user, found.over().cloned());
+        Ok(found)
     }
 
     async fn save(

@@ -77,10 +77,20 @@ async fn somebody_else_comes_before_the_save() {
     assert_ne!(current.version, first);
     assert_eq!(saved, Saved::Conflict(Some(current)));
 
-    let database = faulty([Fault::Conflict]);
-    let saved = database.save(USER, &record(1), None).await.unwrap();
-    assert_eq!(saved, Saved::Conflict(None));
-    store(&database, 1, None).await;
+    // Two first requests at the same time; of a user who was deleted before, too.
+    let database = faulty([]);
+    for is_deleted in [false, true] {
+        if is_deleted {
+            database.delete(USER).await.unwrap();
+        }
+        let found = database.load_to_save(USER).await.unwrap();
+        assert_eq!(found.over().is_some(), is_deleted);
+        database.script([Fault::Conflict]);
+        let saved = database.save(USER, &record(1), found.over()).await.unwrap();
+        let Saved::Conflict(Some(theirs)) = saved else { panic!("{saved:?}") };
+        assert_eq!(theirs.record, Record::default());
+        store(&database, 1, Some(&theirs.version)).await;
+    }
 }
 
 #[tokio::test]
@@ -92,6 +102,10 @@ async fn a_conflict_without_a_reason_writes_nothing() {
     assert_eq!(saved, Saved::Conflict(Some(current(&database).await)));
     assert_eq!(current(&database).await, Stored { record: record(1), version: first.clone() });
     store(&database, 2, Some(&first)).await;
+
+    // Nobody was deleted, and none is said to be.
+    let database = faulty([Fault::SpuriousConflict]);
+    store(&database, 1, None).await;
 }
 
 #[tokio::test]

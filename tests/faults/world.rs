@@ -101,8 +101,8 @@ async fn run_plan(plan: &Plan) -> End {
     let mut stored = Vec::new();
     for user in 0..plan.users {
         let item = items.load(&user_id(user)).await.unwrap();
-        let data = item.map(|stored| stored.record.fields()["user"]["data"].clone());
-        stored.push(data.map(|data| data.as_object().cloned().unwrap_or_default()));
+        let user = item.and_then(|stored| stored.record.fields().get("user").cloned());
+        stored.push(user.map(|user| user["data"].as_object().cloned().unwrap_or_default()));
     }
     let notes = std::mem::take(&mut *notes.lock().unwrap());
     let faults = databases.iter().map(Faulty::log).collect();

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::task::yield_now;
 use tower::ServiceExt;
 use tower_persistence::{
-    Database, Error, MemoryDb, OnConflict, PersistenceLayer, Record, Saved, Stored, Version,
+    Database, Error, Found, MemoryDb, OnConflict, PersistenceLayer, Record, Saved, Stored, Version,
 };
 
 use crate::common::*;
@@ -35,10 +35,14 @@ impl Database for SlowDb {
     }
 
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        self.load_to_save(id).await.map(Found::into_item)
+    }
+
+    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
         wait().await;
-        let stored = self.items.load(id).await;
+        let found = self.items.load_to_save(id).await;
         wait().await;
-        stored
+        found
     }
 
     async fn save(

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_persistence::{
-    BoxError, Database, Error, History, MemoryDb, PersistenceLayer, Record, ResponseBody, Saved,
-    Session, Stored, User, Version,
+    BoxError, Database, Error, Found, History, MemoryDb, PersistenceLayer, Record, ResponseBody,
+    Saved, Session, Stored, User, Version,
 };
 
 pub(crate) type HttpRequest = Request<Full<Bytes>>;
@@ -170,8 +170,8 @@ pub(crate) async fn stored(database: &impl Database, user: &str) -> Option<Value
 /// Stores an item as it might have been stored by someone else.
 pub(crate) async fn store(database: &impl Database, user: &str, item: &Value) {
     let record: Record = serde_json::from_value(item.clone()).unwrap();
-    let over = database.load(user).await.unwrap().map(|stored| stored.version);
-    let saved = database.save(user, &record, over.as_ref()).await.unwrap();
+    let over = database.load_to_save(user).await.unwrap();
+    let saved = database.save(user, &record, over.over()).await.unwrap();
     assert!(matches!(saved, Saved::Stored(_)));
 }
 
@@ -278,10 +278,14 @@ impl Database for TestDb {
     }
 
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        self.load_to_save(id).await.map(Found::into_item)
+    }
+
+    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
         self.shared.calls.lock().unwrap().loads += 1;
         let behaviour = *self.shared.on_load.lock().unwrap();
         self.behave(behaviour).await?;
-        self.items.load(id).await
+        self.items.load_to_save(id).await
     }
 
     async fn save(

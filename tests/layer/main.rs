@@ -10,6 +10,7 @@ mod common;
 mod concurrency;
 mod conflicts;
 mod elements;
+mod erasure;
 mod handles;
 mod history;
 mod identity;

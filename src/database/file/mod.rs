@@ -11,11 +11,12 @@ use std::thread;
 
 use tokio::runtime;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub use self::open::FileDbBuilder;
 use self::shared::Shared;
-use self::writer::{Change, Command, Outcome, Write};
-use super::{Database, Saved, Stored, Version};
+use self::writer::{Action, Command, Outcome, Write};
+use super::{Database, Found, Saved, Stored, Version};
 use crate::error::Kind;
 use crate::{Error, Record};
 
@@ -42,6 +43,8 @@ use crate::{Error, Record};
 ///   locked, not read, and stays.
 /// * Unknown fields, their order and the formatting of users that are not saved stay as they are in the file.
 /// * A link is followed, and the file keeps its permissions. On Unix, who may not give files away becomes its owner.
+///
+/// * Deleted users' tombstones are in memory only, never in the file.
 ///
 /// All users are held in memory. Clones share one database. When the last is dropped, what waits is written first, for
 /// which that thread waits; [`close`](Database::close) does the same without blocking.
@@ -102,9 +105,21 @@ impl FileDb {
         answer.await.map_err(|_| self.ended())?.map_err(Into::into)
     }
 
-    async fn write(&self, id: &str, change: Change) -> Result<Outcome, Error> {
-        let id = Arc::from(id);
-        self.ask(|reply| Command::Write(Write { id, change, reply })).await
+    async fn write(&self, id: &str, action: Action) -> Result<Outcome, Error> {
+        let (id, now) = (Arc::from(id), Instant::now());
+        self.ask(|reply| Command::Write(Write { id, action, now, reply })).await
+    }
+
+    /// Takes over what somebody else did to the file.
+    async fn refresh(&self) -> Result<(), Error> {
+        if self.handle.shared.is_closed() {
+            return Err(self.ended());
+        }
+        let shared = self.handle.shared.clone();
+        if !blocking(move || shared.is_current()).await? {
+            self.ask(Command::Refresh).await?;
+        }
+        Ok(())
     }
 
     fn ended(&self) -> Error {
@@ -128,14 +143,13 @@ impl Database for FileDb {
     }
 
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
-        if self.handle.shared.is_closed() {
-            return Err(self.ended());
-        }
-        let shared = self.handle.shared.clone();
-        if !blocking(move || shared.is_current()).await? {
-            self.ask(Command::Refresh).await?;
-        }
+        self.refresh().await?;
         self.handle.shared.get(id).map(|item| item.stored()).transpose()
+    }
+
+    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+        self.refresh().await?;
+        self.handle.shared.found(id, Instant::now())
     }
 
     async fn save(
@@ -145,7 +159,7 @@ impl Database for FileDb {
         over: Option<&Version>,
     ) -> Result<Saved, Error> {
         let text = Arc::from(format::text(id, record)?);
-        match self.write(id, Change::Save { text, over: over.cloned() }).await? {
+        match self.write(id, Action::Save { text, over: over.cloned() }).await? {
             Outcome::Stored(version) => Ok(Saved::Stored(version)),
             Outcome::Conflict(Some(item)) => Ok(Saved::Conflict(Some(item.stored()?))),
             Outcome::Conflict(None) | Outcome::Deleted => Ok(Saved::Conflict(None)),
@@ -153,7 +167,7 @@ impl Database for FileDb {
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {
-        self.write(id, Change::Delete).await.map(drop)
+        self.write(id, Action::Delete).await.map(drop)
     }
 
     async fn close(&self) -> Result<(), Error> {

@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use indexmap::IndexMap;
+use tokio::time::Instant;
 
 use super::disk::{Disk, Fingerprint};
 use super::format::{self, Defect};
-use crate::database::{Stored, Version};
+use crate::database::tombstone::{self, Tombstones};
+use crate::database::{Found, Stored, Version};
 use crate::error::Kind;
 use crate::{Error, Record};
 
 pub(super) type Items = IndexMap<Arc<str>, Item>;
+pub(super) type Changes = IndexMap<Arc<str>, Change>;
 
 /// An item as the text that it is in the file.
 #[derive(Clone, Debug)]
@@ -21,11 +24,36 @@ pub(super) struct Item {
     version: u64,
 }
 
+/// What comes to stand in the place of an item.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Stored(Item),
+    /// With the version of the tombstone.
+    Deleted(Version),
+}
+
+impl Change {
+    pub(super) fn deleted() -> Self {
+        Self::Deleted(tombstone::version(next_version()))
+    }
+
+    pub(super) fn item(&self) -> Option<&Item> {
+        match self {
+            Self::Stored(item) => Some(item),
+            Self::Deleted(_) => None,
+        }
+    }
+}
+
+fn next_version() -> u64 {
+    // One count for all databases of the process, so that closing and opening starts none anew.
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 impl Item {
     pub(super) fn new(text: Arc<str>) -> Self {
-        // One count for all databases of the process, so that closing and opening starts none anew.
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        Self { text, version: LAST.fetch_add(1, Ordering::Relaxed) + 1 }
+        Self { text, version: next_version() }
     }
 
     pub(super) fn version(&self) -> Version {
@@ -60,6 +88,7 @@ pub(super) fn read(disk: &Disk, before: &Items) -> Result<(Items, Fingerprint), 
 pub(super) struct Shared {
     pub(super) disk: Disk,
     items: RwLock<Items>,
+    tombstones: RwLock<Tombstones>,
     known: Mutex<Known>,
     unheard: Mutex<Option<Error>>,
     closed: AtomicBool,
@@ -78,6 +107,7 @@ impl Shared {
         Self {
             disk,
             items: RwLock::new(items),
+            tombstones: RwLock::default(),
             known: Mutex::new(Known { current: Some(fingerprint), next: None }),
             unheard: Mutex::new(None),
             closed: AtomicBool::new(false),
@@ -90,6 +120,18 @@ impl Shared {
 
     pub(super) fn get(&self, id: &str) -> Option<Item> {
         self.items().get(id).cloned()
+    }
+
+    pub(super) fn tombstone(&self, id: &str, now: Instant) -> Option<Version> {
+        let tombstones = self.tombstones.read().unwrap_or_else(PoisonError::into_inner);
+        tombstones.get(id, now).cloned()
+    }
+
+    pub(super) fn found(&self, id: &str, now: Instant) -> Result<Found, Error> {
+        match self.get(id) {
+            Some(item) => item.stored().map(Found::Item),
+            None => Ok(Found::Nothing(self.tombstone(id, now))),
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -118,20 +160,28 @@ impl Shared {
         *self.known() = Known::default();
     }
 
-    /// Takes over what was written: to each id its new item, or `None` where it was deleted.
-    pub(super) fn commit(
-        &self,
-        changes: IndexMap<Arc<str>, Option<Item>>,
-        fingerprint: Fingerprint,
-    ) {
+    /// Takes over what was written.
+    pub(super) fn commit(&self, changes: Changes, fingerprint: Fingerprint, now: Instant) {
         let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
+        self.commit_tombstones(&changes, now);
         for (id, change) in changes {
             match change {
-                Some(item) => drop(items.insert(id, item)),
-                None => drop(items.shift_remove(&id)),
+                Change::Stored(item) => drop(items.insert(id, item)),
+                Change::Deleted(_) => drop(items.shift_remove(&id)),
             }
         }
         *self.known() = Known { current: Some(fingerprint), next: None };
+    }
+
+    /// They are in no file, so nothing has to be written first.
+    pub(super) fn commit_tombstones(&self, changes: &Changes, now: Instant) {
+        let mut tombstones = self.tombstones.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, change) in changes {
+            match change {
+                Change::Stored(_) => tombstones.remove(id),
+                Change::Deleted(version) => tombstones.put(id.clone(), version.clone(), now),
+            }
+        }
     }
 
     /// Reads the file anew if somebody else changed it. Blocks.

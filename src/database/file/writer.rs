@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use indexmap::IndexMap;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::disk::Lock;
-use super::shared::{Item, Shared};
+use super::shared::{Change, Changes, Item, Shared};
 use crate::Error;
-use crate::database::Version;
+use crate::database::{Version, tombstone};
 use crate::error::Kind;
 
 /// How often a write is begun anew because somebody else changed the file meanwhile.
@@ -31,12 +31,14 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Write {
     pub(super) id: Arc<str>,
-    pub(super) change: Change,
+    pub(super) action: Action,
+    /// By the clock of who asked.
+    pub(super) now: Instant,
     pub(super) reply: Reply<Outcome>,
 }
 
 #[derive(Debug)]
-pub(super) enum Change {
+pub(super) enum Action {
     Save { text: Arc<str>, over: Option<Version> },
     Delete,
 }
@@ -69,8 +71,6 @@ impl Drop for Failure {
         }
     }
 }
-
-type Changes = IndexMap<Arc<str>, Option<Item>>;
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -154,9 +154,10 @@ impl Writer {
 
     /// All of `writes`, or none of them.
     fn write(&self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
+        let Some(now) = writes.iter().map(|write| write.now).max() else { return Ok(Vec::new()) };
         for _ in 0..ATTEMPTS {
-            let (outcomes, changes) = self.plan(writes);
-            if changes.is_empty() || self.store(changes)? {
+            let (outcomes, changes) = self.plan(writes, now);
+            if self.store(changes, now)? {
                 return Ok(outcomes);
             }
             self.shared.refresh()?;
@@ -167,28 +168,28 @@ impl Writer {
     }
 
     /// What becomes of each write, one after the other, and what has to be stored for that.
-    fn plan(&self, writes: &[Write]) -> (Vec<Outcome>, Changes) {
+    fn plan(&self, writes: &[Write], now: Instant) -> (Vec<Outcome>, Changes) {
         let items = self.shared.items();
         let mut changes = Changes::new();
-        let outcomes = writes.iter().map(|Write { id, change, .. }| {
-            let current = match changes.get(id) {
-                Some(changed) => changed.as_ref(),
-                None => items.get(id),
+        let outcomes = writes.iter().map(|Write { id, action, .. }| {
+            let (current, tombstone) = match changes.get(id) {
+                Some(Change::Stored(item)) => (Some(item), None),
+                Some(Change::Deleted(version)) => (None, Some(version.clone())),
+                None => (items.get(id), self.shared.tombstone(id, now)),
             };
-            match change {
-                Change::Save { text, over } => {
-                    if current.map(Item::version) != *over {
+            match action {
+                Action::Save { text, over } => {
+                    let version = current.map(Item::version).or(tombstone);
+                    if !tombstone::permits(over.as_ref(), version.as_ref()) {
                         return Outcome::Conflict(current.cloned());
                     }
                     let item = Item::new(text.clone());
                     let version = item.version();
-                    changes.insert(id.clone(), Some(item));
+                    changes.insert(id.clone(), Change::Stored(item));
                     Outcome::Stored(version)
                 }
-                Change::Delete => {
-                    if current.is_some() {
-                        changes.insert(id.clone(), None);
-                    }
+                Action::Delete => {
+                    changes.insert(id.clone(), Change::deleted());
                     Outcome::Deleted
                 }
             }
@@ -197,16 +198,23 @@ impl Writer {
     }
 
     /// Writes the file with `changes`; `false` if somebody else has changed it meanwhile, and nothing was done.
-    fn store(&self, changes: Changes) -> Result<bool, Error> {
+    fn store(&self, changes: Changes, now: Instant) -> Result<bool, Error> {
         let disk = &self.shared.disk;
         let written = {
             let items = self.shared.items();
+            let is_of_file = |(id, change): (&Arc<str>, &Change)| {
+                change.item().is_some() || items.contains_key(id)
+            };
+            if !changes.iter().any(is_of_file) {
+                self.shared.commit_tombstones(&changes, now);
+                return Ok(true);
+            }
             let kept = items.iter().filter_map(|(id, item)| match changes.get(id) {
-                Some(changed) => changed.as_ref(),
+                Some(changed) => changed.item(),
                 None => Some(item),
             });
             let added = changes.iter().filter(|(id, _)| !items.contains_key(*id));
-            let added = added.filter_map(|(_, item)| item.as_ref());
+            let added = added.filter_map(|(_, change)| change.item());
             disk.write_temporary(kept.chain(added).map(|item| &*item.text))
         };
         let fingerprint = written.map_err(|error| {
@@ -225,7 +233,7 @@ impl Writer {
             disk.failed("replaced for certain, and is read anew", error)
         })?;
         tracing::debug!(file = disk.name(), changed = changes.len(), "written");
-        self.shared.commit(changes, fingerprint);
+        self.shared.commit(changes, fingerprint, now);
         Ok(true)
     }
 }
@@ -265,7 +273,15 @@ mod tests {
     fn save(id: &str, over: Option<Version>) -> (Write, Answer) {
         let (reply, answer) = oneshot::channel();
         let text = Arc::from(format!("{{ \"id\": \"{id}\", \"new\": 1 }}"));
-        (Write { id: Arc::from(id), change: Change::Save { text, over }, reply }, answer)
+        (
+            Write {
+                id: Arc::from(id),
+                action: Action::Save { text, over },
+                now: Instant::now(),
+                reply,
+            },
+            answer,
+        )
     }
 
     #[test]
@@ -309,17 +325,39 @@ mod tests {
         let Bench { writer, path, _directory, .. } = bench(r#"[{"id":"a"}]"#);
         let first = writer.shared.get("a").map(|item| item.version());
         let (reply, _answer) = oneshot::channel();
-        let delete = Write { id: Arc::from("a"), change: Change::Delete, reply };
-        let (recreate, _answer) = save("a", None);
-        let (late, _answer) = save("a", first.clone());
-        let outcomes = writer.write(&[delete, recreate, late]).unwrap();
+        let delete =
+            Write { id: Arc::from("a"), action: Action::Delete, now: Instant::now(), reply };
+        let (unaware, _answer) = save("a", None);
+        let outcomes = writer.write(&[delete, unaware]).unwrap();
         assert!(matches!(&outcomes[0], Outcome::Deleted));
-        let Outcome::Stored(version) = &outcomes[1] else { panic!("{outcomes:?}") };
+        assert!(matches!(&outcomes[1], Outcome::Conflict(None)), "{outcomes:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[]");
+
+        let tombstone = writer.shared.tombstone("a", Instant::now());
+        let (recreate, _answer) = save("a", tombstone);
+        let (late, _answer) = save("a", first.clone());
+        let outcomes = writer.write(&[recreate, late]).unwrap();
+        let Outcome::Stored(version) = &outcomes[0] else { panic!("{outcomes:?}") };
         assert_ne!(Some(version), first.as_ref());
-        let Outcome::Conflict(Some(item)) = &outcomes[2] else { panic!("{outcomes:?}") };
+        let Outcome::Conflict(Some(item)) = &outcomes[1] else { panic!("{outcomes:?}") };
         assert_eq!(item.version(), *version);
         let file = fs::read_to_string(&path).unwrap();
         assert_eq!(file.matches("\"a\"").count(), 1, "{file}");
+        assert_eq!(writer.shared.tombstone("a", Instant::now()), None);
+    }
+
+    #[test]
+    fn a_tombstone_of_somebody_who_is_not_in_the_file_leaves_the_file_alone() {
+        let Bench { writer, path, _directory, .. } = bench("[ ]");
+        let (reply, _answer) = oneshot::channel();
+        let (id, now) = (Arc::from("a"), Instant::now());
+        writer.write(&[Write { id, action: Action::Delete, now, reply }]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[ ]");
+        let (unaware, _answer) = save("a", None);
+        assert!(matches!(&writer.write(&[unaware]).unwrap()[0], Outcome::Conflict(None)));
+        let (mut after, _answer) = save("a", None);
+        after.now = now + crate::database::tombstone::LIFETIME;
+        assert!(matches!(&writer.write(&[after]).unwrap()[0], Outcome::Stored(_)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use super::fault::{Fault, InjectedFault, Operation};
 use super::random::{Random, place_of};
 use super::rates::Rates;
-use crate::{Stored, Version};
+use crate::Found;
 
 pub(super) struct State {
     pub(super) script: VecDeque<Fault>,
@@ -16,8 +16,8 @@ pub(super) struct State {
     random: Random,
     /// How many calls are still to fail.
     outage: u32,
-    /// By user, the last two states that are known, the newer one last. `None` within: nothing was stored.
-    seen: HashMap<String, [Option<Option<Stored>>; 2]>,
+    /// By user, the last two states that are known, the newer one last.
+    seen: HashMap<String, [Option<Found>; 2]>,
 }
 
 impl State {
@@ -70,28 +70,20 @@ impl State {
     }
 
     /// Remembers a state of this user's item.
-    pub(super) fn note(&mut self, id: &str, state: Option<&Stored>) {
+    pub(super) fn note(&mut self, id: &str, state: &Found) {
         if !self.seen.contains_key(id) {
             self.seen.insert(id.to_owned(), [None, None]);
         }
         let Some(seen) = self.seen.get_mut(id) else { return };
         let [_, newest] = &*seen;
-        if newest.as_ref().is_none_or(|newest| version(newest.as_ref()) != version(state)) {
-            *seen = [seen[1].take(), Some(state.cloned())];
+        if newest.as_ref().is_none_or(|newest| newest.over() != state.over()) {
+            *seen = [seen[1].take(), Some(state.clone())];
         }
     }
 
     /// The newest known state of this user's item that is not the current one.
-    pub(super) fn older_than(
-        &mut self,
-        id: &str,
-        current: Option<&Stored>,
-    ) -> Option<Option<Stored>> {
-        let seen = self.seen.get(id)?.iter().rev().flatten();
-        seen.clone().find(|seen| version(seen.as_ref()) != version(current)).cloned()
+    pub(super) fn older_than(&self, id: &str, current: &Found) -> Option<Found> {
+        let mut seen = self.seen.get(id)?.iter().rev().flatten();
+        seen.find(|seen| seen.over() != current.over()).cloned()
     }
-}
-
-fn version(state: Option<&Stored>) -> Option<&Version> {
-    state.map(|stored| &stored.version)
 }

@@ -16,10 +16,10 @@ pub enum Fault {
     /// The call takes effect at once, and its answer comes this much later. Who does not wait so long does not know.
     DelayAfter(Duration),
     /// Before the save, somebody else stores the item once more, unchanged but under a new version, so that the save is a conflict.
-    /// Where nothing is stored, it is a conflict with nothing, as after somebody's creation and deletion.
+    /// Where nothing is stored, they store an empty item: two first requests of one user at the same time.
     Conflict,
-    /// The save is reported as a conflict with what is stored, although that may be the very version it was to replace.
-    /// Nothing is written.
+    /// The save is reported as a conflict with the item that is stored, although that may be the very version it was to replace.
+    /// Nothing is written. Where no item is stored there is none to report, and the save goes to the database as it is.
     SpuriousConflict,
     /// The load finds what was stored before the last write, as a replica may that lags behind; a save over it is a conflict. Where no
     /// older state is known, it finds what there is.

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use self::decide::State;
 pub use self::fault::{Fault, InjectedFault, Operation};
 pub use self::rates::Rates;
-use crate::{Database, Error, Record, Saved, Stored, Version};
+use crate::{Database, Error, Found, Record, Saved, Stored, Version};
 
 /// Any database, with failures: those of a script, or those that a seed draws.
 ///
@@ -128,10 +128,10 @@ impl<D> Faulty<D> {
 
 impl<D: Database> Faulty<D> {
     /// Loads, and remembers what is stored for stale reads to come.
-    async fn load_and_note(&self, id: &str) -> Result<Option<Stored>, Error> {
-        let loaded = self.inner().load(id).await?;
-        self.state().note(id, loaded.as_ref());
-        Ok(loaded)
+    async fn load_and_note(&self, id: &str) -> Result<Found, Error> {
+        let found = self.inner().load_to_save(id).await?;
+        self.state().note(id, &found);
+        Ok(found)
     }
 
     async fn save_and_note(
@@ -145,12 +145,14 @@ impl<D: Database> Faulty<D> {
         match &saved {
             Saved::Stored(version) => {
                 if over.is_none() {
-                    state.note(id, None);
+                    state.note(id, &Found::Nothing(None));
                 }
                 let stored = Stored { record: record.clone(), version: version.clone() };
-                state.note(id, Some(&stored));
+                state.note(id, &Found::Item(stored));
             }
-            Saved::Conflict(current) => state.note(id, current.as_ref()),
+            Saved::Conflict(Some(current)) => state.note(id, &Found::Item(current.clone())),
+            // Which tombstone stands there is not known.
+            Saved::Conflict(None) => {}
         }
         drop(state);
         Ok(saved)
@@ -163,12 +165,24 @@ impl<D: Database> Faulty<D> {
         record: &Record,
         over: Option<&Version>,
     ) -> Result<Saved, Error> {
-        let Some(current) = self.load_and_note(id).await? else {
-            // Nothing that is there could be written again: theirs was stored and deleted.
-            return Ok(Saved::Conflict(None));
-        };
-        self.save_and_note(id, &current.record, Some(&current.version)).await?;
+        let current = self.load_and_note(id).await?;
+        let over_current = current.over().cloned();
+        let theirs = current.into_item().map(|stored| stored.record).unwrap_or_default();
+        self.save_and_note(id, &theirs, over_current.as_ref()).await?;
         self.save_and_note(id, record, over).await
+    }
+
+    /// A save that is refused although nobody came before it.
+    async fn save_in_vain(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Result<Saved, Error> {
+        match self.load_and_note(id).await? {
+            Found::Item(current) => Ok(Saved::Conflict(Some(current))),
+            Found::Nothing(_) => self.save_and_note(id, record, over).await,
+        }
     }
 }
 
@@ -182,13 +196,17 @@ impl<D: Database> Database for Faulty<D> {
     }
 
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        self.load_to_save(id).await.map(Found::into_item)
+    }
+
+    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
         let fault = self.state().decide(Operation::Load, id);
         around(fault, async {
             let current = self.load_and_note(id).await?;
             if fault != Fault::StaleRead {
                 return Ok(current);
             }
-            Ok(self.state().older_than(id, current.as_ref()).unwrap_or(current))
+            Ok(self.state().older_than(id, &current).unwrap_or(current))
         })
         .await
     }
@@ -203,7 +221,7 @@ impl<D: Database> Database for Faulty<D> {
         around(fault, async {
             match fault {
                 Fault::Conflict => self.save_too_late(id, record, over).await,
-                Fault::SpuriousConflict => Ok(Saved::Conflict(self.load_and_note(id).await?)),
+                Fault::SpuriousConflict => self.save_in_vain(id, record, over).await,
                 _ => self.save_and_note(id, record, over).await,
             }
         })
@@ -212,12 +230,7 @@ impl<D: Database> Database for Faulty<D> {
 
     async fn delete(&self, id: &str) -> Result<(), Error> {
         let fault = self.state().decide(Operation::Delete, id);
-        around(fault, async {
-            self.inner().delete(id).await?;
-            self.state().note(id, None);
-            Ok(())
-        })
-        .await
+        around(fault, self.inner().delete(id)).await
     }
 
     async fn ensure_ready(&self) -> Result<(), Error> {

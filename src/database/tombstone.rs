@@ -1,0 +1,119 @@
+//! What a deletion leaves behind, so that a turn that found nothing before it cannot bring the user back.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Version;
+
+/// How long a tombstone counts: the longest that AWS Lambda lets a request run, so that no turn outlasts it.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub(crate) const LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+/// The version of a tombstone, told from an item's by its form.
+pub(crate) fn version(number: u64) -> Version {
+    Version::new(format!("{PREFIX}{number}"))
+}
+
+const PREFIX: &str = "deleted-";
+
+/// Whether a save over `over` may go on where `current` is the version of the item or tombstone that is there.
+pub(crate) fn permits(over: Option<&Version>, current: Option<&Version>) -> bool {
+    match current {
+        Some(current) => over == Some(current),
+        // A tombstone that has expired holds nobody back, those who were shown it least of all.
+        None => over.is_none_or(|over| over.as_str().starts_with(PREFIX)),
+    }
+}
+
+/// The tombstones of a database that one process has to itself. They are in memory only: after a restart no turn from before is
+/// under way.
+#[derive(Debug, Default)]
+pub(crate) struct Tombstones {
+    by_id: HashMap<Arc<str>, Tombstone>,
+    /// In the order in which they expire.
+    ends: VecDeque<(Instant, Arc<str>)>,
+}
+
+#[derive(Debug)]
+struct Tombstone {
+    version: Version,
+    expires: Instant,
+}
+
+impl Tombstones {
+    pub(crate) fn get(&self, id: &str, now: Instant) -> Option<&Version> {
+        let tombstone = self.by_id.get(id)?;
+        (now < tombstone.expires).then_some(&tombstone.version)
+    }
+
+    /// Puts one up in place of any other, and clears away what has expired.
+    pub(crate) fn put(&mut self, id: Arc<str>, version: Version, now: Instant) {
+        self.clear_away(now);
+        let expires = now + LIFETIME;
+        self.ends.push_back((expires, Arc::clone(&id)));
+        self.by_id.insert(id, Tombstone { version, expires });
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) {
+        self.by_id.remove(id);
+    }
+
+    fn clear_away(&mut self, now: Instant) {
+        while let Some((_, id)) = self.ends.front().filter(|(expires, _)| *expires <= now) {
+            // Another one may have taken its place.
+            if self.by_id.get(id).is_some_and(|tombstone| tombstone.expires <= now) {
+                self.by_id.remove(id);
+            }
+            self.ends.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_save() {
+        let (item, first, second) = (Version::from(1), version(2), version(3));
+        for (over, current, expected) in [
+            (None, None, true),
+            (Some(&item), None, false),
+            (Some(&first), None, true),
+            (None, Some(&item), false),
+            (Some(&item), Some(&item), true),
+            (Some(&first), Some(&item), false),
+            (None, Some(&first), false),
+            (Some(&item), Some(&first), false),
+            (Some(&first), Some(&first), true),
+            (Some(&first), Some(&second), false),
+        ] {
+            assert_eq!(permits(over, current), expected, "{over:?} {current:?}");
+        }
+    }
+
+    #[test]
+    fn they_count_until_they_expire_and_are_cleared_away_by_those_that_come() {
+        let mut tombstones = Tombstones::default();
+        let begin = Instant::now();
+        let at = |minutes: u64| begin + Duration::from_secs(minutes * 60);
+        tombstones.put("a".into(), Version::from(1), at(0));
+        tombstones.put("b".into(), Version::from(2), at(1));
+        tombstones.put("a".into(), Version::from(3), at(10));
+        assert_eq!(tombstones.get("a", at(10)), Some(&Version::from(3)));
+        assert_eq!(tombstones.get("b", at(15)), Some(&Version::from(2)));
+        assert_eq!(tombstones.get("b", at(16)), None, "expired, though not cleared away");
+
+        tombstones.put("c".into(), Version::from(4), at(16));
+        assert_eq!(tombstones.get("a", at(16)), Some(&Version::from(3)), "the later one");
+        assert_eq!((tombstones.by_id.len(), tombstones.ends.len()), (2, 2));
+
+        tombstones.remove("a");
+        assert_eq!(tombstones.get("a", at(16)), None, "somebody is stored there again");
+        tombstones.put("d".into(), Version::from(5), at(60));
+        assert_eq!((tombstones.by_id.len(), tombstones.ends.len()), (1, 1));
+    }
+}
