@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 use tower_persistence::testing::conformance;
 use tower_persistence::{AnyDatabase, FileDb, MemoryDb, connect};
 
+use crate::erasure::erasure_trials;
 use crate::layer::layer_trials;
 use crate::trial;
 
@@ -39,6 +40,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             conformance(async || AnyDatabase::new(memory.clone())).await;
         }),
     ];
+    trials.extend(erasure_trials("memory", make_memory.clone()));
+    trials.extend(erasure_trials("file", make_file.clone()));
     trials.extend(layer_trials("memory", make_memory));
     trials.extend(layer_trials("file", make_file));
     trials

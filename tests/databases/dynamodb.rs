@@ -4,13 +4,17 @@ mod answers;
 mod items;
 mod proxy;
 mod tables;
+mod tombstones;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{self, BehaviorVersion, Credentials, Region};
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
+    ScalarAttributeType,
+};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tower_persistence::testing::conformance;
@@ -43,6 +47,7 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
     trials.extend(items::trials(servers));
     trials.extend(tables::trials(servers));
     trials.extend(answers::trials(servers));
+    trials.extend(tombstones::trials(servers));
     trials
 }
 
@@ -117,6 +122,22 @@ async fn ready(endpoint: &str) -> (DynamoDb, Raw) {
     let db = builder(&table, endpoint).build().await.unwrap();
     db.ensure_ready().await.unwrap();
     (db, Raw::new(endpoint, &table))
+}
+
+/// A table that others have created, with the key of ours and a time to live that is off.
+async fn not_ours(endpoint: &str) -> Raw {
+    let raw = Raw::new(endpoint, &table());
+    let key = KeySchemaElement::builder().attribute_name("userId").key_type(KeyType::Hash);
+    let definition = AttributeDefinition::builder().attribute_name("userId");
+    let request = raw
+        .client
+        .create_table()
+        .table_name(&raw.table)
+        .key_schema(key.build().unwrap())
+        .attribute_definitions(definition.attribute_type(ScalarAttributeType::S).build().unwrap())
+        .billing_mode(BillingMode::PayPerRequest);
+    request.send().await.unwrap();
+    raw
 }
 
 fn s(text: &str) -> AttributeValue {

@@ -14,7 +14,7 @@ use crate::trial;
 const TASKS: usize = 16;
 const INCREMENTS: usize = 50;
 /// Longer than any queue here: these tests are not about time-outs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The layer's tests over a database to which `make_db` makes a handle. All handles share what is stored.
 pub(crate) fn layer_trials<D, M>(name: &str, make_db: M) -> Vec<Trial>

@@ -18,6 +18,8 @@ mod common;
 mod conformance;
 #[cfg(all(feature = "file", feature = "testing", feature = "dynamodb"))]
 mod dynamodb;
+#[cfg(all(feature = "file", feature = "testing"))]
+mod erasure;
 #[cfg(all(
     feature = "file",
     feature = "testing",

@@ -1,7 +1,9 @@
 //! What `MongoDb` promises beyond what every database does, on a real server.
 
 mod connecting;
+mod lost_answers;
 mod saves;
+mod tombstones;
 mod values;
 
 use std::future::Future;
@@ -44,6 +46,11 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         saves::a_turn_is_one_read_and_one_write
         saves::users_expire
         saves::a_failed_index_is_tried_again
+        tombstones::a_tombstone_holds_nothing_of_the_user
+        tombstones::a_tombstone_that_has_ended_counts_as_nothing
+        tombstones::a_tombstone_written_over_is_an_item
+        lost_answers::no_turn_is_applied_twice
+        lost_answers::without_repetition_the_outcome_is_not_known
         connecting::names_have_defaults
         connecting::settings_that_are_wrong_are_told
         connecting::a_server_that_is_down_at_start
@@ -123,8 +130,8 @@ async fn load(db: &MongoDb, id: &str) -> Stored {
 
 /// Saves over what is there, and checks that the version is that of the next load.
 async fn save(db: &MongoDb, id: &str, item: Value) {
-    let over = db.load(id).await.unwrap().map(|stored| stored.version);
-    let Saved::Stored(version) = db.save(id, &record(item), over.as_ref()).await.unwrap() else {
+    let found = db.load_to_save(id).await.unwrap();
+    let Saved::Stored(version) = db.save(id, &record(item), found.over()).await.unwrap() else {
         panic!("a conflict")
     };
     assert_eq!(load(db, id).await.version, version);

@@ -8,6 +8,7 @@ use libtest_mimic::Trial;
 use tower_persistence::Database;
 use tower_persistence::testing::conformance;
 
+use crate::erasure::erasure_trials;
 use crate::layer::layer_trials;
 use crate::outage::outage;
 use crate::process::{Arguments, Server};
@@ -106,7 +107,7 @@ impl Servers {
     /// `make_db` makes a handle to the database at the endpoint, with whatever table or collection it names, created or not.
     pub(crate) fn trials<D, M>(&self, make_db: M) -> Vec<Trial>
     where
-        D: Database,
+        D: Database + Clone,
         M: AsyncFn(String) -> D + Clone + Send + Sync + 'static,
     {
         let (conforming, in_outage, servers) = (make_db.clone(), make_db.clone(), self.clone());
@@ -118,9 +119,10 @@ impl Servers {
                 outage(server, in_outage).await;
             }),
         ];
-        let over_layer =
-            layer_trials(self.name, async move || make_db(servers.endpoint().unwrap()).await);
-        trials.extend(over_layer.into_iter().map(|trial| self.ignored_if_missing(trial)));
+        let make_db = async move || make_db(servers.endpoint().unwrap()).await;
+        let over_layer = layer_trials(self.name, make_db.clone());
+        let over_layer = over_layer.into_iter().chain(erasure_trials(self.name, make_db));
+        trials.extend(over_layer.map(|trial| self.ignored_if_missing(trial)));
         trials
     }
 

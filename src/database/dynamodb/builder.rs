@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::Client;
 
 use super::client::bounded;
 use super::projection::Projection;
+use super::tombstone::TOMBSTONE;
 use super::{DynamoDb, EXPIRES, Inner, PARTITION_KEY, VERSION};
 use crate::Error;
 use crate::error::Kind;
@@ -125,7 +126,7 @@ impl DynamoDbBuilder {
     }
 
     /// Whether the table is created where it is missing, paid per request unless it is [`provisioned`](Self::provisioned).
-    /// The default is `true`. With `false`, a role that may not describe the table can use it as well.
+    /// Its time to live is switched on for `expiresAt`, by which it removes tombstones. The default is `true`. With `false`, a role that may not describe the table can use it as well.
     pub fn create_table(mut self, create: bool) -> Self {
         self.create_table = create;
         self
@@ -180,6 +181,7 @@ impl DynamoDbBuilder {
                 create_table: self.create_table,
                 provisioned: self.provisioned.map(|(read, write)| (read.into(), write.into())),
                 expire_users_after: self.expire_users_after,
+                timeout: self.timeout,
                 readiness: super::table::Readiness::default(),
             }),
         })
@@ -222,7 +224,7 @@ impl DynamoDbBuilder {
     /// No attribute may have two meanings.
     fn check_names(&self) -> Result<(), Error> {
         let ours = ["user", "session", "history", "createdAt", "updatedAt", "metaData"];
-        let mut names = vec![VERSION];
+        let mut names = vec![VERSION, TOMBSTONE];
         names.extend(ours);
         names.extend(self.expire_users_after.map(|_| EXPIRES));
         let keys = [

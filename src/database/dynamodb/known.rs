@@ -27,6 +27,8 @@ pub(super) struct Known {
     pub(super) fields: BTreeMap<String, Fingerprint>,
     /// What JSON does not say about their values.
     pub(super) types: Types,
+    /// Whether it is no item, but what a deletion left.
+    pub(super) is_tombstone: bool,
 }
 
 impl Known {
@@ -37,7 +39,12 @@ impl Known {
             times: TIMES.into_iter().filter_map(time).collect(),
             fields: fields.iter().map(|(name, value)| (name.clone(), fingerprint(value))).collect(),
             types,
+            is_tombstone: false,
         }
+    }
+
+    pub(super) fn tombstone(version: String) -> Self {
+        Self { version: Some(version), is_tombstone: true, ..Self::default() }
     }
 
     pub(super) fn version(&self) -> Version {

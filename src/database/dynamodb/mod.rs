@@ -1,6 +1,8 @@
+mod attempts;
 mod builder;
 mod client;
 mod expiry;
+mod expression;
 mod failure;
 mod item;
 mod known;
@@ -8,6 +10,7 @@ mod number;
 mod projection;
 mod size;
 mod table;
+mod tombstone;
 mod write;
 
 use std::error::Error as StdError;
@@ -24,7 +27,8 @@ pub use self::builder::DynamoDbBuilder;
 use self::item::Attributes;
 use self::projection::Projection;
 use self::table::Readiness;
-use super::{Database, Saved, Stored, Version};
+use self::tombstone::TOMBSTONE;
+use super::{Database, Found, Saved, Stored, Version};
 use crate::{Error, Record};
 
 /// The partition key that Jovo has by default.
@@ -108,6 +112,7 @@ struct Inner {
     create_table: bool,
     provisioned: Option<(i64, i64)>,
     expire_users_after: Option<Duration>,
+    timeout: Duration,
     readiness: Readiness,
 }
 
@@ -135,10 +140,14 @@ impl Inner {
         Ok(key)
     }
 
+    fn is_key(&self, name: &str) -> bool {
+        name == self.partition_key || self.sort_key.as_ref().is_some_and(|(key, _)| key == name)
+    }
+
     /// Whether an attribute is neither a field of the record nor the version.
     fn is_own(&self, name: &str) -> bool {
-        name == self.partition_key
-            || self.sort_key.as_ref().is_some_and(|(key, _)| key == name)
+        self.is_key(name)
+            || name == TOMBSTONE
             || (name == EXPIRES && self.expire_users_after.is_some())
             || self.projections.iter().any(|projection| projection.attribute == name)
     }
@@ -175,12 +184,16 @@ impl Database for DynamoDb {
     }
 
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        self.load_to_save(id).await.map(Found::into_item)
+    }
+
+    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
         let inner = &self.inner;
         let key = inner.key(id)?;
         inner.ready().await?;
         let request = inner.client.get_item().table_name(&inner.table).set_key(Some(key));
         match request.consistent_read(true).send().await {
-            Ok(answer) => answer.item.map_or(Ok(None), |item| inner.stored(item)),
+            Ok(answer) => answer.item.map_or(Ok(Found::Nothing(None)), |item| inner.found(item)),
             Err(error) => Err(inner.failed("GetItem", error)),
         }
     }
@@ -199,8 +212,7 @@ impl Database for DynamoDb {
         let inner = &self.inner;
         let key = inner.key(id)?;
         inner.ready().await?;
-        let request = inner.client.delete_item().table_name(&inner.table).set_key(Some(key));
-        request.send().await.map(drop).map_err(|error| inner.failed("DeleteItem", error))
+        inner.delete(key).await
     }
 
     /// Creates the table where it is missing, waits until it is active, checks its key, and switches its time to live

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::Inner;
 use super::client::timeouts;
 use super::failure::{code, failed};
+use super::tombstone::TimeToLive;
 use crate::Error;
 use crate::error::Kind;
 
@@ -37,12 +38,14 @@ pub(super) struct Readiness {
     flight: Mutex<Option<watch::Receiver<Outcome>>>,
     /// The types of the attributes that are keys, of the table or an index.
     kinds: RwLock<HashMap<String, ScalarAttributeType>>,
+    pub(super) time_to_live: TimeToLive,
 }
 
 impl Readiness {
     /// Has the table looked at again by whoever comes next.
     pub(super) fn reset(&self) {
         self.ready.store(false, Ordering::Release);
+        self.time_to_live.forget();
     }
 
     pub(super) fn kind(&self, attribute: &str) -> Option<ScalarAttributeType> {
@@ -138,7 +141,14 @@ impl Inner {
         if created {
             tracing::info!("table \"{table}\" was created");
         }
-        if self.expire_users_after.is_some() { self.switch_expiry_on().await } else { Ok(()) }
+        if self.expire_users_after.is_some() {
+            return self.switch_expiry_on().await;
+        }
+        // By which it removes tombstones. It does without them as well.
+        if created && let Err(error) = self.switch_expiry_on().await {
+            tracing::warn!("table \"{table}\" will not remove what is expired: {error}");
+        }
+        Ok(())
     }
 
     async fn describe(&self) -> Result<Described, Error> {

@@ -1,6 +1,5 @@
-//! One conditional write: what to set and remove, and what has to be stored still for it to happen.
+//! One conditional write, and what became of it.
 
-use std::collections::HashMap;
 use std::error::Error as StdError;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -9,54 +8,45 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use serde_json::{Map, Value};
 
+use super::attempts::Attempts;
+use super::expression::{Expression, update};
 use super::item::{Attributes, Reader, Writer};
-use super::known::{Known, TIMES, fingerprint};
+use super::known::{Known, fingerprint};
+use super::tombstone::{TOMBSTONE, Tombstone};
 use super::{EXPIRES, Inner, VERSION, seconds, size};
-use crate::{Error, Record, Saved, Stored, Version};
+use crate::{Error, Found, Record, Saved, Stored, Version};
 
 /// The fields of an item in the order in which Jovo writes them. What else there is follows.
-const ORDER: [&str; 5] = ["user", "session", "history", "createdAt", "updatedAt"];
+pub(super) const ORDER: [&str; 5] = ["user", "session", "history", "createdAt", "updatedAt"];
 
 /// How many attributes one update may set and remove: an expression is at most 4 KB long and has at most 300 operators.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
 const MAX_UPDATE: usize = 250;
 
-/// The parts of an expression: every name and value stands in it as a placeholder.
-#[derive(Debug, Default)]
-struct Expression {
-    names: HashMap<String, String>,
-    values: Attributes,
-}
+/// How often a write is tried that only something expired was in the way of.
+const ATTEMPTS: usize = 3;
 
-impl Expression {
-    fn name(&mut self, name: &str) -> String {
-        let placeholder = format!("#{}", self.names.len());
-        self.names.insert(placeholder.clone(), name.to_owned());
-        placeholder
-    }
-
-    fn value(&mut self, value: AttributeValue) -> String {
-        let placeholder = format!(":{}", self.values.len());
-        self.values.insert(placeholder.clone(), value);
-        placeholder
-    }
-
-    fn compared(&mut self, name: &str, operator: &str, value: AttributeValue) -> String {
-        let (name, value) = (self.name(name), self.value(value));
-        format!("{name}{operator}{value}")
-    }
-
-    fn is_absent(&mut self, name: &str) -> String {
-        format!("attribute_not_exists({})", self.name(name))
-    }
+/// Why a write was refused.
+struct Refused {
+    /// What is stored.
+    item: Attributes,
+    /// An attempt before the one that was refused may have taken effect.
+    may_have_written: bool,
 }
 
 impl Inner {
-    /// The record in an item, unless it is expired.
-    pub(super) fn stored(&self, mut item: Attributes) -> Result<Option<Stored>, Error> {
-        if self.is_expired(&item) {
-            return Ok(None);
+    /// What an item stands for: none, and one that is expired, for nothing.
+    pub(super) fn found(&self, item: Attributes) -> Result<Found, Error> {
+        if item.is_empty() || self.is_expired(&item) {
+            return Ok(Found::Nothing(None));
         }
+        match Tombstone::read(&item, |name| self.is_key(name)) {
+            Some(tombstone) => Ok(Found::Nothing(tombstone.version())),
+            None => self.stored(item).map(Found::Item),
+        }
+    }
+
+    fn stored(&self, mut item: Attributes) -> Result<Stored, Error> {
         let version = match item.remove(VERSION) {
             None => None,
             Some(AttributeValue::S(version)) => Some(version),
@@ -67,7 +57,12 @@ impl Inner {
                 )));
             }
         };
-        item.retain(|name, _| !self.is_own(name));
+        // Written over, a tombstone is an item. What is left of it is not of the record, and removed by the next save.
+        let end = item.get(TOMBSTONE).cloned();
+        let left = |value: &AttributeValue| Some(value) == end.as_ref();
+        let left: Vec<String> =
+            item.iter().filter(|(_, value)| left(value)).map(|(name, _)| name.clone()).collect();
+        item.retain(|name, _| name == TOMBSTONE || !self.is_own(name));
         let mut reader = Reader::default();
         let mut rest = reader.fields(item)?;
         let mut fields = Map::with_capacity(rest.len());
@@ -76,7 +71,8 @@ impl Inner {
         }
         fields.append(&mut rest);
         let version = Known::new(version, &fields, reader.types).version();
-        Ok(Some(Stored { record: Record::new(fields), version }))
+        fields.retain(|name, _| !left.contains(name));
+        Ok(Stored { record: Record::new(fields), version })
     }
 
     fn is_expired(&self, item: &Attributes) -> bool {
@@ -91,6 +87,24 @@ impl Inner {
         record: &Record,
         over: Option<&Version>,
     ) -> Result<Saved, Error> {
+        for _ in 0..ATTEMPTS {
+            if let Some(saved) = self.try_write(id, record, over).await? {
+                return Ok(saved);
+            }
+        }
+        let table = &self.table;
+        Err(Error::database(format!(
+            "a write to table \"{table}\" was refused, and the server did not say by which item"
+        )))
+    }
+
+    /// `None` where nothing is in the way any more: what was has expired since it was compared.
+    async fn try_write(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Result<Option<Saved>, Error> {
         let key = self.key(id)?;
         let over = over.map(Known::from);
         let fields = record.fields();
@@ -107,12 +121,14 @@ impl Inner {
         size::check(key.iter().chain(&attributes).chain(&own))?;
         let new = Known::new(Some(version.clone()), fields, writer.types);
 
+        let over_item = over.as_ref().filter(|known| !known.is_tombstone);
         let mut expression = Expression::default();
-        let condition = match &over {
-            None => self.is_nobody(&mut expression),
-            Some(known) => self.is_still(known, &mut expression)?,
+        let condition = match (&over, over_item) {
+            (_, Some(known)) => self.is_still(known, &mut expression)?,
+            (Some(tombstone), None) => self.is_nobody_or(tombstone, &mut expression),
+            (None, None) => self.is_nobody(&mut expression),
         };
-        let refused = match over.as_ref().map(|known| self.changes(known, fields)) {
+        let refused = match over_item.map(|known| self.changes(known, fields)) {
             Some((changed, removed)) if changed.len() + removed.len() <= MAX_UPDATE => {
                 attributes.retain(|name, _| changed.contains(&name.as_str()));
                 attributes.extend(own);
@@ -125,15 +141,26 @@ impl Inner {
                 self.put_item(item, expression, condition).await?
             }
         };
-        match refused {
-            None => Ok(Saved::Stored(new.version())),
-            // It was written by an earlier attempt whose answer was lost.
-            Some(item) if written_version(&item) == Some(&version) => {
-                Ok(Saved::Stored(new.version()))
-            }
-            Some(item) if item.is_empty() => Ok(Saved::Conflict(None)),
-            Some(item) => Ok(Saved::Conflict(self.stored(item)?)),
+        let Some(refused) = refused else { return Ok(Some(Saved::Stored(new.version()))) };
+        // It was written by an earlier attempt whose answer was lost.
+        if written_version(&refused.item) == Some(&version) {
+            return Ok(Some(Saved::Stored(new.version())));
         }
+        match self.found(refused.item)? {
+            Found::Item(_) if refused.may_have_written => Err(self.uncertain()),
+            Found::Item(current) => Ok(Some(Saved::Conflict(Some(current)))),
+            Found::Nothing(None) if over_item.is_none() => Ok(None),
+            Found::Nothing(_) => Ok(Some(Saved::Conflict(None))),
+        }
+    }
+
+    /// Somebody else has stored something, over what was loaded or over what this call stored before its answer was lost.
+    fn uncertain(&self) -> Error {
+        Error::database(format!(
+            "whether an item was written to table \"{}\" is not known: the answer was lost, and the item was \
+             changed elsewhere before the write could be repeated",
+            self.table
+        ))
     }
 
     /// The attributes that belong to no field of the record.
@@ -148,35 +175,6 @@ impl Inner {
             Some((projection.attribute.clone(), projection.value(fields, kind.as_ref())?))
         }));
         own
-    }
-
-    fn is_nobody(&self, expression: &mut Expression) -> String {
-        let absent = expression.is_absent(&self.partition_key);
-        match self.expire_users_after {
-            None => absent,
-            Some(_) => {
-                let now = AttributeValue::N(seconds().to_string());
-                format!("{absent} OR {}", expression.compared(EXPIRES, "<=", now))
-            }
-        }
-    }
-
-    fn is_still(&self, known: &Known, expression: &mut Expression) -> Result<String, Error> {
-        let mut conditions =
-            vec![format!("attribute_exists({})", expression.name(&self.partition_key))];
-        conditions.push(match &known.version {
-            Some(version) => expression.compared(VERSION, "=", AttributeValue::S(version.clone())),
-            None => expression.is_absent(VERSION),
-        });
-        let times = known.times.iter().map(|(name, time)| (name.clone(), time.clone())).collect();
-        let mut times = Writer::new(Some(&known.types)).fields(&times)?;
-        for name in TIMES {
-            conditions.push(match times.remove(name) {
-                Some(time) => expression.compared(name, "=", time),
-                None => expression.is_absent(name),
-            });
-        }
-        Ok(conditions.join(" AND "))
     }
 
     /// Which attributes to set and which to remove.
@@ -201,7 +199,8 @@ impl Inner {
         expression: Expression,
         update: String,
         condition: String,
-    ) -> Result<Option<Attributes>, Error> {
+    ) -> Result<Option<Refused>, Error> {
+        let attempts = Attempts::default();
         let request = self.client.update_item().table_name(&self.table).set_key(Some(key));
         let sent = request
             .update_expression(update)
@@ -209,10 +208,12 @@ impl Inner {
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(Some(expression.values))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .customize()
+            .interceptor(attempts.clone())
             .send()
             .await;
         let is_refused = UpdateItemError::is_conditional_check_failed_exception;
-        self.written("UpdateItem", sent, is_refused, |error| match error {
+        self.written("UpdateItem", sent, &attempts, is_refused, |error| match error {
             UpdateItemError::ConditionalCheckFailedException(refused) => refused.item,
             _ => None,
         })
@@ -223,7 +224,8 @@ impl Inner {
         item: Attributes,
         expression: Expression,
         condition: String,
-    ) -> Result<Option<Attributes>, Error> {
+    ) -> Result<Option<Refused>, Error> {
+        let attempts = Attempts::default();
         let values = Some(expression.values).filter(|values| !values.is_empty());
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
         let sent = request
@@ -231,10 +233,12 @@ impl Inner {
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .customize()
+            .interceptor(attempts.clone())
             .send()
             .await;
         let is_refused = PutItemError::is_conditional_check_failed_exception;
-        self.written("PutItem", sent, is_refused, |error| match error {
+        self.written("PutItem", sent, &attempts, is_refused, |error| match error {
             PutItemError::ConditionalCheckFailedException(refused) => refused.item,
             _ => None,
         })
@@ -245,16 +249,18 @@ impl Inner {
         &self,
         action: &str,
         sent: Result<T, SdkError<E>>,
+        attempts: &Attempts,
         is_refused: fn(&E) -> bool,
         current: fn(E) -> Option<Attributes>,
-    ) -> Result<Option<Attributes>, Error>
+    ) -> Result<Option<Refused>, Error>
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
         match sent {
             Ok(_) => Ok(None),
             Err(SdkError::ServiceError(error)) if is_refused(error.err()) => {
-                Ok(Some(current(error.into_err()).unwrap_or_default()))
+                let item = current(error.into_err()).unwrap_or_default();
+                Ok(Some(Refused { item, may_have_written: attempts.may_have_written() }))
             }
             Err(error) => Err(self.failed(action, error)),
         }
@@ -263,20 +269,4 @@ impl Inner {
 
 fn written_version(item: &Attributes) -> Option<&String> {
     item.get(VERSION)?.as_s().ok()
-}
-
-fn update(expression: &mut Expression, set: Attributes, removed: &[String]) -> String {
-    let removed: Vec<String> = removed
-        .iter()
-        .filter(|name| !set.contains_key(*name))
-        .map(|name| expression.name(name))
-        .collect();
-    let set: Vec<String> =
-        set.into_iter().map(|(name, value)| expression.compared(&name, "=", value)).collect();
-    let mut update = format!("SET {}", set.join(","));
-    if !removed.is_empty() {
-        update.push_str(" REMOVE ");
-        update.push_str(&removed.join(","));
-    }
-    update
 }

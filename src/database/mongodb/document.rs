@@ -7,7 +7,8 @@ use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde_json::Map;
 
 use super::value::{self, Numbers, Refused};
-use crate::database::{Stored, Version};
+use crate::database::tombstone::LIFETIME;
+use crate::database::{Found, Stored, Version};
 use crate::error::Kind;
 use crate::{Error, Record};
 
@@ -22,6 +23,17 @@ const UPDATED_AT: &str = "updatedAt";
 /// Our mark: `updatedAt` as it was written with it, `/` and what no other write has. Jovo keeps it as it is, so it is
 /// ours only as long as `updatedAt` is the same.
 const MARK: &str = "persistenceVersion";
+/// What makes a document a tombstone: the date at which it ends.
+pub(super) const TOMBSTONE: &str = "persistenceTombstone";
+
+/// The fields of an item. Jovo sets some of them whenever it writes.
+const FIELDS: [&str; 5] = ["user", "session", "history", CREATED_AT, UPDATED_AT];
+
+/// That nobody has made an item of a tombstone: MongoDB removes it only as long as this is so. What is `null` is what is not there,
+/// which an index cannot ask for by `$exists: false` (<https://www.mongodb.com/docs/manual/core/index-partial/>).
+pub(super) fn without_fields() -> Document {
+    FIELDS.into_iter().map(|name| (name.to_owned(), Bson::Null)).collect()
+}
 
 /// What the names of the fields that are not the record's depend on.
 #[derive(Clone, Copy, Debug)]
@@ -31,25 +43,36 @@ pub(super) struct Layout {
 
 impl Layout {
     fn is_reserved(self, name: &str) -> bool {
-        name == ID || name == MARK || (name == EXPIRES_AT && self.expires_after.is_some())
+        [ID, MARK, TOMBSTONE].contains(&name)
+            || (name == EXPIRES_AT && self.expires_after.is_some())
     }
 
-    /// The user of a document, unless it has expired.
-    pub(super) fn stored(self, document: &Document) -> Option<Stored> {
-        if self.has_expired(document) {
-            return None;
+    /// What a document stands for: one that has expired for nothing.
+    pub(super) fn found(self, document: &Document) -> Found {
+        match (self.has_expired(document), is_tombstone(document)) {
+            (true, _) => Found::Nothing(None),
+            (false, true) => Found::Nothing(Some(self.condition(document).version())),
+            (false, false) => Found::Item(self.stored(document)),
         }
+    }
+
+    fn stored(self, document: &Document) -> Stored {
         let numbers = numbers(document);
         let fields = document.iter().filter(|(name, _)| !self.is_reserved(name));
         let fields: Map<_, _> =
             fields.map(|(name, field)| (name.clone(), value::json(field, numbers))).collect();
-        Some(Stored { record: Record::new(fields), version: self.condition(document).version() })
+        Stored { record: Record::new(fields), version: self.condition(document).version() }
     }
 
     /// MongoDB removes what has expired about once a minute.
     pub(super) fn has_expired(self, document: &Document) -> bool {
-        let expires_at = document.get(EXPIRES_AT).and_then(Bson::as_datetime);
-        self.expires_after.is_some() && expires_at.is_some_and(|at| *at <= DateTime::now())
+        let is_over = |name| {
+            document.get(name).and_then(Bson::as_datetime).is_some_and(|at| *at <= DateTime::now())
+        };
+        match is_tombstone(document) {
+            true => is_over(TOMBSTONE),
+            false => self.expires_after.is_some() && is_over(EXPIRES_AT),
+        }
     }
 
     /// The document of a record, which takes the place of `old`.
@@ -69,10 +92,7 @@ impl Layout {
         let mark = format!("{}/{}", updated_at(&document), Version::unique());
         document.insert(MARK, mark);
         if let Some(expires_after) = self.expires_after {
-            let expires_after = i64::try_from(expires_after.as_millis()).unwrap_or(i64::MAX);
-            let now = DateTime::from_system_time(SystemTime::now()).timestamp_millis();
-            let expires_at = DateTime::from_millis(now.saturating_add(expires_after));
-            document.insert(EXPIRES_AT, expires_at);
+            document.insert(EXPIRES_AT, from_now(expires_after));
         }
         Ok(document)
     }
@@ -97,9 +117,27 @@ impl Layout {
             mark: field(MARK),
             updated_at: field(UPDATED_AT),
             created_at: field(CREATED_AT),
+            is_tombstone: is_tombstone(document),
             foreign: fields.any(|(_, field)| value::is_foreign(field)),
         }
     }
+}
+
+/// What takes the place of a deleted document.
+pub(super) fn tombstone(id: &str) -> Document {
+    doc! { ID: id, MARK: Version::unique().as_str(), TOMBSTONE: from_now(LIFETIME) }
+}
+
+/// A document that has anything else in it is none: somebody has written over it.
+fn is_tombstone(document: &Document) -> bool {
+    document.get_datetime(TOMBSTONE).is_ok()
+        && document.keys().all(|name| [ID, MARK, TOMBSTONE].contains(&name.as_str()))
+}
+
+fn from_now(duration: Duration) -> DateTime {
+    let duration = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let now = DateTime::from_system_time(SystemTime::now()).timestamp_millis();
+    DateTime::from_millis(now.saturating_add(duration))
 }
 
 fn updated_at(document: &Document) -> &str {
@@ -126,6 +164,7 @@ pub(super) struct Condition {
     mark: Bson,
     updated_at: Bson,
     created_at: Bson,
+    pub(super) is_tombstone: bool,
     /// Whether there are types in it that JSON does not have.
     pub(super) foreign: bool,
 }
@@ -133,17 +172,21 @@ pub(super) struct Condition {
 impl Condition {
     pub(super) fn filter(&self, id: &str) -> Document {
         // `$eq` takes what follows as a value, whatever it is. For a field that is not there, it is `null`.
-        doc! {
+        let mut filter = doc! {
             ID: { "$eq": id },
             MARK: { "$eq": &self.mark },
             UPDATED_AT: { "$eq": &self.updated_at },
             CREATED_AT: { "$eq": &self.created_at },
+        };
+        if self.is_tombstone {
+            filter.extend(without_fields());
         }
+        filter
     }
 
     /// BSON in hexadecimal digits: exact for every type that the fields may have.
     pub(super) fn version(&self) -> Version {
-        let bytes = doc! { "m": &self.mark, "u": &self.updated_at, "c": &self.created_at, "f": self.foreign }
+        let bytes = doc! { "m": &self.mark, "u": &self.updated_at, "c": &self.created_at, "t": self.is_tombstone, "f": self.foreign }
             .to_vec()
             .unwrap_or_default();
         Version::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
@@ -161,6 +204,7 @@ impl Condition {
             mark: document.get("m")?.clone(),
             updated_at: document.get("u")?.clone(),
             created_at: document.get("c")?.clone(),
+            is_tombstone: document.get_bool("t").ok()?,
             foreign: document.get_bool("f").ok()?,
         })
     }

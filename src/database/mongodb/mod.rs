@@ -13,7 +13,7 @@ use mongodb::bson::{Document, doc};
 pub use self::builder::MongoDbBuilder;
 use self::document::{Condition, ID};
 use self::open::Shared;
-use super::{Database, Saved, Stored, Version};
+use super::{Database, Found, Saved, Stored, Version};
 use crate::{Error, Record};
 
 /// A database in a collection of MongoDB, with the documents of Jovo v4: `_id` is the user id.
@@ -84,9 +84,19 @@ impl MongoDb {
         self.find(doc! { ID: { "$eq": id } }).await
     }
 
-    /// Stores `document` if nothing is stored.
-    async fn insert(&self, id: &str, document: &Document) -> Result<Saved, Error> {
+    /// Stores `document` if nothing is stored, or still the tombstone.
+    async fn insert(
+        &self,
+        id: &str,
+        document: &Document,
+        tombstone: Option<&Condition>,
+    ) -> Result<Saved, Error> {
         let raw = document::raw(document)?;
+        if let Some(tombstone) = tombstone
+            && self.replace(id, &raw, tombstone).await?
+        {
+            return Ok(self.saved(document));
+        }
         let collection = self.shared.collection().await?;
         // Again if what was in the way has gone until it is looked at or replaced.
         for _ in 0..3 {
@@ -97,10 +107,9 @@ impl MongoDb {
             }
             let Some(current) = self.find_user(id).await? else { continue };
             if self.shared.layout.has_expired(&current) {
-                let condition = self.shared.layout.condition(&current);
-                match self.replace(id, &raw, document, &condition).await? {
-                    Saved::Conflict(None) => continue,
-                    saved => return Ok(saved),
+                match self.replace(id, &raw, &self.shared.layout.condition(&current)).await? {
+                    true => return Ok(self.saved(document)),
+                    false => continue,
                 }
             }
             return Ok(self.compared(document, Some(&current)));
@@ -111,19 +120,32 @@ impl MongoDb {
         )))
     }
 
-    /// Stores `document` if what is stored fulfils `condition`.
+    /// Stores the document if what is stored fulfils `condition`, and returns whether it did.
     async fn replace(
         &self,
         id: &str,
         raw: &RawDocumentBuf,
-        document: &Document,
         condition: &Condition,
-    ) -> Result<Saved, Error> {
+    ) -> Result<bool, Error> {
         let collection = self.shared.collection().await?;
         let replaced = collection.replace_one(condition.filter(id), raw).await;
-        match replaced.map_err(|error| self.failed("writing to", &error))?.matched_count {
-            0 => self.conflict(id, document).await,
-            _ => Ok(self.saved(document)),
+        let replaced = replaced.map_err(|error| self.failed("writing to", &error))?;
+        Ok(replaced.matched_count > 0)
+    }
+
+    /// Puts a tombstone in the place of whatever is stored.
+    async fn bury(&self, id: &str) -> Result<(), Error> {
+        let raw = document::raw(&document::tombstone(id))?;
+        let collection = self.shared.collection().await?;
+        let mut attempts = 0..3;
+        loop {
+            let filter = doc! { ID: { "$eq": id } };
+            match collection.replace_one(filter, &raw).upsert(true).await {
+                Ok(_) => return Ok(()),
+                // Somebody else has stored it between the search and the insertion.
+                Err(error) if failure::is_duplicate_key(&error) && attempts.next().is_some() => {}
+                Err(error) => return Err(self.failed("deleting from", &error)),
+            }
         }
     }
 
@@ -140,7 +162,9 @@ impl MongoDb {
         match current {
             // The driver repeats a write whose answer got lost.
             Some(current) if document::is_same_write(document, current) => self.saved(document),
-            current => Saved::Conflict(current.and_then(|it| self.shared.layout.stored(it))),
+            current => {
+                Saved::Conflict(current.and_then(|it| self.shared.layout.found(it).into_item()))
+            }
         }
     }
 }
@@ -155,9 +179,13 @@ impl Database for MongoDb {
     }
 
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        self.load_to_save(id).await.map(Found::into_item)
+    }
+
+    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
         self.shared.prepare();
         let document = self.find_user(id).await?;
-        Ok(document.and_then(|document| self.shared.layout.stored(&document)))
+        Ok(document.map_or(Found::Nothing(None), |it| self.shared.layout.found(&it)))
     }
 
     async fn save(
@@ -170,9 +198,12 @@ impl Database for MongoDb {
         let layout = self.shared.layout;
         let mut document = layout.document(id, record, None)?;
         let Some(over) = over else {
-            return self.insert(id, &document).await;
+            return self.insert(id, &document, None).await;
         };
         let condition = Condition::parse(over);
+        if let Some(tombstone) = condition.as_ref().filter(|condition| condition.is_tombstone) {
+            return self.insert(id, &document, Some(tombstone)).await;
+        }
         if let Some(condition) = &condition {
             let old = match condition.foreign {
                 true => self.find(condition.filter(id)).await?,
@@ -181,22 +212,27 @@ impl Database for MongoDb {
             if let Some(old) = &old {
                 document = layout.document(id, record, Some(old))?;
             }
-            if old.is_some() || !condition.foreign {
-                return self.replace(id, &document::raw(&document)?, &document, condition).await;
+            if (old.is_some() || !condition.foreign)
+                && self.replace(id, &document::raw(&document)?, condition).await?
+            {
+                return Ok(self.saved(&document));
             }
         }
-        // What the version stands for is not there.
+        // What the version stands for is not there, or no more.
         self.conflict(id, &document).await
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {
         self.shared.prepare();
+        if self.shared.removes_tombstones() {
+            return self.bury(id).await;
+        }
         let deleted = self.shared.collection().await?.delete_one(doc! { ID: { "$eq": id } }).await;
         deleted.map(drop).map_err(|error| self.failed("deleting from", &error))
     }
 
-    /// Connects, and with [`expire_users_after`](MongoDbBuilder::expire_users_after) creates the TTL index. Users are loaded and saved also
-    /// before it is there.
+    /// Connects and creates the TTL indexes: that of tombstones, for which it does not wait long, and with
+    /// [`expire_users_after`](MongoDbBuilder::expire_users_after) that of users. Users are loaded and saved also before they are there.
     async fn ensure_ready(&self) -> Result<(), Error> {
         self.shared.ensure_ready().await
     }

@@ -1,5 +1,6 @@
 //! The client, and what has to be there before it is used.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,15 @@ use mongodb::{Client, Collection, IndexModel};
 use tokio::sync::OnceCell;
 
 use super::builder::unusable_uri;
-use super::document::{EXPIRES_AT, Layout};
+use super::document::{EXPIRES_AT, Layout, TOMBSTONE, without_fields};
 use super::failure::{failure, is_unauthorized};
 use crate::Error;
 
 /// Under the 2 s that the layer waits for a database by default, so that the reason is told and not that it took too long.
 const TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// How long a request may wait for the index of tombstones: on a large collection it takes its time to be built, once.
+const INDEX_WAIT: Duration = Duration::from_secs(1);
 
 /// How long to wait before an index that could not be created is tried again by the way.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -38,6 +42,7 @@ pub(super) struct Shared {
     pub(super) layout: Layout,
     opened: OnceCell<Opened>,
     ready: OnceCell<()>,
+    removes_tombstones: AtomicBool,
     prepared_at: Mutex<Option<Instant>>,
 }
 
@@ -55,7 +60,17 @@ impl Shared {
     ) -> Self {
         let (opened, ready) = (OnceCell::new(), OnceCell::new());
         let prepared_at = Mutex::new(None);
-        Self { source, database, collection, layout, opened, ready, prepared_at }
+        let removes_tombstones = AtomicBool::new(false);
+        Self {
+            source,
+            database,
+            collection,
+            layout,
+            opened,
+            ready,
+            removes_tombstones,
+            prepared_at,
+        }
     }
 
     /// What errors call it.
@@ -106,11 +121,52 @@ impl Shared {
     }
 
     /// Of several who ask at the same time one does it, and the others wait. A failed attempt is tried again.
-    pub(super) async fn ensure_ready(&self) -> Result<(), Error> {
+    pub(super) async fn ensure_ready(self: &Arc<Self>) -> Result<(), Error> {
         self.ready.get_or_try_init(|| self.make_ready()).await.copied()
     }
 
-    async fn make_ready(&self) -> Result<(), Error> {
+    async fn make_ready(self: &Arc<Self>) -> Result<(), Error> {
+        self.make_users_ready().await?;
+        let shared = Arc::clone(self);
+        let index = tokio::spawn(async move { shared.index_tombstones().await });
+        match tokio::time::timeout(INDEX_WAIT, index).await {
+            Ok(Ok(indexed)) => indexed,
+            // It goes on by itself, or its runtime has ended.
+            Err(_) | Ok(Err(_)) => Ok(()),
+        }
+    }
+
+    /// Whether MongoDB removes tombstones, so that they may be left.
+    pub(super) fn removes_tombstones(&self) -> bool {
+        self.removes_tombstones.load(Ordering::Acquire)
+    }
+
+    /// The index is partial: where Jovo v4 writes over a tombstone, the date stays in its document and must not end it.
+    async fn index_tombstones(&self) -> Result<(), Error> {
+        let options = IndexOptions::builder()
+            .expire_after(Duration::ZERO)
+            .partial_filter_expression(without_fields());
+        let index =
+            IndexModel::builder().keys(doc! { TOMBSTONE: 1 }).options(options.build()).build();
+        match self.opened().await?.collection.create_index(index).await {
+            Ok(_) => {
+                self.removes_tombstones.store(true, Ordering::Release);
+                Ok(())
+            }
+            // The role may not, or the server has no such indexes: deletions leave no tombstones.
+            Err(error) if matches!(*error.kind, ErrorKind::Command(_)) => {
+                let error =
+                    failure("creating the TTL index of tombstones of", &self.place(), &error);
+                tracing::debug!("{error}");
+                Ok(())
+            }
+            Err(error) => {
+                Err(failure("creating the TTL index of tombstones of", &self.place(), &error))
+            }
+        }
+    }
+
+    async fn make_users_ready(&self) -> Result<(), Error> {
         let Opened { client, collection } = self.opened().await?;
         if self.layout.expires_after.is_none() {
             let ping = client.database(&self.database).run_command(doc! { "ping": 1 }).await;
@@ -136,10 +192,10 @@ impl Shared {
         }
     }
 
-    /// Sees to it that users expire. No request waits for that: on a large collection an index takes its time, and
+    /// Sees to it that users and tombstones expire. No request waits for that: on a large collection an index takes its time, and
     /// nothing that has expired is served without it.
     pub(super) fn prepare(self: &Arc<Self>) {
-        if self.layout.expires_after.is_none() || self.ready.initialized() {
+        if self.ready.initialized() {
             return;
         }
         {

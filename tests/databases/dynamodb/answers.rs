@@ -8,13 +8,16 @@ use tower_persistence::{Database, PersistenceLayer, Saved};
 
 use super::proxy::{Proxy, Rule};
 use super::*;
-use crate::common::{alexa, post, send, sync_app};
+use crate::common::{App, alexa, post, send, sync_app};
+use crate::erasure::patient;
 
 pub(super) fn trials(servers: &Servers) -> Vec<Trial> {
     vec![
         servers.trial("reads_once_and_writes_once", reads_once_and_writes_once),
         servers.trial("a_conflict_needs_no_second_read", a_conflict_needs_no_second_read),
         servers.trial("knows_its_own_write_again", knows_its_own_write_again),
+        servers.trial("applies_no_turn_twice", applies_no_turn_twice),
+        servers.trial("a_refused_attempt_has_had_no_effect", a_refused_attempt_has_had_no_effect),
         servers.trial("errors_say_what_aws_said", errors_say_what_aws_said),
         servers.trial("gives_up_in_time", gives_up_in_time),
         servers.trial("takes_a_client", takes_a_client),
@@ -61,7 +64,10 @@ async fn a_conflict_needs_no_second_read(endpoint: String) {
     db.delete(&id).await.unwrap();
     let saved = db.save(&id, &with_data(&json!({ "a": 3 })), Some(&second)).await.unwrap();
     assert_eq!(saved, Saved::Conflict(None));
-    assert_eq!(proxy.calls(), ["DeleteItem", "UpdateItem"]);
+    // How the table expires items is asked once.
+    assert_eq!(proxy.calls(), ["DescribeTimeToLive", "PutItem", "UpdateItem"]);
+    db.delete(&id).await.unwrap();
+    assert_eq!(proxy.calls(), ["PutItem"]);
 }
 
 /// The client tries again, and the condition fails on what it wrote itself.
@@ -82,6 +88,68 @@ async fn knows_its_own_write_again(endpoint: String) {
     assert_eq!(writes.count(), 4, "{calls:?}");
 }
 
+/// The answer to the first attempt is lost, somebody else saves over what it wrote, and the client tries again: adding to
+/// theirs would add a second time.
+async fn applies_no_turn_twice(endpoint: String) {
+    let table = super::table();
+    let elsewhere = builder(&table, &endpoint).build().await.unwrap();
+    for is_new in [true, false] {
+        let id = user("twice");
+        let mut count = 0;
+        if !is_new {
+            save(&elsewhere, &id, &with_data(&json!({ "count": 7 })), None).await;
+            count = 7;
+        }
+        let action = if is_new { "PutItem" } else { "UpdateItem" };
+        let overtaking = (elsewhere.clone(), id.clone());
+        let proxy = Proxy::start(&endpoint, move |called, before| {
+            if called != action || before > 0 {
+                return Rule::Forward;
+            }
+            let (elsewhere, id) = overtaking.clone();
+            Rule::LoseAnswerAfter(Box::pin(async move {
+                let app = counting(elsewhere);
+                assert_eq!(send(&app, post(alexa(&id).to_string())).await.status, 200);
+            }))
+        })
+        .await;
+        let app = counting(builder(&table, &proxy.endpoint).build().await.unwrap());
+        let answer = send(&app, post(alexa(&id).to_string())).await;
+        assert_eq!(answer.status, 503, "it is not known here that it was stored");
+        assert!(text(answer.error()).contains("is not known"), "{:?}", answer.error());
+        // This turn's, and that of the other.
+        let stored = json_of(&load(&elsewhere, &id).await);
+        assert_eq!(stored["user"]["data"]["count"], json!(count + 2));
+        let writes = proxy.calls().into_iter().filter(|call| call == action).count();
+        assert_eq!(writes, 2, "tried again by the client, and not by the layer");
+    }
+}
+
+/// What is throttled was not written: a conflict after it is one.
+async fn a_refused_attempt_has_had_no_effect(endpoint: String) {
+    let table = super::table();
+    let elsewhere = builder(&table, &endpoint).build().await.unwrap();
+    let id = user("throttled");
+    let version = save(&elsewhere, &id, &with_data(&json!({ "count": 7 })), None).await;
+    let proxy = Proxy::start(&endpoint, |called, before| match called {
+        "UpdateItem" if before == 0 => {
+            Rule::Fail("ProvisionedThroughputExceededException", "The level of configured…")
+        }
+        _ => Rule::Forward,
+    })
+    .await;
+    let db = builder(&table, &proxy.endpoint).build().await.unwrap();
+    save(&elsewhere, &id, &with_data(&json!({ "count": 8 })), Some(&version)).await;
+    let saved = db.save(&id, &with_data(&json!({ "count": 9 })), Some(&version)).await.unwrap();
+    assert!(matches!(saved, Saved::Conflict(Some(_))), "{saved:?}");
+    let writes = proxy.calls().into_iter().filter(|call| call == "UpdateItem").count();
+    assert_eq!(writes, 2);
+}
+
+fn counting(database: DynamoDb) -> App {
+    sync_app(&patient(database), |user, _, _| user.increment("count", 1).map(drop))
+}
+
 async fn errors_say_what_aws_said(endpoint: String) {
     let cases = [
         ("ProvisionedThroughputExceededException", "The level of configured…", "The level"),
@@ -96,7 +164,7 @@ async fn errors_say_what_aws_said(endpoint: String) {
     ];
     for (code, message, shown) in cases {
         let proxy = Proxy::start(&endpoint, move |action, _| match action {
-            "GetItem" | "PutItem" | "DeleteItem" => Rule::Fail(code, message),
+            "GetItem" | "PutItem" => Rule::Fail(code, message),
             _ => Rule::Forward,
         })
         .await;
@@ -106,7 +174,7 @@ async fn errors_say_what_aws_said(endpoint: String) {
         let errors = [
             ("GetItem", db.load(&id).await.unwrap_err()),
             ("PutItem", db.save(&id, &with_data(&json!("SECRET")), None).await.unwrap_err()),
-            ("DeleteItem", db.delete(&id).await.unwrap_err()),
+            ("PutItem", db.delete(&id).await.unwrap_err()),
         ];
         for (action, error) in errors {
             let expected = format!("{action} on table \"{table}\" failed: {code}");

@@ -176,7 +176,8 @@ async fn refuses_what_is_too_large(endpoint: String) {
     let (mut fits, mut too_large) = (400_000, 409_600);
     while too_large - fits > 1 {
         let length = (fits + too_large) / 2;
-        match db.save(&id, &sized(length), None).await {
+        let over = db.load_to_save(&id).await.unwrap();
+        match db.save(&id, &sized(length), over.over()).await {
             Ok(_) => fits = length,
             Err(error) => {
                 let text = text(&error);
@@ -192,7 +193,8 @@ async fn refuses_what_is_too_large(endpoint: String) {
         db.delete(&id).await.unwrap();
     }
     // One byte more, past our check: it is not stricter than DynamoDB.
-    save(&db, &id, &sized(fits), None).await;
+    let over = db.load_to_save(&id).await.unwrap();
+    save(&db, &id, &sized(fits), over.over()).await;
     let longer = raw.client.update_item().table_name(&raw.table).key("userId", s(&id));
     let longer = longer.update_expression("SET x = :v").expression_attribute_values(":v", s(""));
     let error = longer.send().await.unwrap_err().into_service_error();

@@ -1,5 +1,6 @@
 //! Stands between the client and the server: counts the calls, and answers some of them itself.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub(super) enum Rule {
     Forward,
     /// The server gets it, the client does not get the answer.
     LoseAnswer,
+    /// The same, and this happens before the client knows that it does not get it.
+    LoseAnswerAfter(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// The server's answer, with one text for another.
     Replace(&'static str, &'static str),
     /// This error instead, of the code and the message.
@@ -81,6 +84,11 @@ impl Proxy {
             Rule::Forward => Ok(self.forward(request).await),
             Rule::LoseAnswer => {
                 self.forward(request).await;
+                Err("lost".to_owned())
+            }
+            Rule::LoseAnswerAfter(meanwhile) => {
+                self.forward(request).await;
+                meanwhile.await;
                 Err("lost".to_owned())
             }
             Rule::Replace(from, to) => {

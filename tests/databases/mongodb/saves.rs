@@ -9,7 +9,7 @@ use mongodb::event::command::CommandEvent;
 use mongodb::options::ClientOptions;
 use mongodb::{Client, IndexModel};
 use serde_json::{Value, json};
-use tower_persistence::{Database, Record, Saved};
+use tower_persistence::{Database, Found, Record, Saved};
 
 use super::{DATABASE, Place, jovo_item, load, record, save, value};
 
@@ -130,6 +130,8 @@ pub(crate) async fn a_turn_is_one_read_and_one_write(place: Place) {
     }));
     let client = Client::with_options(options).unwrap();
     let db = place.builder().client(client).connect().await.unwrap();
+    db.ensure_ready().await.unwrap();
+    commands.lock().unwrap().clear();
     assert_eq!(db.load("user-1").await.unwrap(), None);
     let Saved::Stored(first) = db.save("user-1", &Record::default(), None).await.unwrap() else {
         panic!("a conflict")
@@ -143,7 +145,7 @@ pub(crate) async fn a_turn_is_one_read_and_one_write(place: Place) {
     db.delete("user-1").await.unwrap();
     let commands = commands.lock().unwrap();
     let names: Vec<_> = commands.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["find", "insert", "update", "update", "find", "delete"]);
+    assert_eq!(names, ["find", "insert", "update", "update", "find", "update"]);
     for (name, command) in commands.iter().filter(|(name, _)| name != "find") {
         let concern = command.get_document("writeConcern").unwrap();
         assert_eq!(concern.get_str("w").unwrap(), "majority", "{name}");
@@ -265,4 +267,12 @@ pub(crate) async fn failed_writes(place: Place) {
     fail(doc! { "failCommands": ["createIndexes"], "errorCode": 13 }).await;
     db.ensure_ready().await.unwrap();
     save(&db, "user-2", json!({ "user": {} })).await;
+
+    // Nothing would remove the tombstone, so none is left.
+    let db = place.builder().uri(&place.uri).connect().await.unwrap();
+    fail(doc! { "failCommands": ["createIndexes"], "errorCode": 13 }).await;
+    db.ensure_ready().await.unwrap();
+    db.delete("user-2").await.unwrap();
+    assert_eq!(place.users.find_one(doc! { "_id": "user-2" }).await.unwrap(), None);
+    assert_eq!(db.load_to_save("user-2").await.unwrap(), Found::Nothing(None));
 }

@@ -1,0 +1,41 @@
+//! What is known of the attempts that the client makes at one call, which it repeats by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+
+use crate::error::BoxError;
+
+/// Notes whether an attempt may have taken effect although the client did not take it for a success: its answer was lost, came
+/// too late, or was an error of the server's. What DynamoDB refuses (4xx: a condition, throttling) has had no effect.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Attempts {
+    uncertain: Arc<AtomicBool>,
+}
+
+impl Attempts {
+    /// Whether one before the last, which was refused, may have taken effect.
+    pub(super) fn may_have_written(&self) -> bool {
+        self.uncertain.load(Ordering::Relaxed)
+    }
+}
+
+impl Intercept for Attempts {
+    fn name(&self) -> &'static str {
+        "Attempts"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if !context.response().is_some_and(|response| response.status().is_client_error()) {
+            self.uncertain.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! What a deletion leaves in the collection.
+
+use std::time::Duration;
+
+use mongodb::bson::{Bson, DateTime, Document, doc};
+use serde_json::json;
+use tower_persistence::{Database, Found, MongoDb, Saved, Version};
+
+use super::{DATABASE, Place, jovo_item, load, record, save, value};
+
+const LIFETIME: i64 = 15 * 60 * 1000;
+
+/// A database whose index is there, so that it leaves tombstones.
+async fn ready(place: &Place) -> MongoDb {
+    let db = place.db().await;
+    db.ensure_ready().await.unwrap();
+    for _ in 0..500 {
+        if place.users.list_index_names().await.unwrap().contains(&INDEX.to_owned()) {
+            return db;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no index");
+}
+
+const INDEX: &str = "persistenceTombstone_1";
+
+/// The index's own filter: MongoDB removes what it matches.
+async fn filter(place: &Place) -> Document {
+    let indexes = doc! { "listIndexes": place.users.name() };
+    let indexes = place.client.database(DATABASE).run_command(indexes).await.unwrap();
+    let indexes = indexes.get_document("cursor").unwrap().get_array("firstBatch").unwrap();
+    let mut indexes = indexes.iter().filter_map(Bson::as_document);
+    let index = indexes.find(|index| index.get_str("name").unwrap() == INDEX).unwrap();
+    assert_eq!(index.get_document("key").unwrap(), &doc! { "persistenceTombstone": 1 });
+    let seconds = index.get("expireAfterSeconds");
+    assert_eq!(seconds.and_then(|it| it.as_i32().map(i64::from).or(it.as_i64())), Some(0));
+    index.get_document("partialFilterExpression").unwrap().clone()
+}
+
+async fn tombstone(db: &MongoDb, id: &str) -> Option<Version> {
+    match db.load_to_save(id).await.unwrap() {
+        Found::Nothing(tombstone) => tombstone,
+        found => panic!("{found:?}"),
+    }
+}
+
+pub(crate) async fn a_tombstone_holds_nothing_of_the_user(place: Place) {
+    let db = ready(&place).await;
+    save(&db, "user-1", json!({ "user": { "data": { "name": "Zoë" } }, "x": 1 })).await;
+    for id in ["user-1", "unknown"] {
+        let before = DateTime::now().timestamp_millis();
+        db.delete(id).await.unwrap();
+        let raw = place.raw(id).await;
+        let names: Vec<_> = raw.keys().map(String::as_str).collect();
+        assert_eq!(names, ["_id", "persistenceVersion", "persistenceTombstone"]);
+        let end = raw.get_datetime("persistenceTombstone").unwrap().timestamp_millis();
+        let now = DateTime::now().timestamp_millis();
+        assert!((before + LIFETIME..=now + LIFETIME).contains(&end), "{end}");
+        assert_eq!(db.load(id).await.unwrap(), None);
+    }
+    // By which MongoDB removes both.
+    let filter = filter(&place).await;
+    assert_eq!(place.users.count_documents(filter.clone()).await.unwrap(), 2);
+
+    save(&db, "user-1", json!({ "user": {} })).await;
+    assert_eq!(value(&load(&db, "user-1").await.record), json!({ "user": {} }));
+    assert!(!place.raw("user-1").await.contains_key("persistenceTombstone"));
+    let error = db.save("x", &record(json!({ "persistenceTombstone": 1 })), None).await;
+    assert!(error.unwrap_err().is_encode());
+}
+
+pub(crate) async fn a_tombstone_that_has_ended_counts_as_nothing(place: Place) {
+    let db = ready(&place).await;
+    for shown in [true, false] {
+        db.delete("user-1").await.unwrap();
+        let before = tombstone(&db, "user-1").await;
+        let item = record(json!({ "user": {} }));
+        assert_eq!(db.save("user-1", &item, None).await.unwrap(), Saved::Conflict(None));
+        let ended = doc! { "$set": { "persistenceTombstone": DateTime::now() } };
+        place.users.update_one(doc! { "_id": "user-1" }, ended).await.unwrap();
+        assert_eq!(tombstone(&db, "user-1").await, None);
+        let over = before.filter(|_| shown);
+        assert_eq!(over.is_some(), shown);
+        let saved = db.save("user-1", &item, over.as_ref()).await.unwrap();
+        assert!(matches!(saved, Saved::Stored(_)), "{saved:?}");
+        assert_eq!(load(&db, "user-1").await.record, item);
+    }
+    // Removed meanwhile, it holds nobody back.
+    db.delete("user-1").await.unwrap();
+    let before = tombstone(&db, "user-1").await;
+    place.users.delete_one(doc! { "_id": "user-1" }).await.unwrap();
+    let item = record(json!({ "user": {} }));
+    let saved = db.save("user-1", &item, before.as_ref()).await.unwrap();
+    assert!(matches!(saved, Saved::Stored(_)), "{saved:?}");
+    let saved = db.save("user-1", &item, before.as_ref()).await.unwrap();
+    assert_eq!(saved, Saved::Conflict(Some(load(&db, "user-1").await)));
+}
+
+pub(crate) async fn a_tombstone_written_over_is_an_item(place: Place) {
+    let db = ready(&place).await;
+    // All that Jovo v4 stores, and as little as it can.
+    let items = [jovo_item(), doc! { "user": { "data": { "visits": 3 } } }];
+    for (id, item) in ["user-1", "user-2"].into_iter().zip(items) {
+        db.delete(id).await.unwrap();
+        let before = tombstone(&db, id).await;
+        place.jovo_saves(id, item.clone()).await;
+        // The date stays, and must not end what Jovo has stored.
+        let raw = place.raw(id).await;
+        assert!(raw.contains_key("persistenceTombstone"), "{raw:?}");
+        assert_eq!(place.users.count_documents(filter(&place).await).await.unwrap(), 0);
+        let stored = load(&db, id).await;
+        let fields = value(&stored.record);
+        assert_eq!(fields["user"]["data"]["visits"], 3);
+        assert_eq!(fields.as_object().unwrap().len(), item.len());
+        for over in [None, before.as_ref()] {
+            let saved = db.save(id, &record(json!({})), over).await.unwrap();
+            assert_eq!(saved, Saved::Conflict(Some(stored.clone())));
+        }
+        save(&db, id, json!({ "user": { "data": { "visits": 4 } } })).await;
+        assert!(!place.raw(id).await.contains_key("persistenceTombstone"));
+    }
+}
