@@ -10,7 +10,7 @@ use crate::{Error, Record};
 
 /// A database in memory, for tests and for trying things out: what it holds ends with the process.
 ///
-/// Clones share what is stored.
+/// Clones share what is stored. Deleted users' [tombstones](Database#what-is-deleted-stays-deleted) are no users to it.
 ///
 /// ```
 /// use tower_persistence::{MemoryDb, PersistenceLayer};

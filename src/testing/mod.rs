@@ -82,8 +82,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 ///     }
 ///
 ///     async fn save(&self, id: &str, record: &Record, _: Option<&Version>) -> Result<Saved, Error> {
-///         self.0.delete(id).await?;
-///         self.0.save(id, record, None).await
+///         let found = self.0.load_to_save(id).await?;
+///         self.0.save(id, record, found.over()).await
 ///     }
 ///
 ///     async fn delete(&self, id: &str) -> Result<(), Error> {

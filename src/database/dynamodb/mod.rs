@@ -82,11 +82,25 @@ const MAX_PARTITION_KEY: usize = 2048;
 /// the nearest one. Saved again, each is what it was as long as the value under that path can be it: a set of strings still is a
 /// set after a string was added, and becomes a list when it has one twice or none.
 ///
+/// # What a deletion leaves
+///
+/// A [tombstone](Database#what-is-deleted-stays-deleted), if the table's time to live removes it: key, `persistenceVersion`,
+/// `persistenceTombstone` and the attribute of the time to live, whatever its name. On tables that are created here it is switched on,
+/// for `expiresAt`. A table of your own is asked once, at the first deletion. Where its time to live is off, or the role may not ask, or
+/// its attribute is a key or means something else, the item is deleted plainly, and a user's first turn that is under way meanwhile can
+/// bring them back: switch it on to close that gap.
+///
+/// # Lost answers
+///
+/// A write whose answer was lost is tried again. If somebody else has changed the item by then, it is not known whether it
+/// was stored before, and that is an error, not a conflict: nothing is ever applied twice.
+///
 /// # What the role has to be allowed
 ///
 /// | for | actions, all `dynamodb:…` on the table |
 /// | --- | --- |
 /// | loading, saving, forgetting users | `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` |
+/// | tombstones | `DescribeTimeToLive`; `UpdateTimeToLive` for tables that are created here; it does without |
 /// | the table, unless `create_table(false)` | `DescribeTable`, `CreateTable` |
 /// | `create_table(false)` | `DescribeTable`, if the key is to be checked |
 /// | `expire_users_after` | `DescribeTimeToLive`, `UpdateTimeToLive`; with `create_table(false)` it does without, if somebody else switches it on |

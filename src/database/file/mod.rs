@@ -43,8 +43,7 @@ use crate::{Error, Record};
 ///   locked, not read, and stays.
 /// * Unknown fields, their order and the formatting of users that are not saved stay as they are in the file.
 /// * A link is followed, and the file keeps its permissions. On Unix, who may not give files away becomes its owner.
-///
-/// * Deleted users' tombstones are in memory only, never in the file.
+/// * Deleted users' [tombstones](Database#what-is-deleted-stays-deleted) are in memory only, never in the file.
 ///
 /// All users are held in memory. Clones share one database. When the last is dropped, what waits is written first, for
 /// which that thread waits; [`close`](Database::close) does the same without blocking.

@@ -37,6 +37,18 @@ use crate::{Error, Record};
 /// * Keys with `.` and `$` are data like others, for which MongoDB has to be of version 5.0 or later. Only a field of the item itself
 ///   cannot begin with `$`.
 ///
+/// # What a deletion leaves
+///
+/// A [tombstone](Database#what-is-deleted-stays-deleted): `_id`, `persistenceVersion` and `persistenceTombstone`, the date at which it
+/// ends. A TTL index of its own removes it, `persistenceTombstone_1`, which is [partial]: it lists no document that has one of Jovo's
+/// fields. It is created in the background at the first use. Until it is there, and where the role may not create it or the server
+/// has no such indexes, the document is deleted plainly, and a user's first turn that is under way meanwhile can bring them back.
+///
+/// # Lost answers
+///
+/// On replica sets and sharded clusters the driver tries a write again whose answer was lost, and the servers know that they have done it
+/// ([retryable writes]). On a standalone server, or with `retryWrites=false`, it is an error. Nothing is ever applied twice.
+///
 /// # Together with Jovo v4
 ///
 /// Both can use one collection. A save notices that Jovo wrote meanwhile by `updatedAt`, to the millisecond; who writes
@@ -45,6 +57,8 @@ use crate::{Error, Record};
 ///
 /// `Debug` shows database and collection.
 ///
+/// [partial]: https://www.mongodb.com/docs/manual/core/index-partial/
+/// [retryable writes]: https://www.mongodb.com/docs/manual/core/retryable-writes/
 /// [Extended JSON]: https://www.mongodb.com/docs/manual/reference/mongodb-extended-json/
 #[derive(Clone)]
 pub struct MongoDb {
