@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::tombstone::{self, Tombstones};
+use super::tombstone::{self, Tombstones, nothing, permits};
 use super::{Database, Found, Saved, Stored, Version};
 use crate::{Error, Record};
 
@@ -32,9 +32,8 @@ struct Items {
 }
 
 impl Items {
-    fn found(&self, id: &str) -> Found {
-        let tombstone = || self.tombstones.get(id, Instant::now()).cloned();
-        self.by_id.get(id).cloned().map_or_else(|| Found::Nothing(tombstone()), Found::Item)
+    fn tombstone(&self, id: &str) -> Option<&Version> {
+        self.tombstones.get(id, Instant::now())
     }
 
     fn next_version(&mut self) -> u64 {
@@ -77,7 +76,11 @@ impl Database for MemoryDb {
     }
 
     async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
-        Ok(self.items().found(id))
+        let items = self.items();
+        Ok(match items.by_id.get(id) {
+            Some(stored) => Found::Item(stored.clone()),
+            None => Found::Nothing(Some(items.tombstone(id).cloned().unwrap_or_else(nothing))),
+        })
     }
 
     async fn save(
@@ -87,9 +90,10 @@ impl Database for MemoryDb {
         over: Option<&Version>,
     ) -> Result<Saved, Error> {
         let mut items = self.items();
-        let current = items.found(id);
-        if !tombstone::permits(over, current.over()) {
-            return Ok(Saved::Conflict(current.into_item()));
+        let current = items.by_id.get(id);
+        let version = current.map(|stored| &stored.version).or(items.tombstone(id));
+        if !permits(over, version) {
+            return Ok(Saved::Conflict(current.cloned()));
         }
         let version = Version::from(items.next_version());
         let stored = Stored { record: record.clone(), version: version.clone() };

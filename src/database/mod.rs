@@ -52,12 +52,12 @@ use crate::{Error, Record};
 /// A turn that is under way while its user is deleted elsewhere must not bring them back. Where it had loaded an item, its save
 /// names a version that is gone. Where it had found nothing, because it is the user's first, there is no version to name: for this
 /// case a database can leave a *tombstone* where a user was deleted. That is the key, a version that nothing else has, and an expiry;
-/// nothing of the user's. No [`load`](Self::load) shows it. A save that names no version is refused where one stands; a turn that
-/// begins later is told its version by [`load_to_save`](Self::load_to_save), and its save replaces it. No clock decides which of the
-/// two it is. A tombstone counts for 15 minutes, the longest that [AWS Lambda] lets a request run, and then as nothing.
+/// nothing of the user's. No [`load`](Self::load) shows it. [`load_to_save`](Self::load_to_save) gives a turn a version for what it
+/// found also where it found nothing; its save is refused if a tombstone has come since. No clock decides that. A tombstone counts for
+/// 15 minutes, the longest that [AWS Lambda] lets a request run, and then as nothing.
 ///
-/// The databases of this crate leave tombstones; one of your own need not. A database that *wraps* another has to pass
-/// `load_to_save` on, or what it stores of a user who was deleted is refused until the tombstone has expired.
+/// The databases of this crate leave tombstones; one of your own need not. One that *wraps* another has to pass `load_to_save` on to
+/// have them, too.
 ///
 /// [AWS Lambda]: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 ///
@@ -90,8 +90,8 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// Stores `record` as the item of user `id` if what is stored now is still the version `over`; with `None`, if
     /// nothing is stored.
     ///
-    /// A tombstone is stored, too, where there are such: over `None` it is a conflict with nothing. Over the version of a tombstone, the
-    /// save succeeds if that one is still there, or has expired.
+    /// Over a version that [`load_to_save`](Self::load_to_save) gave for nothing, it is stored if there still is nothing, or the tombstone
+    /// that was there; if another one is there, it is a conflict with nothing.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ pub struct Stored {
 pub enum Found {
     /// The user's item.
     Item(Stored),
-    /// No item; with the version of its tombstone where the user was deleted and the database knows it.
+    /// No item; with a version for that, which a deletion changes, where the database leaves tombstones.
     Nothing(Option<Version>),
 }
 
@@ -168,7 +168,7 @@ impl Found {
     pub fn over(&self) -> Option<&Version> {
         match self {
             Self::Item(stored) => Some(&stored.version),
-            Self::Nothing(tombstone) => tombstone.as_ref(),
+            Self::Nothing(version) => version.as_ref(),
         }
     }
 
@@ -178,6 +178,17 @@ impl Found {
         match self {
             Self::Item(stored) => Some(stored),
             Self::Nothing(_) => None,
+        }
+    }
+}
+
+#[cfg(any(feature = "dynamodb", feature = "mongodb"))]
+impl Found {
+    /// With a version also where there is neither an item nor a tombstone.
+    pub(crate) fn with_version(self) -> Self {
+        match self {
+            Self::Nothing(None) => Self::Nothing(Some(tombstone::nothing())),
+            found => found,
         }
     }
 }

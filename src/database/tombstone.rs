@@ -17,14 +17,28 @@ pub(crate) fn version(number: u64) -> Version {
     Version::new(format!("{PREFIX}{number}"))
 }
 
-const PREFIX: &str = "deleted-";
+const PREFIX: &str = "absent-";
 
-/// Whether a save over `over` may go on where `current` is the version of the item or tombstone that is there.
+const NOTHING: &str = "absent";
+
+/// What a save names that was shown neither an item nor a tombstone.
+pub(crate) fn nothing() -> Version {
+    Version::new(NOTHING)
+}
+
+pub(crate) fn is_nothing(version: &Version) -> bool {
+    version.as_str() == NOTHING
+}
+
+/// Whether a save over `over` may go on where `current` is the version of the item or tombstone that is there, if there is one.
 pub(crate) fn permits(over: Option<&Version>, current: Option<&Version>) -> bool {
-    match current {
-        Some(current) => over == Some(current),
+    let is_tombstone = |version: &Version| version.as_str().starts_with(PREFIX);
+    match (over, current) {
+        // Who does not ask for tombstones is not held back by them.
+        (None, current) => current.is_none_or(is_tombstone),
+        (Some(over), Some(current)) => over == current,
         // A tombstone that has expired holds nobody back, those who were shown it least of all.
-        None => over.is_none_or(|over| over.as_str().starts_with(PREFIX)),
+        (Some(over), None) => is_nothing(over) || is_tombstone(over),
     }
 }
 
@@ -79,6 +93,7 @@ mod tests {
     #[test]
     fn who_may_save() {
         let (item, first, second) = (Version::from(1), version(2), version(3));
+        let nothing = nothing();
         for (over, current, expected) in [
             (None, None, true),
             (Some(&item), None, false),
@@ -86,7 +101,10 @@ mod tests {
             (None, Some(&item), false),
             (Some(&item), Some(&item), true),
             (Some(&first), Some(&item), false),
-            (None, Some(&first), false),
+            (None, Some(&first), true),
+            (Some(&nothing), None, true),
+            (Some(&nothing), Some(&item), false),
+            (Some(&nothing), Some(&first), false),
             (Some(&item), Some(&first), false),
             (Some(&first), Some(&first), true),
             (Some(&first), Some(&second), false),

@@ -83,7 +83,7 @@ async fn is_held_or_refused<D: Database>(
     subject.delete(&id).await?;
 
     let before = json!({ "user": { "data": { "visits": 1 } } });
-    let version = subject.store_anew(&id, &before).await?;
+    let version = subject.store(&id, &before, None).await?;
     match try_to_store(subject, &id, fields, Some(&version)).await? {
         Ok(version) => subject.holds(&id, fields, &version).await?,
         Err(error) => {

@@ -52,7 +52,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 /// | removed keys | are gone after a reload: fields, nested keys, elements |
 /// | delete | removes the item; where there is none, nothing happens |
 /// | deleted user | does not come back by a save of someone who loaded before, also not if it was created anew |
-/// | tombstones | where a database leaves such (its `load_to_save` finds a version after a deletion): a save of a new user that was under way is refused, a later one's is not; one tombstone's version is not another's |
+/// | tombstones | where a database leaves such (its `load_to_save` gives a version for nothing): a save of a new user that was under way is refused, a later one's is not; one tombstone's version is not another's |
 /// | concurrent creation, concurrent writers, delete beside writers | of 16 tasks over one version, one wins; nothing is lost |
 /// | long ids, odd ids | 2,048 bytes; ids that differ in case, spaces or normalisation, or look like paths or queries, share no item |
 /// | limits | what the database cannot hold is refused |
@@ -82,8 +82,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 ///     }
 ///
 ///     async fn save(&self, id: &str, record: &Record, _: Option<&Version>) -> Result<Saved, Error> {
-///         let found = self.0.load_to_save(id).await?;
-///         self.0.save(id, record, found.over()).await
+///         self.0.delete(id).await?;
+///         self.0.save(id, record, None).await
 ///     }
 ///
 ///     async fn delete(&self, id: &str) -> Result<(), Error> {

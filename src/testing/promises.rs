@@ -78,7 +78,7 @@ pub(super) async fn delete<D: Database>(subject: &Subject<D>) -> Outcome {
     subject.delete(&id).await?;
     subject.holds_nothing(&id).await?;
     let kept = subject.store(&other, &fields, None).await?;
-    subject.store_anew(&id, &fields).await?;
+    subject.store(&id, &fields, None).await?;
     subject.delete(&id).await?;
     subject.holds_nothing(&id).await?;
     subject.delete(&id).await?;
@@ -87,9 +87,9 @@ pub(super) async fn delete<D: Database>(subject: &Subject<D>) -> Outcome {
 
     // What was stored of the user before does not come back with the user.
     let more = json!({ "user": { "data": { "name": "Zoë" } }, "session": { "id": "s" }, "x": 1 });
-    subject.store_anew(&id, &more).await?;
+    subject.store(&id, &more, None).await?;
     subject.delete(&id).await?;
-    let version = subject.store_anew(&id, &fields).await?;
+    let version = subject.store(&id, &fields, None).await?;
     subject.holds(&id, &fields, &version).await
 }
 
@@ -101,7 +101,7 @@ pub(super) async fn deleted_user<D: Database>(subject: &Subject<D>) -> Outcome {
     subject.conflicts(&id, Some(&second), None).await?;
 
     // Created anew, step by step the same as before.
-    let third = subject.store_anew(&id, &fields).await?;
+    let third = subject.store(&id, &fields, None).await?;
     for before in [&first, &second] {
         subject.conflicts(&id, Some(before), Some((&fields, &third))).await?;
     }
@@ -118,24 +118,28 @@ pub(super) async fn tombstones<D: Database>(subject: &Subject<D>) -> Outcome {
     let (id, fields) = (subject.user("deleted"), json!({ "user": { "data": { "visits": 1 } } }));
     // What tombstones need may have to be made first.
     subject.database.ensure_ready().await.map_err(super::subject::failed("ensure_ready"))?;
+    let Some(before) = subject.over_nothing(&id).await? else { return Ok(()) };
     subject.delete(&id).await?;
-    let Some(first) = subject.over_nothing(&id).await? else { return Ok(()) };
-    held_back(subject, &id, &[None]).await?;
+    let Some(first) = subject.over_nothing(&id).await? else {
+        return Err("load_to_save gives a version only before a deletion".to_owned());
+    };
+    held_back(subject, &id, &[&before]).await?;
     if subject.over_nothing(&id).await?.as_ref() != Some(&first) {
         return Err("the version of a tombstone changes although nobody deletes".to_owned());
     }
     let stored = subject.store(&id, &fields, Some(&first)).await?;
     subject.holds(&id, &fields, &stored).await?;
-    for before in [None, Some(&first)] {
-        subject.conflicts(&id, before, Some((&fields, &stored))).await?;
+    for earlier in [None, Some(&before), Some(&first)] {
+        subject.conflicts(&id, earlier, Some((&fields, &stored))).await?;
     }
 
     subject.delete(&id).await?;
-    let second = subject.over_nothing(&id).await?;
-    held_back(subject, &id, &[None, Some(&first), Some(&stored)]).await?;
+    let second = subject.over_nothing(&id).await?.unwrap_or_else(|| first.clone());
+    held_back(subject, &id, &[&before, &first, &stored]).await?;
     subject.delete(&id).await?;
-    held_back(subject, &id, &[None, Some(&first), Some(&stored), second.as_ref()]).await?;
-    let stored = subject.store_anew(&id, &fields).await?;
+    held_back(subject, &id, &[&before, &first, &stored, &second]).await?;
+    // Who names no version does not ask for tombstones.
+    let stored = subject.store(&id, &fields, None).await?;
     subject.holds(&id, &fields, &stored).await?;
 
     // Nobody else is concerned by it.
@@ -143,13 +147,9 @@ pub(super) async fn tombstones<D: Database>(subject: &Subject<D>) -> Outcome {
     subject.conflicts(&id, Some(&other), Some((&fields, &stored))).await
 }
 
-async fn held_back<D: Database>(
-    subject: &Subject<D>,
-    id: &str,
-    over: &[Option<&Version>],
-) -> Outcome {
+async fn held_back<D: Database>(subject: &Subject<D>, id: &str, over: &[&Version]) -> Outcome {
     for over in over {
-        let held_back = subject.conflicts(id, *over, None).await;
+        let held_back = subject.conflicts(id, Some(over), None).await;
         held_back.map_err(|why| format!("where a tombstone stands: {why}"))?;
     }
     Ok(())

@@ -59,19 +59,6 @@ impl<D: Database> Subject<D> {
         }
     }
 
-    /// Stores the item of somebody who was deleted before.
-    pub(super) async fn store_anew(&self, id: &str, fields: &Value) -> Outcome<Version> {
-        let over = self.over_nothing(id).await?;
-        match self.save(id, fields, over.as_ref()).await? {
-            Saved::Stored(version) => Ok(version),
-            Saved::Conflict(_) => {
-                Err("a save of somebody who was deleted before is a conflict; does \
-                 `load_to_save` say what it has to be over?"
-                    .to_owned())
-            }
-        }
-    }
-
     pub(super) async fn save(
         &self,
         id: &str,

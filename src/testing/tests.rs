@@ -21,7 +21,6 @@ enum Fault {
     SavesOfDeletedUsersStore,
     DeleteDoesNothing,
     DeleteOfAbsentFails,
-    HidesTombstones,
     TombstonesHoldNobodyBack,
     TombstonesAreAllTheSame,
     TombstonesArePermanent,
@@ -144,9 +143,7 @@ impl Database for Faulty {
 
     async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
         match self.fault {
-            Fault::TombstonesHoldNobodyBack | Fault::TombstonesArePermanent => {
-                self.db.load_to_save(id).await
-            }
+            Fault::TombstonesHoldNobodyBack => self.db.load_to_save(id).await,
             Fault::TombstonesAreAllTheSame => match self.db.load_to_save(id).await? {
                 Found::Nothing(Some(_)) => Ok(Found::Nothing(Some(Version::new("deleted")))),
                 found => Ok(found),
@@ -167,24 +164,24 @@ impl Database for Faulty {
             return Err(error.clone());
         }
         let found = self.db.load_to_save(id).await?;
-        let is_tombstone = matches!(&found, Found::Nothing(Some(_)));
-        let wins_over_tombstone = match self.fault {
-            Fault::HidesTombstones | Fault::TombstonesArePermanent => Some(false),
-            Fault::TombstonesHoldNobodyBack => Some(over.is_none() || over == found.over()),
-            Fault::TombstonesAreAllTheSame => {
-                Some(over.is_some_and(|over| over.as_str() == "deleted"))
+        let is_over = |absence: &str| over.is_none_or(|over| over.as_str().starts_with(absence));
+        let wins_over_nothing = match self.fault {
+            Fault::TombstonesArePermanent => {
+                Some(over.is_none() && found == Found::Nothing(Some(Version::new("absent"))))
             }
+            Fault::TombstonesHoldNobodyBack => Some(is_over("absent")),
+            Fault::TombstonesAreAllTheSame => Some(is_over("deleted")),
             _ => None,
         };
-        let wins_over_tombstone = wins_over_tombstone.filter(|_| is_tombstone);
         let current = found.into_item();
+        let wins_over_nothing = wins_over_nothing.filter(|_| current.is_none());
         let version = current.as_ref().map(|stored| self.version(stored));
         let wins = match self.fault {
             Fault::LastWriteWins => true,
             Fault::CreationReplaces => over.is_none() || over == version.as_ref(),
             Fault::SavesOfDeletedUsersStore => current.is_none() || over == version.as_ref(),
             Fault::Hangs => std::future::pending().await,
-            _ => wins_over_tombstone.unwrap_or(over == version.as_ref()),
+            _ => wins_over_nothing.unwrap_or(over == version.as_ref()),
         };
         if self.fault == Fault::ComparesBeforeItWrites {
             tokio::task::yield_now().await;
@@ -201,8 +198,8 @@ impl Database for Faulty {
             return Ok(Saved::Conflict(stored));
         }
         let kept = self.record(record, current.as_ref());
-        let over = self.db.load_to_save(id).await?;
-        let Saved::Stored(inner) = self.db.save(id, &kept, over.over()).await? else {
+        let over = self.db.load(id).await?.map(|stored| stored.version);
+        let Saved::Stored(inner) = self.db.save(id, &kept, over.as_ref()).await? else {
             return Err(Error::database("nobody else writes meanwhile"));
         };
         if self.fault == Fault::VersionsRestart {
@@ -250,10 +247,9 @@ fn each_fault_is_found_and_named() {
         (Fault::SavesOfDeletedUsersStore, "conditional save", "not stored any more succeeds"),
         (Fault::DeleteDoesNothing, "delete", "where none may be"),
         (Fault::DeleteOfAbsentFails, "absent user", "delete fails"),
-        (Fault::HidesTombstones, "delete", "does `load_to_save` say"),
-        (Fault::TombstonesHoldNobodyBack, "tombstones", "stands: a save of a new user"),
+        (Fault::TombstonesHoldNobodyBack, "tombstones", "stands: a save over a version"),
         (Fault::TombstonesAreAllTheSame, "tombstones", "stands: a save over a version"),
-        (Fault::TombstonesArePermanent, "delete", "was deleted before is a conflict"),
+        (Fault::TombstonesArePermanent, "delete", "where nothing is stored is a conflict"),
         (Fault::ComparesBeforeItWrites, "concurrent creation", "succeed instead of one"),
         (Fault::IgnoresCase, "odd ids", "with the user id"),
         (Fault::TrimsIds, "odd ids", "with the user id"),

@@ -170,8 +170,8 @@ pub(crate) async fn stored(database: &impl Database, user: &str) -> Option<Value
 /// Stores an item as it might have been stored by someone else.
 pub(crate) async fn store(database: &impl Database, user: &str, item: &Value) {
     let record: Record = serde_json::from_value(item.clone()).unwrap();
-    let over = database.load_to_save(user).await.unwrap();
-    let saved = database.save(user, &record, over.over()).await.unwrap();
+    let over = database.load(user).await.unwrap().map(|stored| stored.version);
+    let saved = database.save(user, &record, over.as_ref()).await.unwrap();
     assert!(matches!(saved, Saved::Stored(_)));
 }
 

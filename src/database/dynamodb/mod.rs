@@ -207,7 +207,7 @@ impl Database for DynamoDb {
         inner.ready().await?;
         let request = inner.client.get_item().table_name(&inner.table).set_key(Some(key));
         match request.consistent_read(true).send().await {
-            Ok(answer) => answer.item.map_or(Ok(Found::Nothing(None)), |item| inner.found(item)),
+            Ok(answer) => inner.found(answer.item.unwrap_or_default()).map(Found::with_version),
             Err(error) => Err(inner.failed("GetItem", error)),
         }
     }

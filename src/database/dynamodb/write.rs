@@ -14,6 +14,7 @@ use super::item::{Attributes, Reader, Writer};
 use super::known::{Known, fingerprint};
 use super::tombstone::{TOMBSTONE, Tombstone};
 use super::{EXPIRES, Inner, VERSION, seconds, size};
+use crate::database::tombstone::is_nothing;
 use crate::{Error, Found, Record, Saved, Stored, Version};
 
 /// The fields of an item in the order in which Jovo writes them. What else there is follows.
@@ -87,9 +88,14 @@ impl Inner {
         record: &Record,
         over: Option<&Version>,
     ) -> Result<Saved, Error> {
+        let is_unaware = over.is_none();
+        let mut over = over.filter(|over| !is_nothing(over)).cloned();
         for _ in 0..ATTEMPTS {
-            if let Some(saved) = self.try_write(id, record, over).await? {
-                return Ok(saved);
+            match self.try_write(id, record, over.as_ref()).await? {
+                Ok(saved) => return Ok(saved),
+                Err(Some(tombstone)) if is_unaware => over = Some(tombstone),
+                Err(Some(_)) => return Ok(Saved::Conflict(None)),
+                Err(None) => {}
             }
         }
         let table = &self.table;
@@ -98,13 +104,13 @@ impl Inner {
         )))
     }
 
-    /// `None` where nothing is in the way any more: what was has expired since it was compared.
+    /// `Err` where nothing is in the way any more, because what was has expired since it was compared; or only this tombstone.
     async fn try_write(
         &self,
         id: &str,
         record: &Record,
         over: Option<&Version>,
-    ) -> Result<Option<Saved>, Error> {
+    ) -> Result<Result<Saved, Option<Version>>, Error> {
         let key = self.key(id)?;
         let over = over.map(Known::from);
         let fields = record.fields();
@@ -141,16 +147,18 @@ impl Inner {
                 self.put_item(item, expression, condition).await?
             }
         };
-        let Some(refused) = refused else { return Ok(Some(Saved::Stored(new.version()))) };
+        let Some(refused) = refused else { return Ok(Ok(Saved::Stored(new.version()))) };
         // It was written by an earlier attempt whose answer was lost.
         if written_version(&refused.item) == Some(&version) {
-            return Ok(Some(Saved::Stored(new.version())));
+            return Ok(Ok(Saved::Stored(new.version())));
         }
         match self.found(refused.item)? {
             Found::Item(_) if refused.may_have_written => Err(self.uncertain()),
-            Found::Item(current) => Ok(Some(Saved::Conflict(Some(current)))),
-            Found::Nothing(None) if over_item.is_none() => Ok(None),
-            Found::Nothing(_) => Ok(Some(Saved::Conflict(None))),
+            Found::Item(current) => Ok(Ok(Saved::Conflict(Some(current)))),
+            // What an attempt may have written was deleted.
+            Found::Nothing(Some(_)) if refused.may_have_written => Ok(Ok(Saved::Conflict(None))),
+            Found::Nothing(tombstone) if over_item.is_none() => Ok(Err(tombstone)),
+            Found::Nothing(_) => Ok(Ok(Saved::Conflict(None))),
         }
     }
 

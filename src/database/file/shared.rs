@@ -130,7 +130,10 @@ impl Shared {
     pub(super) fn found(&self, id: &str, now: Instant) -> Result<Found, Error> {
         match self.get(id) {
             Some(item) => item.stored().map(Found::Item),
-            None => Ok(Found::Nothing(self.tombstone(id, now))),
+            None => {
+                let tombstone = self.tombstone(id, now);
+                Ok(Found::Nothing(Some(tombstone.unwrap_or_else(tombstone::nothing))))
+            }
         }
     }
 

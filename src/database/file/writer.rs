@@ -327,8 +327,8 @@ mod tests {
         let (reply, _answer) = oneshot::channel();
         let delete =
             Write { id: Arc::from("a"), action: Action::Delete, now: Instant::now(), reply };
-        let (unaware, _answer) = save("a", None);
-        let outcomes = writer.write(&[delete, unaware]).unwrap();
+        let (under_way, _answer) = save("a", Some(tombstone::nothing()));
+        let outcomes = writer.write(&[delete, under_way]).unwrap();
         assert!(matches!(&outcomes[0], Outcome::Deleted));
         assert!(matches!(&outcomes[1], Outcome::Conflict(None)), "{outcomes:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "[]");
@@ -353,9 +353,9 @@ mod tests {
         let (id, now) = (Arc::from("a"), Instant::now());
         writer.write(&[Write { id, action: Action::Delete, now, reply }]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "[ ]");
-        let (unaware, _answer) = save("a", None);
-        assert!(matches!(&writer.write(&[unaware]).unwrap()[0], Outcome::Conflict(None)));
-        let (mut after, _answer) = save("a", None);
+        let (under_way, _answer) = save("a", Some(tombstone::nothing()));
+        assert!(matches!(&writer.write(&[under_way]).unwrap()[0], Outcome::Conflict(None)));
+        let (mut after, _answer) = save("a", Some(tombstone::nothing()));
         after.now = now + crate::database::tombstone::LIFETIME;
         assert!(matches!(&writer.write(&[after]).unwrap()[0], Outcome::Stored(_)));
     }

@@ -13,6 +13,7 @@ use mongodb::bson::{Document, doc};
 pub use self::builder::MongoDbBuilder;
 use self::document::{Condition, ID};
 use self::open::Shared;
+use super::tombstone::is_nothing;
 use super::{Database, Found, Saved, Stored, Version};
 use crate::{Error, Record};
 
@@ -65,6 +66,15 @@ pub struct MongoDb {
     shared: Arc<Shared>,
 }
 
+/// What may stand where an item is inserted.
+#[derive(Clone, Copy)]
+enum Over<'a> {
+    Nothing,
+    Tombstone(&'a Condition),
+    /// Any tombstone.
+    Anything,
+}
+
 impl MongoDb {
     /// Uses the database that `uri` names, `mongodb://user:password@host/database` or `mongodb+srv://…`, and the collection
     /// `jovoUsers` in it. Where it names none, that is the database `test`, and a warning is logged.
@@ -98,15 +108,10 @@ impl MongoDb {
         self.find(doc! { ID: { "$eq": id } }).await
     }
 
-    /// Stores `document` if nothing is stored, or still the tombstone.
-    async fn insert(
-        &self,
-        id: &str,
-        document: &Document,
-        tombstone: Option<&Condition>,
-    ) -> Result<Saved, Error> {
+    /// Stores `document` where no item is.
+    async fn insert(&self, id: &str, document: &Document, over: Over<'_>) -> Result<Saved, Error> {
         let raw = document::raw(document)?;
-        if let Some(tombstone) = tombstone
+        if let Over::Tombstone(tombstone) = over
             && self.replace(id, &raw, tombstone).await?
         {
             return Ok(self.saved(document));
@@ -120,8 +125,10 @@ impl MongoDb {
                 Err(error) => return Err(self.failed("writing to", &error)),
             }
             let Some(current) = self.find_user(id).await? else { continue };
-            if self.shared.layout.has_expired(&current) {
-                match self.replace(id, &raw, &self.shared.layout.condition(&current)).await? {
+            let condition = self.shared.layout.condition(&current);
+            let is_in_the_way = !condition.is_tombstone || !matches!(over, Over::Anything);
+            if self.shared.layout.has_expired(&current) || !is_in_the_way {
+                match self.replace(id, &raw, &condition).await? {
                     true => return Ok(self.saved(document)),
                     false => continue,
                 }
@@ -199,7 +206,8 @@ impl Database for MongoDb {
     async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
         self.shared.prepare();
         let document = self.find_user(id).await?;
-        Ok(document.map_or(Found::Nothing(None), |it| self.shared.layout.found(&it)))
+        let found = document.map(|document| self.shared.layout.found(&document));
+        Ok(found.unwrap_or(Found::Nothing(None)).with_version())
     }
 
     async fn save(
@@ -212,11 +220,14 @@ impl Database for MongoDb {
         let layout = self.shared.layout;
         let mut document = layout.document(id, record, None)?;
         let Some(over) = over else {
-            return self.insert(id, &document, None).await;
+            return self.insert(id, &document, Over::Anything).await;
         };
+        if is_nothing(over) {
+            return self.insert(id, &document, Over::Nothing).await;
+        }
         let condition = Condition::parse(over);
         if let Some(tombstone) = condition.as_ref().filter(|condition| condition.is_tombstone) {
-            return self.insert(id, &document, Some(tombstone)).await;
+            return self.insert(id, &document, Over::Tombstone(tombstone)).await;
         }
         if let Some(condition) = &condition {
             let old = match condition.foreign {

@@ -9,7 +9,7 @@ use mongodb::event::command::CommandEvent;
 use mongodb::options::ClientOptions;
 use mongodb::{Client, IndexModel};
 use serde_json::{Value, json};
-use tower_persistence::{Database, Found, Record, Saved};
+use tower_persistence::{Database, Record, Saved};
 
 use super::{DATABASE, Place, jovo_item, load, record, save, value};
 
@@ -274,5 +274,4 @@ pub(crate) async fn failed_writes(place: Place) {
     db.ensure_ready().await.unwrap();
     db.delete("user-2").await.unwrap();
     assert_eq!(place.users.find_one(doc! { "_id": "user-2" }).await.unwrap(), None);
-    assert_eq!(db.load_to_save("user-2").await.unwrap(), Found::Nothing(None));
 }
