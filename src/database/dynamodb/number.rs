@@ -6,6 +6,9 @@ use serde_json::{Number, Value};
 /// The smallest and the first too large magnitude.
 const MAGNITUDES: std::ops::Range<f64> = 1e-130..1e126;
 
+/// 2^64, up to which JSON's numbers may be integers.
+const INTEGERS: f64 = 18_446_744_073_709_551_616.0;
+
 /// The text to send, or `None` where DynamoDB has no such number. `1.0` and `1` are one number to it.
 pub(super) fn text(number: &Number) -> Option<String> {
     if number.is_i64() || number.is_u64() {
@@ -13,6 +16,8 @@ pub(super) fn text(number: &Number) -> Option<String> {
     }
     match number.as_f64()? {
         0.0 => Some("0".to_owned()),
+        // All digits: it is read as an integer, which has to be the same number.
+        float if float.fract() == 0.0 && float.abs() < INTEGERS => Some(format!("{float:.0}")),
         // The shortest digits that are read as the same `f64` again; with an exponent where the zeros would be many.
         float if (1e-6..1e21).contains(&float.abs()) => Some(float.to_string()),
         float => MAGNITUDES.contains(&float.abs()).then(|| format!("{float:e}")),
@@ -68,6 +73,8 @@ impl Decimal {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[allow(clippy::needless_pass_by_value)]
@@ -83,6 +90,18 @@ mod tests {
         assert_eq!(round_trip(u64::MAX.into()), (u64::MAX.into(), true));
         for float in [0.1, -2.5, 1e-130, 9.99e125, 1.2345678901234567e22, 5e300_f64.sqrt().sqrt()] {
             assert_eq!(round_trip(float.into()), (float.into(), true));
+        }
+    }
+
+    #[test]
+    fn a_whole_float_comes_back_as_the_same_integer() {
+        for (float, integer) in [
+            (1.0, json!(1)),
+            (1.225_285_954_560_723e17, json!(122_528_595_456_072_304_i64)),
+            (1.844_674_407_370_955e19, json!(18_446_744_073_709_549_568_u64)),
+            (-9.223_372_036_854_776e18, json!(i64::MIN)),
+        ] {
+            assert_eq!(round_trip(float.into()), (integer, true));
         }
     }
 
