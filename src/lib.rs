@@ -62,6 +62,7 @@
 //! | `axum` | on | the handles as extractors, [`Error`] as a response |
 //! | `dynamodb`, `aws-config` | | `DynamoDb`, and its region and credentials from the environment |
 //! | `mongodb` | | `MongoDb` |
+//! | `circuit-breaker` | | `CircuitBreaker` around any database: one that is dead is not waited for |
 //! | `lambda` | | `lambda_http::Body` as a request body |
 //! | `testing` | | `testing`: what a database of your own has to pass |
 //! | `metrics` | | counters and histograms for the `metrics` crate |
@@ -94,6 +95,8 @@ pub mod testing;
 
 pub use self::body::FromBuffered;
 pub use self::config::{PersistenceConfig, connect};
+#[cfg(feature = "circuit-breaker")]
+pub use self::database::CircuitBreaker;
 pub use self::database::{AnyDatabase, Database, Found, MemoryDb, Saved, Stored, Version};
 #[cfg(feature = "dynamodb")]
 pub use self::database::{DynamoDb, DynamoDbBuilder};

@@ -15,6 +15,8 @@
 //! ```
 
 mod any;
+#[cfg(feature = "circuit-breaker")]
+mod circuit_breaker;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
 #[cfg(feature = "file")]
@@ -29,6 +31,8 @@ use std::future::{Future, ready};
 use std::sync::Arc;
 
 pub use self::any::AnyDatabase;
+#[cfg(feature = "circuit-breaker")]
+pub use self::circuit_breaker::CircuitBreaker;
 #[cfg(feature = "dynamodb")]
 pub use self::dynamodb::{DynamoDb, DynamoDbBuilder};
 #[cfg(feature = "file")]

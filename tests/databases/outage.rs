@@ -76,6 +76,43 @@ pub(crate) async fn outage<D: Database>(mut server: Server, make_db: impl AsyncF
     }
 }
 
+/// While the server is gone, the breaker answers; when it is back, it is found without anybody's help.
+#[cfg(feature = "circuit-breaker")]
+pub(crate) async fn circuit_breaker<D: Database>(
+    mut server: Server,
+    make_db: impl AsyncFn(String) -> D,
+) {
+    let database = tower_persistence::CircuitBreaker::new(make_db(server.endpoint()).await);
+    database.ensure_ready().await.unwrap();
+    let app = counter(&PersistenceLayer::new(database));
+    let user = user("circuit-breaker");
+    let visit = async || send(&app, post(alexa(&user).to_string())).await;
+    let is_refused = |answer: &Answer| {
+        answer.status == 503 && format!("{:?}", answer.error()).contains("is tried again")
+    };
+    visit().await.assert_ok();
+    let mut acknowledged = 1;
+
+    for _ in 0..2 {
+        tokio::task::block_in_place(|| server.stop());
+        let mut asked = 0;
+        while !is_refused(&visit().await) {
+            asked += 1;
+            assert!(asked <= 20, "the server is gone, and it is asked again and again");
+        }
+        tokio::task::block_in_place(|| server.start_again());
+        let since = Instant::now();
+        while visit().await.status != 200 {
+            assert!(since.elapsed() < LIMIT, "the server is back, and it is not asked");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        acknowledged += 1;
+        println!("asked {asked} times while it was gone, found again after {:?}", since.elapsed());
+    }
+    let stored = count(&make_db(server.endpoint()).await, &user).await;
+    assert_eq!(stored, acknowledged);
+}
+
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     let since = Instant::now();
     while !is_so() {

@@ -119,6 +119,13 @@ impl Servers {
                 outage(server, in_outage).await;
             }),
         ];
+        #[cfg(feature = "circuit-breaker")]
+        trials.push({
+            let make_db = make_db.clone();
+            self.trial_with_own_server("circuit_breaker", &[], async move |server| {
+                crate::outage::circuit_breaker(server, make_db).await;
+            })
+        });
         let make_db = async move || make_db(servers.endpoint().unwrap()).await;
         let over_layer = layer_trials(self.name, make_db.clone());
         let over_layer = over_layer.into_iter().chain(erasure_trials(self.name, make_db));
