@@ -61,9 +61,14 @@ fn main() {
         trials.extend(choosing::on_dynamodb(&dynamodb));
     }
     #[cfg(all(feature = "axum", feature = "aws-config", feature = "lambda"))]
-    trials.push(dynamodb.trial("lambda", async |endpoint| {
-        lambda::two_events_of_one_user(&endpoint, "lambda-test").await;
-    }));
+    trials.extend([
+        dynamodb.trial("lambda", async |endpoint| {
+            lambda::two_events_of_one_user(&endpoint, "lambda-test").await;
+        }),
+        dynamodb.trial("lambda_is_frozen_after_the_reply", async |endpoint| {
+            lambda::nothing_runs_after_the_reply(&endpoint, "lambda-frozen-test").await;
+        }),
+    ]);
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` drops nothing.
     dynamodb.stop();
