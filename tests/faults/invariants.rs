@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tower_persistence::OnConflict;
+use tower_persistence::{OnConflict, OnOutage};
 
 use crate::plan::{Handler, Plan, Request};
 use crate::process::{CLAIMED_BY, COUNT, request_of, traces};
@@ -30,8 +30,19 @@ fn of_request(plan: &Plan, end: &End, request: Request) -> Option<String> {
     let answer = end.answers[&request.number];
     let has_run = end.notes.runs.contains_key(&request.number);
     let is_saved = end.notes.saved.contains(&request.number);
+    let is_degraded = end.notes.degraded.contains(&request.number);
     let overwrites = plan.on_conflict == OnConflict::Overwrite;
     match answer {
+        _ if is_degraded && plan.on_outage != OnOutage::Degrade => {
+            Some("ran without memory, and nobody asked for that".to_owned())
+        }
+        _ if is_degraded && (times > 0 || is_saved) => {
+            Some(format!("ran without memory, and is stored {times} times"))
+        }
+        Answer::Status(200) | Answer::Cancelled if is_degraded => None,
+        _ if is_degraded && request.handler != Handler::Fails => {
+            Some(format!("ran without memory, and is answered with {answer:?}"))
+        }
         _ if times > 1 => Some(format!("{answer:?}, and stored {times} times")),
         Answer::Status(200) if !is_saved => {
             Some("acknowledged, and no save of it has succeeded".to_owned())
@@ -65,8 +76,11 @@ fn of_user(plan: &Plan, end: &End, user: usize) -> Option<String> {
     is_half.then(|| format!("{claimed_by} has claimed it, and is not stored"))
 }
 
-/// A request that nobody is in the way of is served at once.
+/// A request that nobody is in the way of is served at once, with memory.
 fn of_locks(plan: &Plan, end: &End) -> Option<String> {
+    if plan.last_requests().any(|last| end.notes.degraded.contains(&last.number)) {
+        return Some("all is well again, and a handler runs without memory".to_owned());
+    }
     let mut last = plan.last_requests();
     let refused = last.find(|last| end.answers[&last.number] != Answer::Status(200));
     if let Some(refused) = refused {

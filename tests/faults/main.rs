@@ -12,6 +12,8 @@
 //!
 //! * Answered with 200, it is stored, exactly once. (Under `OnConflict::Overwrite` it was stored; a later save over it that
 //!   somebody else makes is what that policy is for.)
+//! * Under `OnOutage::Degrade`, a handler that ran without memory knows it, and what it wrote is stored nowhere. That is the one 200
+//!   that stores nothing.
 //! * Otherwise it is stored at most once. Not at all, if the handler did not run or failed, or if the answer is 409.
 //! * A load that failed is never saved over: each save names a version that the same turn was shown by the database.
 //! * No key of another user is ever visible, neither to a handler nor in what is stored.
@@ -125,6 +127,7 @@ fn the_schedules_are_worth_running() {
         "answered 503",
         "cancelled",
         "ran twice",
+        "degraded",
         "not acknowledged but stored",
     ];
     for what in expected {

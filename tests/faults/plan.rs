@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tower_persistence::OnConflict;
 use tower_persistence::testing::Rates;
+use tower_persistence::{OnConflict, OnOutage};
 
 /// SplitMix64.
 pub(crate) struct Random(u64);
@@ -33,6 +33,7 @@ impl Random {
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) on_conflict: OnConflict,
+    pub(crate) on_outage: OnOutage,
     pub(crate) users: usize,
     pub(crate) processes: usize,
     /// Whether the faults come from one database that fails, or from each process's own way to it.
@@ -72,12 +73,14 @@ impl Plan {
         let rerun = OnConflict::Rerun { attempts };
         let on_conflict =
             random.pick(&[OnConflict::Merge, OnConflict::Merge, rerun, OnConflict::Overwrite]);
+        let on_outage = random.pick(&[OnOutage::Reject, OnOutage::Reject, OnOutage::Degrade]);
         let users = random.pick(&[2, 3]);
         let processes = random.pick(&[1, 2, 2]);
         let count = 3 + random.below(6) as usize;
         Self {
             seed,
             on_conflict,
+            on_outage,
             users,
             processes,
             faults_in_common: random.one_in(2),

@@ -42,6 +42,8 @@ pub(crate) struct Notes {
     pub(crate) saved: BTreeSet<usize>,
     /// How often each request's handler ran.
     pub(crate) runs: HashMap<usize, usize>,
+    /// The requests whose handler ran without memory.
+    pub(crate) degraded: BTreeSet<usize>,
     /// By process and user.
     turns: HashMap<(usize, usize), Turn>,
 }

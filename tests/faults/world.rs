@@ -74,7 +74,8 @@ async fn run_plan(plan: &Plan) -> End {
     let layer = |(number, database): (usize, &Faulty<MemoryDb>)| {
         let notes = Arc::clone(&notes);
         let process = Process { number, database: database.clone(), began, notes };
-        PersistenceLayer::new(process).platforms([Box::new(Alexa)]).on_conflict(plan.on_conflict)
+        let layer = PersistenceLayer::new(process).platforms([Box::new(Alexa)]);
+        layer.on_conflict(plan.on_conflict).on_outage(plan.on_outage)
     };
     let layers = databases.iter().enumerate().map(layer).collect();
     let world = Arc::new(World { plan: plan.clone(), began, notes: Arc::clone(&notes), layers });
@@ -130,7 +131,13 @@ impl World {
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let request = *http.extensions().get::<Request>().unwrap();
         let user = http.extensions().get::<User>().unwrap();
-        *self.notes.lock().unwrap().runs.entry(request.number).or_default() += 1;
+        {
+            let mut notes = self.notes.lock().unwrap();
+            *notes.runs.entry(request.number).or_default() += 1;
+            if user.is_degraded() {
+                notes.degraded.insert(request.number);
+            }
+        }
         self.look(request, user);
         let written = write(request, user);
         if let Handler::AnswersAfter(delay) = request.handler {
@@ -203,11 +210,12 @@ impl End {
         });
         let runs = self.notes.runs.values().filter(|runs| **runs > 1);
         let runs = runs.map(|_| "ran twice".to_owned());
+        let degraded = self.notes.degraded.iter().map(|_| "degraded".to_owned());
         let unsure = self.stored.iter().flatten().flat_map(|data| data.keys());
         let unsure = unsure.filter_map(|key| request_of(key));
         let unsure = unsure.filter(|number| self.answers[number] != Answer::Status(200));
         let unsure = unsure.map(|_| "not acknowledged but stored".to_owned());
-        faults.chain(answers).chain(runs).chain(unsure).collect()
+        faults.chain(answers).chain(runs).chain(degraded).chain(unsure).collect()
     }
 }
 
