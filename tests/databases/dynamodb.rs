@@ -25,6 +25,12 @@ use tower_persistence::{
 use crate::layer::user;
 use crate::servers::Servers;
 
+/// Where the environment does not say otherwise.
+pub(crate) const ENVIRONMENT: [(&str, &str); 3] = [
+    ("AWS_REGION", REGION),
+    ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
+    ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+];
 const REGION: &str = "eu-central-1";
 const ACCESS_KEY_ID: &str = "AKIASECRETID";
 const SECRET_ACCESS_KEY: &str = "SECRETKEY";
@@ -67,6 +73,13 @@ fn builder(table: &str, endpoint: &str) -> DynamoDbBuilder {
 /// The name of a table that no other test uses.
 fn table() -> String {
     user("table")
+}
+
+/// A table of its own, and the url by which an app reaches it.
+pub(crate) async fn of_app(endpoint: &str) -> (DynamoDb, String) {
+    let (table, region) = (table(), std::env::var("AWS_REGION").unwrap_or(REGION.to_owned()));
+    let url = format!("dynamodb://{table}?region={region}&endpoint={endpoint}");
+    (builder(&table, endpoint).build().await.unwrap(), url)
 }
 
 /// What others do with the table.

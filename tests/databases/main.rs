@@ -7,6 +7,14 @@
 
 use libtest_mimic::{Arguments, Trial};
 
+#[cfg(all(
+    feature = "file",
+    feature = "testing",
+    feature = "axum",
+    feature = "aws-config",
+    feature = "mongodb"
+))]
+mod app;
 // Other tests use the rest of it; some things only the databases behind features use.
 #[cfg(all(feature = "file", feature = "testing", any(feature = "dynamodb", feature = "mongodb")))]
 mod choosing;
@@ -30,6 +38,14 @@ mod erasure;
 mod lambda;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod layer;
+#[cfg(all(
+    feature = "file",
+    feature = "testing",
+    feature = "axum",
+    feature = "aws-config",
+    feature = "mongodb"
+))]
+mod load;
 #[cfg(all(feature = "file", feature = "testing", feature = "mongodb"))]
 mod mongodb;
 #[cfg(all(feature = "file", feature = "testing"))]
@@ -40,6 +56,14 @@ mod process;
 #[cfg(all(feature = "file", feature = "testing"))]
 #[allow(dead_code)]
 mod servers;
+#[cfg(all(
+    feature = "file",
+    feature = "testing",
+    feature = "axum",
+    feature = "aws-config",
+    feature = "mongodb"
+))]
+mod two_processes;
 
 #[cfg(all(feature = "file", feature = "testing"))]
 fn main() {
@@ -69,11 +93,19 @@ fn main() {
             lambda::nothing_runs_after_the_reply(&endpoint, "lambda-frozen-test").await;
         }),
     ]);
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let mut conclusions = vec![libtest_mimic::run(&arguments, trials)];
+    // These have the machine to themselves, one at a time.
+    #[cfg(all(feature = "axum", feature = "aws-config", feature = "mongodb"))]
+    {
+        let one_at_a_time = Arguments { test_threads: Some(1), ..arguments };
+        let mut trials = two_processes::trials(&dynamodb, &mongodb);
+        trials.extend(load::trials(&dynamodb, &mongodb));
+        conclusions.push(libtest_mimic::run(&one_at_a_time, trials));
+    }
     // `exit` drops nothing.
     dynamodb.stop();
     mongodb.stop();
-    conclusion.exit();
+    conclusions.iter().for_each(libtest_mimic::Conclusion::exit_if_failed);
 }
 
 #[cfg(not(all(feature = "file", feature = "testing")))]

@@ -66,6 +66,16 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
     trials
 }
 
+/// A collection of its own, and the url by which an app reaches it.
+pub(crate) async fn of_app(uri: &str) -> (MongoDb, String) {
+    let collection = crate::layer::user("app");
+    let (address, options) = uri.split_once('?').unwrap_or((uri, ""));
+    let address = address.trim_end_matches('/');
+    let url = format!("{address}/{DATABASE}?collection={collection}&{options}");
+    let builder = MongoDb::builder().uri(uri).database(DATABASE);
+    (builder.collection(collection).connect().await.unwrap(), url)
+}
+
 /// A collection of its own for each test, and a client beside ours.
 #[derive(Clone)]
 struct Place {

@@ -1,6 +1,6 @@
 //! One server, which ends with the tests however they end.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::servers::Program;
 
 const START: Duration = Duration::from_secs(90);
 
-/// Runs the server until its standard input is closed, which the system does when this process ends, were it by a panic,
+/// Runs it until its standard input is closed, which the system does when this process ends, were it by a panic,
 /// Ctrl-C or SIGKILL. In the background a shell gives a program no standard input, hence descriptor 3. What the shell itself
 /// has to say about killing is of no interest.
 const WATCH: &str = r#"
@@ -88,10 +88,9 @@ impl Server {
         let arguments = (self.program.arguments)(self.port, &data);
         let path = self.directory.path().join("output");
         let output = OpenOptions::new().append(true).create(true).open(path).unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", WATCH, "sh"]).arg(&self.program.command).args(arguments);
+        let mut command = watched(&self.program.command);
         // DynamoDB Local leaves a file where it is started.
-        command.args(&self.extra).current_dir(self.directory.path()).stdin(Stdio::piped());
+        command.args(arguments).args(&self.extra).current_dir(self.directory.path());
         command.stdout(output.try_clone().unwrap()).stderr(output);
         let mut process = command.spawn().expect("a shell, `sh`");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
@@ -113,6 +112,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// A command that runs `program` until the standard input of the process is closed, which kills it.
+pub(crate) fn watched(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", WATCH, "sh"]).arg(program).stdin(Stdio::piped());
+    command
 }
 
 fn free_port() -> u16 {

@@ -1,0 +1,147 @@
+//! `voice_app` under load, while what stores its users goes and comes twice. `LOAD_SECONDS` says how long.
+
+use std::env;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use tokio::task::{JoinSet, block_in_place};
+use tower_persistence::{Database, FileDb};
+
+use crate::app::{Answer, App, Connection, Tally, stored_visits};
+use crate::layer::user;
+use crate::process::Server;
+use crate::servers::Servers;
+use crate::{dynamodb, mongodb, trial};
+
+const CONNECTIONS: usize = 64;
+const USERS: usize = 32;
+const RESTARTS: u32 = 2;
+/// What is waited for at most, until each user is served.
+const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
+    vec![
+        trial("file::load".to_owned(), async || {
+            let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let path = directory.path().join("db.json");
+            // There is no server: the app itself goes and comes.
+            let mut app = App::start(&format!("file:{}", path.display()));
+            let users = load(&mut app, App::kill, App::start_again, |app| app.address()).await;
+            app.kill();
+            app.print_refusals();
+            check(&FileDb::open(&path).await.unwrap(), &users).await;
+        }),
+        dynamodb.trial_with_own_server("load", &[], async |server| {
+            let (database, url) = dynamodb::of_app(&server.endpoint()).await;
+            over_server(server, &database, &url).await;
+        }),
+        mongodb.trial_with_own_server("load", &[], async |server| {
+            let (database, url) = mongodb::of_app(&server.endpoint()).await;
+            over_server(server, &database, &url).await;
+        }),
+    ]
+}
+
+type Users = Vec<(String, Arc<Tally>)>;
+
+async fn over_server(server: Server, database: &impl Database, url: &str) {
+    let mut both = (server, App::start(url));
+    let stop = |both: &mut (Server, App)| both.0.stop();
+    let start_again = |both: &mut (Server, App)| both.0.start_again();
+    let users = load(&mut both, stop, start_again, |both| both.1.address()).await;
+    both.1.print_refusals();
+    check(database, &users).await;
+}
+
+async fn check(database: &impl Database, users: &Users) {
+    for (user, tally) in users {
+        tally.assert_stored(stored_visits(database, user).await);
+    }
+}
+
+/// Sends visits over all connections, while `place` is stopped and started again.
+async fn load<P>(
+    place: &mut P,
+    stop: impl Fn(&mut P),
+    start_again: impl Fn(&mut P),
+    address: impl Fn(&P) -> &str,
+) -> Users {
+    let users: Users =
+        (0..USERS).map(|number| (user(&format!("load-{number}")), Arc::default())).collect();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut clients = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        let (user, tally) = users[number % USERS].clone();
+        let connection = Connection::new(address(place));
+        clients.spawn(visit_until(Arc::clone(&is_over), connection, user, tally));
+    }
+
+    let (began, duration) = (Instant::now(), duration());
+    for phase in 1..=RESTARTS + 1 {
+        let before = acknowledged(&users);
+        tokio::time::sleep_until((began + duration * phase / (RESTARTS + 1)).into()).await;
+        served_since(&before, &users).await;
+        if phase <= RESTARTS {
+            block_in_place(|| stop(place));
+            // Somebody asks meanwhile.
+            tokio::time::sleep(duration / 30).await;
+            block_in_place(|| start_again(place));
+        }
+    }
+    is_over.store(true, Ordering::Relaxed);
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    report(began.elapsed(), &users);
+    users
+}
+
+/// 60 seconds with `CI=true`, otherwise 10, unless `LOAD_SECONDS` says otherwise.
+fn duration() -> Duration {
+    let is_ci = env::var("CI").is_ok_and(|value| value == "true");
+    let otherwise = if is_ci { 60 } else { 10 };
+    let seconds = env::var("LOAD_SECONDS").map_or(otherwise, |seconds| seconds.parse().unwrap());
+    Duration::from_secs(seconds)
+}
+
+async fn visit_until(
+    is_over: Arc<AtomicBool>,
+    mut connection: Connection,
+    user: String,
+    tally: Arc<Tally>,
+) {
+    while !is_over.load(Ordering::Relaxed) {
+        let answer = connection.visit(&user).await;
+        tally.count(answer);
+        if answer != Answer::Status(200) {
+            // A refusal comes at once.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn acknowledged(users: &Users) -> Vec<u64> {
+    users.iter().map(|(_, tally)| tally.acknowledged()).collect()
+}
+
+/// Waits until each user is served once more.
+async fn served_since(before: &[u64], users: &Users) {
+    let since = Instant::now();
+    while !acknowledged(users).iter().zip(before).all(|(now, before)| now > before) {
+        assert!(since.elapsed() < LONG, "not all users are served again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn report(took: Duration, users: &Users) {
+    let sum = |count: fn(&Tally) -> u64| users.iter().map(|(_, tally)| count(tally)).sum::<u64>();
+    let acknowledged = sum(Tally::acknowledged);
+    println!(
+        "{acknowledged} visits in {took:.0?}, {:.0} a second; {} refused, {} broken off",
+        acknowledged as f64 / took.as_secs_f64(),
+        sum(Tally::refused),
+        sum(Tally::broken_off),
+    );
+}
