@@ -28,9 +28,8 @@ pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
             let path = directory.path().join("db.json");
             // There is no server: the app itself goes and comes.
             let mut app = App::start(&format!("file:{}", path.display()));
-            let users = load(&mut app, App::kill, App::start_again, |app| app.address()).await;
+            let users = load(&mut app, App::kill, App::start_again, |app| app).await;
             app.kill();
-            app.print_refusals();
             check(&FileDb::open(&path).await.unwrap(), &users).await;
         }),
         dynamodb.trial_with_own_server("load", &[], async |server| {
@@ -50,8 +49,7 @@ async fn over_server(server: Server, database: &impl Database, url: &str) {
     let mut both = (server, App::start(url));
     let stop = |both: &mut (Server, App)| both.0.stop();
     let start_again = |both: &mut (Server, App)| both.0.start_again();
-    let users = load(&mut both, stop, start_again, |both| both.1.address()).await;
-    both.1.print_refusals();
+    let users = load(&mut both, stop, start_again, |both| &both.1).await;
     check(database, &users).await;
 }
 
@@ -66,7 +64,7 @@ async fn load<P>(
     place: &mut P,
     stop: impl Fn(&mut P),
     start_again: impl Fn(&mut P),
-    address: impl Fn(&P) -> &str,
+    app: impl Fn(&P) -> &App,
 ) -> Users {
     let users: Users =
         (0..USERS).map(|number| (user(&format!("load-{number}")), Arc::default())).collect();
@@ -74,7 +72,7 @@ async fn load<P>(
     let mut clients = JoinSet::new();
     for number in 0..CONNECTIONS {
         let (user, tally) = users[number % USERS].clone();
-        let connection = Connection::new(address(place));
+        let connection = Connection::new(app(place).address());
         clients.spawn(visit_until(Arc::clone(&is_over), connection, user, tally));
     }
 
@@ -82,7 +80,12 @@ async fn load<P>(
     for phase in 1..=RESTARTS + 1 {
         let before = acknowledged(&users);
         tokio::time::sleep_until((began + duration * phase / (RESTARTS + 1)).into()).await;
-        served_since(&before, &users).await;
+        let is_served = served_since(&before, &users).await;
+        if !is_served || phase > RESTARTS {
+            report(began.elapsed(), &users);
+            app(place).print_refusals();
+        }
+        assert!(is_served, "not all users are served again within {LONG:?}");
         if phase <= RESTARTS {
             block_in_place(|| stop(place));
             // Somebody asks meanwhile.
@@ -94,7 +97,6 @@ async fn load<P>(
     while let Some(client) = clients.join_next().await {
         client.unwrap();
     }
-    report(began.elapsed(), &users);
     users
 }
 
@@ -126,13 +128,16 @@ fn acknowledged(users: &Users) -> Vec<u64> {
     users.iter().map(|(_, tally)| tally.acknowledged()).collect()
 }
 
-/// Waits until each user is served once more.
-async fn served_since(before: &[u64], users: &Users) {
+/// Waits until each user is served once more, if that is soon enough.
+async fn served_since(before: &[u64], users: &Users) -> bool {
     let since = Instant::now();
     while !acknowledged(users).iter().zip(before).all(|(now, before)| now > before) {
-        assert!(since.elapsed() < LONG, "not all users are served again");
+        if since.elapsed() > LONG {
+            return false;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    true
 }
 
 fn report(took: Duration, users: &Users) {
