@@ -43,10 +43,14 @@ pub enum OnOutage {
 /// How often a save is tried again before it is given up: as a rule it is the time-out that ends it.
 pub(crate) const ATTEMPTS: u32 = 50;
 
-/// Waits so that those who collided do not do so again.
-pub(crate) async fn back_off(attempt: u32) {
-    let most = Duration::from_millis(1 << attempt.min(6));
+/// How many saves follow a conflict at once: what it brought is fresh then, while whoever has won has yet to load for their next turn.
+const AT_ONCE: u32 = 3;
+
+/// How long to wait so that those who collide again and again do so no more. What the last conflict brought is old afterwards.
+pub(crate) fn pause(attempt: u32) -> Option<Duration> {
+    let exponent = attempt.checked_sub(AT_ONCE)?;
+    let most = Duration::from_millis(1 << exponent.min(6));
     // Each `RandomState` has keys of its own.
     let random = RandomState::new().hash_one(attempt) % 1024;
-    tokio::time::sleep(most.mul_f64(random as f64 / 1024.0)).await;
+    Some(most.mul_f64(random as f64 / 1024.0))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, header};
 use http_body::Body;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
 use crate::database::Version;
@@ -18,7 +18,7 @@ use crate::layer::{Config, Shared};
 use crate::observe::{Step, Watch};
 use crate::order::InTurn;
 use crate::platform::{Carried, Document, Reply};
-use crate::policy::{ATTEMPTS, back_off};
+use crate::policy::{ATTEMPTS, pause};
 use crate::response::is_plain_json;
 use crate::turn::{Exchange, Outcome, Turn};
 use crate::{Database, Error, OnConflict, Record, ResponseBody, Saved, Stored};
@@ -90,18 +90,24 @@ async fn save<D: Database>(
     for attempt in 0..ATTEMPTS {
         step.holds(&record);
         let save = shared.database.save(turn.storage_key(), &record, over.as_ref());
-        let current = match save.await.map_err(Error::unavailable)? {
+        let mut current = match save.await.map_err(Error::unavailable)? {
             Saved::Stored(_) => {
                 step.end("stored");
                 return Ok(Ok(()));
             }
-            // Deleted meanwhile: what is deleted stays so, also of a user who was not stored when the turn began.
-            Saved::Conflict(None) => {
-                step.conflict("stays_deleted");
-                step.end("stays_deleted");
-                return Ok(Ok(()));
-            }
-            Saved::Conflict(Some(current)) => current,
+            Saved::Conflict(current) => current,
+        };
+        if let Some(pause) = pause(attempt) {
+            sleep(pause).await;
+            let loaded = shared.database.load(turn.storage_key()).await;
+            // That nothing is there any more, only a save can tell for certain.
+            current = loaded.map_err(Error::unavailable)?.or(current);
+        }
+        // Deleted meanwhile: what is deleted stays so, also of a user who was not stored when the turn began.
+        let Some(current) = current else {
+            step.conflict("stays_deleted");
+            step.end("stays_deleted");
+            return Ok(Ok(()));
         };
         // Served elsewhere, or here by a save whose answer was lost.
         if turn.is_handled(&current.record) {
@@ -122,7 +128,6 @@ async fn save<D: Database>(
             }
         }
         over = Some(current.version);
-        back_off(attempt).await;
     }
     Err(overtaken())
 }

@@ -116,10 +116,20 @@ impl Drop for Calling<'_> {
 }
 
 impl Database for Process {
+    /// Between two attempts to save.
     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
-        self.load_to_save(id).await.map(Found::into_item)
+        let user = self.user(id);
+        let _calling = self.begin(user);
+        self.pace(user, true).await;
+        let loaded = self.database.load(id).await;
+        self.pace(user, false).await;
+        if let Ok(Some(stored)) = &loaded {
+            self.show(user, Some(stored.version.clone()));
+        }
+        loaded
     }
 
+    /// At the start of a turn.
     async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
         let user = self.user(id);
         let _calling = self.begin(user);
