@@ -295,15 +295,16 @@ impl HistoryElement {
         self
     }
 
-    /// Whether an item holds `request`: the request's JSON, with all access tokens in it. Default: `false`.
+    /// Whether an item holds `request`: the request's JSON, with all access tokens in it, but without the id of the person who
+    /// speaks. Default: `false`.
     #[must_use]
     pub fn request(mut self, on: bool) -> Self {
         self.request = on;
         self
     }
 
-    /// Whether an item holds `response`: the reply, where it is JSON, not compressed, at most `body_limit` long and ready within
-    /// `save_timeout`. Default: `false`.
+    /// Whether an item holds `response`: the reply as the handler wrote it, where it is JSON, not compressed, at most `body_limit`
+    /// long and ready within `save_timeout`. Default: `false`.
     #[must_use]
     pub fn response(mut self, on: bool) -> Self {
         self.response = on;

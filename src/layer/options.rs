@@ -1,55 +1,15 @@
-use std::fmt;
+//! The options.
+
 use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Response;
-use serde_json::{Map, Value};
-use tower_layer::Layer;
 
-use crate::config::{PersistenceConfig, jovo_v3_key};
-use crate::observe;
-use crate::order::Order;
+use super::PersistenceLayer;
 use crate::platform::{self, NamedPlatform, Platform};
 use crate::stored_elements::StoredElements;
-use crate::{AnyDatabase, Database, Error, OnConflict, OnOutage, Persistence};
-
-/// The layer that finds out whose request it is, gives the handler what is stored of that user, and stores what the handler
-/// changed before the reply leaves.
-///
-/// ```
-/// use std::time::Duration;
-/// use tower_persistence::stored_elements::StoredElements;
-/// use tower_persistence::{MemoryDb, PersistenceLayer};
-///
-/// let layer = PersistenceLayer::new(MemoryDb::new())
-///     .stored_elements(StoredElements::new().session(true).history(true))
-///     .require_user(true)
-///     .save_timeout(Duration::from_secs(1));
-/// ```
-///
-/// Clones, and the services that are made of them, keep the order of one user's requests in common. Two layers made
-/// with `new` do not, even on one database.
-///
-/// # Requests
-///
-/// GET, HEAD and OPTIONS requests, and bodies that are not JSON or no platform's, pass through as they are. What stands in a
-/// request is data from outside: **whether it is genuine has to be checked in front of this layer.**
-///
-/// # In front of it
-///
-/// tower-http's `RequestBodyLimitLayer` directly outside this layer in one `ServiceBuilder` makes the request's body a type
-/// that cannot be made from bytes: put `MapRequestBodyLayer::new(Body::new)` in between, or use
-/// [`body_limit`](Self::body_limit).
-pub struct PersistenceLayer<D> {
-    shared: Arc<Shared<D>>,
-}
-
-pub(crate) struct Shared<D> {
-    pub(crate) database: Arc<D>,
-    pub(crate) order: Arc<Order>,
-    pub(crate) config: Config,
-}
+use crate::{Database, Error, OnConflict, OnOutage, observe};
 
 type OnError = dyn Fn(&Error) -> Response<Bytes> + Send + Sync;
 type StorageKey = dyn Fn(&str, &str) -> String + Send + Sync;
@@ -78,22 +38,9 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Says once that a platform's sessions are kept nowhere.
-    pub(crate) fn warn_of_sessions(&self, platform: &str) {
-        self.sessions_missing.call_once(|| {
-            tracing::warn!(
-                platform,
-                "{platform} does not carry sessions itself: `Session` is empty there until they are stored, which \
-                 `StoredElements::session(true)` switches on"
-            );
-        });
-    }
-}
-
-impl<D: Database> PersistenceLayer<D> {
-    /// A layer on this database, with the defaults of each option.
-    pub fn new(database: D) -> Self {
-        let config = Config {
+    /// The defaults.
+    pub(super) fn new(database: &impl Database) -> Self {
+        Self {
             platforms: platform::all().into_iter().map(NamedPlatform::from).collect(),
             stored_elements: Arc::default(),
             body_limit: 1024 * 1024,
@@ -109,32 +56,25 @@ impl<D: Database> PersistenceLayer<D> {
             load_timeout: Duration::from_secs(2),
             save_timeout: Duration::from_secs(2),
             on_error: Arc::new(Error::response),
-            observe: Arc::new(observe::Settings::new(&database)),
+            observe: Arc::new(observe::Settings::new(database)),
             clock: Arc::new(SystemTime::now),
             sessions_missing: Arc::new(Once::new()),
-        };
-        let shared = Shared { database: Arc::new(database), order: Arc::default(), config };
-        Self { shared: Arc::new(shared) }
+        }
     }
 
-    /// The database.
-    #[must_use]
-    pub fn database(&self) -> &D {
-        &self.shared.database
+    /// Says once that a platform's sessions are kept nowhere.
+    pub(crate) fn warn_of_sessions(&self, platform: &str) {
+        self.sessions_missing.call_once(|| {
+            tracing::warn!(
+                platform,
+                "{platform} does not carry sessions itself: `Session` is empty there until they are stored, which \
+                 `StoredElements::session(true)` switches on"
+            );
+        });
     }
+}
 
-    /// Everything that is stored of user `id`, as JSON with the `id`: what the user may ask for. `None` where there is no such user.
-    ///
-    /// # Errors
-    ///
-    /// When the item cannot be read.
-    pub async fn export(&self, id: &str) -> Result<Option<Value>, Error> {
-        let Some(stored) = self.shared.database.load(id).await? else { return Ok(None) };
-        let mut item = Map::from_iter([("id".to_owned(), id.into())]);
-        item.extend(stored.record.fields().clone());
-        Ok(Some(Value::Object(item)))
-    }
-
+impl<D: Database> PersistenceLayer<D> {
     /// Adds a platform, which is asked before those that are there already.
     #[must_use]
     pub fn platform(self, platform: impl Platform) -> Self {
@@ -291,72 +231,5 @@ impl<D: Database> PersistenceLayer<D> {
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut Arc::make_mut(&mut self.shared).config);
         self
-    }
-}
-
-impl PersistenceLayer<AnyDatabase> {
-    /// A layer on the database that `config` names, with the elements that it names.
-    ///
-    /// # Errors
-    ///
-    /// [`is_configuration`](Error::is_configuration) where the feature of that database is off; otherwise what opening it says.
-    pub async fn from_config(config: PersistenceConfig) -> Result<Self, Error> {
-        let has_platform_prefix = config.database.has_platform_prefix();
-        let layer =
-            Self::new(config.database.open().await?).stored_elements(config.stored_elements);
-        Ok(if has_platform_prefix { layer.storage_key(jovo_v3_key) } else { layer })
-    }
-}
-
-impl<S, D> Layer<S> for PersistenceLayer<D> {
-    type Service = Persistence<S, D>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Persistence::new(inner, Arc::clone(&self.shared))
-    }
-}
-
-impl<D> Clone for PersistenceLayer<D> {
-    fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl<D> Clone for Shared<D> {
-    fn clone(&self) -> Self {
-        Self {
-            database: Arc::clone(&self.database),
-            order: Arc::clone(&self.order),
-            config: self.config.clone(),
-        }
-    }
-}
-
-impl<D: fmt::Debug> fmt::Debug for PersistenceLayer<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shared.fmt(f)
-    }
-}
-
-impl<D: fmt::Debug> fmt::Debug for Shared<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { platforms, stored_elements, body_limit, require_user, save_on_error, .. } =
-            &self.config;
-        f.debug_struct("PersistenceLayer")
-            .field("database", &self.database)
-            .field("platforms", &platforms.iter().map(|known| &known.name).collect::<Vec<_>>())
-            .field("stored_elements", stored_elements)
-            .field("body_limit", body_limit)
-            .field("require_user", require_user)
-            .field("save_on_error", save_on_error)
-            .field("on_conflict", &self.config.on_conflict)
-            .field("on_outage", &self.config.on_outage)
-            .field("forget_on_skill_disabled", &self.config.forget_on_skill_disabled)
-            .field("batch_concurrency", &self.config.batch_concurrency)
-            .field("ready_timeout", &self.config.ready_timeout)
-            .field("turn_timeout", &self.config.turn_timeout)
-            .field("load_timeout", &self.config.load_timeout)
-            .field("save_timeout", &self.config.save_timeout)
-            .finish_non_exhaustive()
     }
 }
