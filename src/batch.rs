@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::layer::Shared;
 use crate::recognise::Incoming;
 use crate::service::{Failure, refuse, turn};
-use crate::{Database, FromBuffered, ResponseBody};
+use crate::{Database, Error, FromBuffered, ResponseBody};
 
 /// Serves each user's events in their order, and several users at a time. The answer is an empty 200 if all went well, and what the
 /// first failed event was answered otherwise.
@@ -102,9 +102,12 @@ fn lanes(events: Vec<Incoming>) -> Vec<Vec<(usize, Incoming)>> {
     lanes
 }
 
+/// Also where the app's own reply to a failure of the layer has a status that does not say so.
 fn is_failure<R: Body, E>(answer: &Result<Response<ResponseBody<R>>, E>) -> bool {
     answer.as_ref().map_or(true, |response| {
-        response.status().is_client_error() || response.status().is_server_error()
+        let status = response.status();
+        let is_refused = response.extensions().get::<Error>().is_some();
+        is_refused || status.is_client_error() || status.is_server_error()
     })
 }
 

@@ -158,6 +158,18 @@ async fn what_is_not_stored_is_served_again_and_the_layers_own_failure_is_the_an
     assert_eq!(messages(&layer, "anna").await, Some(1));
 }
 
+/// A blanket 200 is for platforms that read out a reply; a batch has failed all the same, and stops where it did.
+#[tokio::test]
+async fn a_failure_is_one_whatever_its_reply_says() {
+    let layer = PersistenceLayer::new(TestDb::default()).on_error(|_| http::Response::new("sorry"));
+    let (app, seen) = counter(&layer, &failing(&[]));
+    layer.database().on_save(Behaviour::Fails);
+    let answer = send_json(&app, &messenger_batch(&[("anna", "m-1"), ("anna", "m-2")])).await;
+    assert_eq!((answer.status.as_u16(), &*answer.body), (200, &b"sorry"[..]));
+    assert!(answer.error().is_database());
+    assert_eq!(mids(&seen), ["m-1"]);
+}
+
 #[tokio::test]
 async fn an_event_that_comes_alone_is_not_remembered() {
     let layer = PersistenceLayer::new(TestDb::default());
