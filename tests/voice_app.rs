@@ -68,6 +68,7 @@ fn it_answers_in_each_platforms_own_form() {
         (sample!("core/launch"), "/output/0/message"),
         (sample!("web/text"), "/output/0/message"),
         (sample!("googleassistant/intent"), "/prompt/firstSimple/speech"),
+        (sample!("googleassistant/new_user"), "/prompt/firstSimple/speech"),
         (sample!("dialogflow/facebook"), "/fulfillmentText"),
         (
             sample!("dialogflow-google/intent"),
@@ -79,9 +80,10 @@ fn it_answers_in_each_platforms_own_form() {
         (sample!("lex/v1"), "/dialogAction/message/content"),
         (sample!("lex/v2"), "/messages/0/content"),
     ];
+    let guest = include_str!("samples/googleassistant/new_user.json").replace("VERIFIED", "GUEST");
     let without_user = [
         (sample!("alexa/no_user"), "/response/outputSpeech/text"),
-        (sample!("googleassistant/new_user"), "/prompt/firstSimple/speech"),
+        (("a guest of Google's", guest.as_str()), "/prompt/firstSimple/speech"),
         (sample!("dialogflow/console"), "/fulfillmentText"),
         (sample!("unrecognised/github"), "/text"),
     ];
