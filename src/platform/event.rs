@@ -20,8 +20,8 @@ use super::raw;
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// Whose event it is. `None`: nobody's, it passes through without handles; so does an id that is empty or
-    /// longer than 2,048 bytes.
+    /// Whose event it is. `None`: nobody's, there is no [`User`](crate::User) then, unless the platform
+    /// [makes an id](super::Platform::create_user_id); an id that is empty or longer than 2,048 bytes is none.
     pub user_id: Option<Cow<'a, str>>,
     /// The platform's id of the session.
     pub session_id: Option<Cow<'a, str>>,

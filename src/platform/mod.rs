@@ -65,7 +65,9 @@ pub trait Platform: Send + Sync + 'static {
     /// The events in the request, or `None` if the request is another platform's.
     ///
     /// Almost always it is one event. A request of this platform that concerns no user has an event without
-    /// user id, or no event at all; it passes through to the handler without handles.
+    /// user id, or no event at all; it passes through to the handler, with a session if the platform
+    /// [carries](Self::carries_session) it. Each of several events needs a [`body`](Event::body) of its own, which the handler gets in the place
+    /// of the whole.
     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>>;
 
     /// What the user said, for the history elements `input`, `nlu` and `asr`. It is asked for only where history
