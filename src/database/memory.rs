@@ -91,7 +91,7 @@ impl Database for MemoryDb {
     ) -> Result<Saved, Error> {
         let mut items = self.items();
         let current = items.by_id.get(id);
-        let version = current.map(|stored| &stored.version).or(items.tombstone(id));
+        let version = current.map(|stored| &stored.version).or_else(|| items.tombstone(id));
         if !permits(over, version) {
             return Ok(Saved::Conflict(current.cloned()));
         }
