@@ -43,12 +43,20 @@ where
         async move {
             for (position, incoming) in lane {
                 let mut inner = ready.take().unwrap_or_else(|| clone.clone());
-                let answer = serve_one(&mut inner, shared, parts.clone(), incoming).await;
+                let parts = with_length(parts.clone(), &incoming.bytes);
+                let answer = match poll_fn(|cx| inner.poll_ready(cx)).await {
+                    Ok(()) => turn(&mut inner, shared, parts, incoming).await,
+                    Err(error) => Err(Failure::Inner(error)),
+                };
+                let answer = match answer {
+                    Err(Failure::Own(error, watch)) => {
+                        Ok(refuse(&shared.config, error, watch.as_ref()))
+                    }
+                    answer => answer,
+                };
                 if is_failure(&answer) {
                     return Some((position, answer));
                 }
-                // Not needed again until then, so that nobody waits for it.
-                drop(inner);
             }
             None
         }
@@ -60,28 +68,12 @@ where
     answer
 }
 
-async fn serve_one<S, D, B, R>(
-    inner: &mut S,
-    shared: &Arc<Shared<D>>,
-    mut parts: Parts,
-    incoming: Incoming,
-) -> Result<Response<ResponseBody<R>>, Failure<S::Error>>
-where
-    S: Service<Request<B>, Response = Response<R>> + Clone,
-    D: Database,
-    B: FromBuffered,
-    R: Body + Send + 'static,
-    R::Data: Send,
-    R::Error: Send,
-{
+/// The head of a request with this body.
+fn with_length(mut parts: Parts, bytes: &Bytes) -> Parts {
     if let Some(length) = parts.headers.get_mut(header::CONTENT_LENGTH) {
-        *length = incoming.bytes.len().into();
+        *length = bytes.len().into();
     }
-    poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Failure::Inner)?;
-    match turn(inner, shared, parts, incoming).await {
-        Err(Failure::Own(error, watch)) => Ok(refuse(&shared.config, error, watch.as_ref())),
-        answer => answer,
-    }
+    parts
 }
 
 /// Each user's events, with their positions in the request. Those of nobody go alone.

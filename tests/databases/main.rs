@@ -7,14 +7,6 @@
 
 use libtest_mimic::{Arguments, Trial};
 
-#[cfg(all(
-    feature = "file",
-    feature = "testing",
-    feature = "axum",
-    feature = "aws-config",
-    feature = "mongodb"
-))]
-mod app;
 // Other tests use the rest of it; some things only the databases behind features use.
 #[cfg(all(feature = "file", feature = "testing", any(feature = "dynamodb", feature = "mongodb")))]
 mod choosing;
@@ -38,14 +30,6 @@ mod erasure;
 mod lambda;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod layer;
-#[cfg(all(
-    feature = "file",
-    feature = "testing",
-    feature = "axum",
-    feature = "aws-config",
-    feature = "mongodb"
-))]
-mod load;
 #[cfg(all(feature = "file", feature = "testing", feature = "mongodb"))]
 mod mongodb;
 #[cfg(all(feature = "file", feature = "testing"))]
@@ -63,7 +47,7 @@ mod servers;
     feature = "aws-config",
     feature = "mongodb"
 ))]
-mod two_processes;
+mod voice_app;
 
 #[cfg(all(feature = "file", feature = "testing"))]
 fn main() {
@@ -98,8 +82,7 @@ fn main() {
     #[cfg(all(feature = "axum", feature = "aws-config", feature = "mongodb"))]
     {
         let one_at_a_time = Arguments { test_threads: Some(1), ..arguments };
-        let mut trials = two_processes::trials(&dynamodb, &mongodb);
-        trials.extend(load::trials(&dynamodb, &mongodb));
+        let trials = voice_app::trials(&dynamodb, &mongodb);
         conclusions.push(libtest_mimic::run(&one_at_a_time, trials));
     }
     // `exit` drops nothing.

@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use tokio::task::JoinSet;
 use tower_persistence::Database;
 
-use crate::app::{Answer, App, Connection, Tally, stored_visits};
+use super::app::{Answer, App, Connection, Tally, stored_visits};
 use crate::layer::user;
 use crate::servers::Servers;
 use crate::{dynamodb, mongodb};

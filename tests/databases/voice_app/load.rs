@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use tokio::task::{JoinSet, block_in_place};
 use tower_persistence::{Database, FileDb};
 
-use crate::app::{Answer, App, Connection, Tally, stored_visits};
+use super::app::{Answer, App, Connection, Tally, stored_visits};
 use crate::layer::user;
 use crate::process::Server;
 use crate::servers::Servers;
