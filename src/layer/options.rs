@@ -20,6 +20,9 @@ pub(crate) struct Config {
     pub(crate) platforms: Vec<NamedPlatform>,
     pub(crate) stored_elements: Arc<StoredElements>,
     pub(crate) body_limit: usize,
+    pub(crate) body_timeout: Duration,
+    pub(crate) reply_limit: usize,
+    pub(crate) reply_timeout: Duration,
     pub(crate) require_user: bool,
     pub(crate) save_on_error: bool,
     pub(crate) storage_key: Option<Arc<StorageKey>>,
@@ -44,6 +47,9 @@ impl Config {
             platforms: platform::all().into_iter().map(NamedPlatform::from).collect(),
             stored_elements: Arc::default(),
             body_limit: 1024 * 1024,
+            body_timeout: Duration::from_secs(10),
+            reply_limit: 1024 * 1024,
+            reply_timeout: Duration::from_secs(2),
             require_user: false,
             save_on_error: false,
             storage_key: None,
@@ -108,6 +114,25 @@ impl<D: Database> PersistenceLayer<D> {
     #[must_use]
     pub fn body_limit(self, body_limit: usize) -> Self {
         self.with(|config| config.body_limit = body_limit)
+    }
+
+    /// Sets how long reading the request's body may take; then the request is answered with 408. Default: 10 seconds.
+    #[must_use]
+    pub fn body_timeout(self, body_timeout: Duration) -> Self {
+        self.with(|config| config.body_timeout = body_timeout)
+    }
+
+    /// Sets the longest reply, in bytes, that is read where a session or a created id has to be written into it, or the
+    /// history stores it. Default: 1 MiB (1,048,576).
+    #[must_use]
+    pub fn reply_limit(self, reply_limit: usize) -> Self {
+        self.with(|config| config.reply_limit = reply_limit)
+    }
+
+    /// Sets how long reading such a reply may take. Default: 2 seconds.
+    #[must_use]
+    pub fn reply_timeout(self, reply_timeout: Duration) -> Self {
+        self.with(|config| config.reply_timeout = reply_timeout)
     }
 
     /// Whether a request without a user is answered with 400 instead of passing through: a body that is not JSON or no

@@ -23,6 +23,9 @@ pub struct Event<'a> {
     /// Whose event it is. `None`: nobody's, there is no [`User`](crate::User) then, unless the platform
     /// [makes an id](super::Platform::create_user_id); an id that is empty or longer than 2,048 bytes is none.
     pub user_id: Option<Cow<'a, str>>,
+    /// The part of the platform within which the user id is unique, such as Slack's team; `None` where ids are unique on the whole
+    /// platform. It becomes part of the key under which the user is stored.
+    pub scope: Option<Cow<'a, str>>,
     /// The platform's id of the session.
     pub session_id: Option<Cow<'a, str>>,
     /// Whether a session starts with this event.
@@ -36,6 +39,9 @@ pub struct Event<'a> {
     /// Whether the event stands outside any session, as Alexa's AudioPlayer events do: the session is then empty, and
     /// what is stored or carried of one stays as it is.
     pub outside_session: bool,
+    /// Whether the event is a receipt, and no turn of the user's: a delivery or read receipt, a reaction, an echo. It reaches the
+    /// handler outside any session, and creates, starts, extends and remembers nothing by itself.
+    pub is_receipt: bool,
     /// Whether the platform says that the user has left and their data is to be deleted: see
     /// [`forget_on_skill_disabled`](crate::PersistenceLayer::forget_on_skill_disabled).
     pub withdrawn: bool,
@@ -79,6 +85,13 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// Sets the part of the platform within which the user id is unique.
+    #[must_use]
+    pub fn scope(mut self, scope: Option<Cow<'a, str>>) -> Self {
+        self.scope = scope;
+        self
+    }
+
     /// Sets the session's id and whether it is new.
     #[must_use]
     pub fn session(mut self, session_id: Option<Cow<'a, str>>, new_session: NewSession) -> Self {
@@ -106,6 +119,14 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn person_id(mut self, person_id: Option<Cow<'a, str>>) -> Self {
         self.person_id = person_id;
+        self
+    }
+
+    /// Marks the event as a receipt, which is outside any session.
+    #[must_use]
+    pub fn receipt(mut self) -> Self {
+        self.is_receipt = true;
+        self.outside_session = true;
         self
     }
 
@@ -148,6 +169,8 @@ impl fmt::Debug for Event<'_> {
             .field("has_session_data", &self.session_data.is_some())
             .field("has_person_id", &self.person_id.is_some())
             .field("outside_session", &self.outside_session)
+            .field("is_receipt", &self.is_receipt)
+            .field("has_scope", &self.scope.is_some())
             .field("withdrawn", &self.withdrawn)
             .field("has_id", &self.id.is_some())
             .field("has_body", &self.body.is_some())

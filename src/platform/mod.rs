@@ -103,6 +103,14 @@ pub trait Platform: Send + Sync + 'static {
     fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
         let _ = (request, carried, reply);
     }
+
+    /// The body of a reply that says nothing, and that the platform takes for success: JSON, or empty. The layer sends it with a
+    /// 200 where no handler runs, as for an event that was handled before.
+    ///
+    /// By default it is empty.
+    fn empty_reply(&self) -> &'static str {
+        ""
+    }
 }
 
 /// A platform with its name at hand: handing it out copies nothing.
