@@ -81,7 +81,10 @@ pub(crate) fn may_have_user(method: &Method, headers: &HeaderMap) -> bool {
 /// Whether a request of this method has no body that means anything.
 #[inline]
 pub(crate) fn is_bodiless(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::CONNECT | Method::TRACE
+    )
 }
 
 /// `application/json`, `text/json`, `application/*+json`, with or without parameters.

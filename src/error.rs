@@ -56,6 +56,8 @@ pub(crate) enum Kind {
     Decode,
     Encode,
     Sealed,
+    Reentrant,
+    Ambiguous,
     NotStored,
     LayerMissing,
     Configuration,
@@ -114,7 +116,7 @@ impl Error {
     ///
     /// | status | when |
     /// | --- | --- |
-    /// | 400 | the body broke off; the request has no user where one is required |
+    /// | 400 | the body broke off; no platform recognised the request where a user is required; two platforms recognised it |
     /// | 409 | another process changed the same user's data meanwhile |
     /// | 413 | the body is over the limit, or has more than 1,000 events |
     /// | 500 | the handler misused a handle, or found data of another type |
@@ -123,13 +125,14 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self.inner.kind {
             _ if self.inner.unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Kind::BodyBroken | Kind::NoUser => StatusCode::BAD_REQUEST,
+            Kind::BodyBroken | Kind::NoUser | Kind::Ambiguous => StatusCode::BAD_REQUEST,
             Kind::BodyTooLarge | Kind::Batch => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::Timeout | Kind::Database => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Decode
             | Kind::Encode
             | Kind::Sealed
+            | Kind::Reentrant
             | Kind::NotStored
             | Kind::LayerMissing
             | Kind::Configuration => StatusCode::INTERNAL_SERVER_ERROR,
@@ -164,6 +167,12 @@ impl Error {
     #[must_use]
     pub fn is_no_user(&self) -> bool {
         self.inner.kind == Kind::NoUser
+    }
+
+    /// Returns whether two built-in platforms recognised the request. Nothing was stored.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        self.inner.kind == Kind::Ambiguous
     }
 
     /// Whether the request held more than 1,000 events. Nothing was stored.
@@ -208,6 +217,13 @@ impl Error {
         self.inner.kind == Kind::Sealed
     }
 
+    /// Returns whether a handle was used inside the closure of an `update`, which would have waited for
+    /// itself.
+    #[must_use]
+    pub fn is_reentrant(&self) -> bool {
+        self.inner.kind == Kind::Reentrant
+    }
+
     /// Whether the handle of an element was written to that is not stored anywhere.
     #[must_use]
     pub fn is_not_stored(&self) -> bool {
@@ -233,6 +249,7 @@ impl Error {
             Kind::BodyBroken => "the request body broke off",
             Kind::NoUser => "the request has no user",
             Kind::Batch => "the request has too many events",
+            Kind::Ambiguous => "the request can belong to more than one platform",
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {
                 "the user's data is not available, try again"
             }
@@ -242,6 +259,7 @@ impl Error {
             | Kind::Decode
             | Kind::Encode
             | Kind::Sealed
+            | Kind::Reentrant
             | Kind::NotStored
             | Kind::LayerMissing
             | Kind::Configuration => "the request could not be served",

@@ -70,21 +70,22 @@
 //!
 //! A tokio runtime with its time enabled is needed.
 
-mod batch;
 mod body;
 mod error;
-mod future;
+mod incoming;
 mod layer;
 mod observe;
-mod order;
+mod options;
 mod policy;
-mod recognise;
 mod record;
+mod reply;
 mod response;
-mod save;
 mod service;
+mod shared;
 mod timestamp;
+mod transaction;
 mod turn;
+mod user_key;
 
 pub mod config;
 pub mod database;
@@ -105,15 +106,15 @@ pub use self::database::{FileDb, FileDbBuilder};
 #[cfg(feature = "mongodb")]
 pub use self::database::{MongoDb, MongoDbBuilder};
 pub use self::error::{BoxError, Error};
-pub use self::future::ResponseFuture;
 pub use self::layer::PersistenceLayer;
 pub use self::platform::Platform;
 pub use self::policy::{OnConflict, OnOutage};
 pub use self::record::Record;
 pub use self::response::ResponseBody;
-pub use self::service::Persistence;
+pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 pub use self::turn::{History, MetaData, Migrated, Migrations, Schema, Session, User, UserData};
+pub use self::user_key::UserId;
 
 /// Runs the README's code with the tests.
 #[cfg(all(doctest, feature = "axum", feature = "file"))]

@@ -1,8 +1,7 @@
-use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+//! What happens in a conflict, and in an outage.
 
-/// What happens when somebody else has stored something of the same user between load and save: another process, for
-/// within one the user's requests run one after the other.
+/// Decides what happens when another process saved the same user's record between load and save. Within
+/// one process the user's turns run one after the other.
 ///
 /// A user who was deleted meanwhile stays deleted, whatever the policy, and the reply goes out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,19 +37,4 @@ pub enum OnOutage {
     /// The handler runs without memory: [`User::is_degraded`](crate::User::is_degraded) tells it. Everything reads as empty, what it
     /// writes it reads again in this turn, and nothing of it is stored.
     Degrade,
-}
-
-/// How often a save is tried again before it is given up: as a rule it is the time-out that ends it.
-pub(crate) const ATTEMPTS: u32 = 50;
-
-/// How many saves follow a conflict at once: what it brought is fresh then, while whoever has won has yet to load for their next turn.
-const AT_ONCE: u32 = 3;
-
-/// How long to wait so that those who collide again and again do so no more. What the last conflict brought is old afterwards.
-pub(crate) fn pause(attempt: u32) -> Option<Duration> {
-    let exponent = attempt.checked_sub(AT_ONCE)?;
-    let most = Duration::from_millis(1 << exponent.min(6));
-    // Each `RandomState` has keys of its own.
-    let random = RandomState::new().hash_one(attempt) % 1024;
-    Some(most.mul_f64(random as f64 / 1024.0))
 }

@@ -104,7 +104,8 @@ impl Record {
             let path = path.join(".");
             return Err(Error::decode(format!("`{path}` of the stored item is not an object")));
         }
-        const ARRAYS: [&[&str]; 2] = [&["user", "quarantine"], &["history", "items"]];
+        const ARRAYS: [&[&str]; 3] =
+            [&["user", "quarantine"], &["history", "items"], &["otherSessions"]];
         let wrong = ARRAYS.into_iter().find(|path| self.get(path).is_some_and(|v| !v.is_array()));
         if let Some(path) = wrong {
             let path = path.join(".");

@@ -15,6 +15,7 @@
 //! ```
 
 mod any;
+mod arc;
 #[cfg(feature = "circuit-breaker")]
 mod circuit_breaker;
 #[cfg(feature = "dynamodb")]
@@ -159,6 +160,7 @@ pub struct Stored {
 
 /// What [`Database::load_to_save`] found.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Found {
     /// The user's item.
     Item(Stored),
@@ -206,6 +208,7 @@ impl From<Option<Stored>> for Found {
 
 /// What became of a save.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Saved {
     /// It is stored, under this version, which a load that follows returns as well.
     Stored(Version),

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tower_layer::Layer;
 
-pub(crate) use self::options::Config;
 use crate::config::{PersistenceConfig, jovo_v3_key};
-use crate::order::Order;
-use crate::{AnyDatabase, Database, Error, Persistence};
+use crate::database::{AnyDatabase, Database};
+use crate::error::{Error, Kind};
+use crate::options::Config;
+use crate::service::Persistence;
+use crate::shared::{SavesUnderWay, Shared};
+use crate::transaction::{UserGuard, with_timeout};
+use crate::user_key::UserId;
 
 /// The layer that finds out whose request it is, gives the handler what is stored of that user, and stores what the handler
 /// changed before the reply leaves.
@@ -42,17 +46,13 @@ pub struct PersistenceLayer<D> {
     shared: Arc<Shared<D>>,
 }
 
-pub(crate) struct Shared<D> {
-    pub(crate) database: Arc<D>,
-    pub(crate) order: Arc<Order>,
-    pub(crate) config: Config,
-}
-
 impl<D: Database> PersistenceLayer<D> {
     /// A layer on this database, with the defaults of each option.
     pub fn new(database: D) -> Self {
         let config = Config::new(&database);
-        let shared = Shared { database: Arc::new(database), order: Arc::default(), config };
+        let database = Arc::new(database);
+        let (locks, saves) = (Arc::default(), SavesUnderWay::default());
+        let shared = Shared { database, locks, saves, config };
         Self { shared: Arc::new(shared) }
     }
 
@@ -62,16 +62,98 @@ impl<D: Database> PersistenceLayer<D> {
         &self.shared.database
     }
 
-    /// Everything that is stored of user `id`, as JSON with the `id`: what the user may ask for. `None` where there is no such user.
+    /// Returns everything stored for user `id` of `platform` as JSON with the `id`: what a user may ask
+    /// for. `None` if the user is not stored.
+    ///
+    /// `id` is the platform's id, or a pair of scope and id: see [`UserId`].
+    ///
+    /// ```
+    /// # use tower_persistence::{MemoryDb, PersistenceLayer};
+    /// # async fn example(layer: &PersistenceLayer<MemoryDb>) -> Result<(), tower_persistence::Error> {
+    /// let stored = layer.export("alexa", "amzn1.ask.account.A").await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// When the item cannot be read.
-    pub async fn export(&self, id: &str) -> Result<Option<Value>, Error> {
-        let Some(stored) = self.shared.database.load(id).await? else { return Ok(None) };
-        let mut item = Map::from_iter([("id".to_owned(), id.into())]);
-        item.extend(stored.record.fields().clone());
-        Ok(Some(Value::Object(item)))
+    /// When the record cannot be read within [`load_timeout`](Self::load_timeout), or the user's turns
+    /// under way do not end within [`turn_timeout`](Self::turn_timeout);
+    /// [`is_configuration`](Error::is_configuration) where the layer does not have the platform, or the
+    /// id cannot be one.
+    pub async fn export<'a>(
+        &self,
+        platform: &str,
+        id: impl Into<UserId<'a>>,
+    ) -> Result<Option<Value>, Error> {
+        let id = id.into();
+        let (key, _guard) = self.place(platform, &id).await?;
+        let Shared { database, config, .. } = &*self.shared;
+        with_timeout("preparing the database", config.ready_timeout, database.ensure_ready())
+            .await?;
+        let load = database.load(&key);
+        let Some(stored) = with_timeout("loading", config.load_timeout, load).await? else {
+            return Ok(None);
+        };
+        let mut record = Map::from_iter([("id".to_owned(), id.id().into())]);
+        record.extend(stored.record.fields().clone());
+        Ok(Some(Value::Object(record)))
+    }
+
+    /// Deletes everything stored for user `id` of `platform`, after the user's turns under way. The
+    /// user's next request is a new user's. To forget a user who is not stored is no error.
+    ///
+    /// `id` is the platform's id, or a pair of scope and id: see [`UserId`].
+    ///
+    /// ```
+    /// # use tower_persistence::{MemoryDb, PersistenceLayer};
+    /// # async fn example(layer: &PersistenceLayer<MemoryDb>) -> Result<(), tower_persistence::Error> {
+    /// layer.forget("alexa", "amzn1.ask.account.A").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When it is not known that the record is gone; otherwise as [`export`](Self::export).
+    pub async fn forget<'a>(&self, platform: &str, id: impl Into<UserId<'a>>) -> Result<(), Error> {
+        let (key, _guard) = self.place(platform, &id.into()).await?;
+        let Shared { database, config, .. } = &*self.shared;
+        with_timeout("preparing the database", config.ready_timeout, database.ensure_ready())
+            .await?;
+        with_timeout("deleting", config.save_timeout, database.delete(&key)).await
+    }
+
+    /// Waits for the saves that go on in tasks of their own, since their client has hung up, and closes
+    /// the database. Call it before the runtime ends, after the server has stopped.
+    ///
+    /// ```
+    /// # use tower_persistence::{MemoryDb, PersistenceLayer};
+    /// # async fn example(layer: PersistenceLayer<MemoryDb>) -> Result<(), tower_persistence::Error> {
+    /// layer.close().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::close`].
+    pub async fn close(&self) -> Result<(), Error> {
+        self.shared.saves.ended().await;
+        self.shared.database.close().await
+    }
+
+    /// Makes the key of a user, and takes the user's place.
+    async fn place(&self, platform: &str, id: &UserId<'_>) -> Result<(Arc<str>, UserGuard), Error> {
+        let config = &self.shared.config;
+        if !config.platforms.iter().any(|known| &*known.name == platform) {
+            let message = format!("the layer has no platform `{platform}`: add it to the layer");
+            return Err(Error::new(Kind::Configuration, message));
+        }
+        let key = config.keys.key(&config.platforms, platform, id).ok_or_else(|| {
+            let message =
+                "the user id, or the key made from it, is empty or longer than 2,048 bytes";
+            Error::new(Kind::Configuration, message)
+        })?;
+        let guard = self.shared.locks.queue(&key).wait(config.turn_timeout).await?;
+        Ok((key, guard))
     }
 }
 
@@ -85,7 +167,11 @@ impl PersistenceLayer<AnyDatabase> {
         let has_platform_prefix = config.database.has_platform_prefix();
         let layer =
             Self::new(config.database.open().await?).stored_elements(config.stored_elements);
-        Ok(if has_platform_prefix { layer.storage_key(jovo_v3_key) } else { layer })
+        Ok(if has_platform_prefix {
+            layer.storage_key(|platform, _, id| jovo_v3_key(platform, id))
+        } else {
+            layer
+        })
     }
 }
 
@@ -103,41 +189,8 @@ impl<D> Clone for PersistenceLayer<D> {
     }
 }
 
-impl<D> Clone for Shared<D> {
-    fn clone(&self) -> Self {
-        Self {
-            database: Arc::clone(&self.database),
-            order: Arc::clone(&self.order),
-            config: self.config.clone(),
-        }
-    }
-}
-
 impl<D: fmt::Debug> fmt::Debug for PersistenceLayer<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shared.fmt(f)
-    }
-}
-
-impl<D: fmt::Debug> fmt::Debug for Shared<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Config { platforms, stored_elements, body_limit, require_user, save_on_error, .. } =
-            &self.config;
-        f.debug_struct("PersistenceLayer")
-            .field("database", &self.database)
-            .field("platforms", &platforms.iter().map(|known| &known.name).collect::<Vec<_>>())
-            .field("stored_elements", stored_elements)
-            .field("body_limit", body_limit)
-            .field("require_user", require_user)
-            .field("save_on_error", save_on_error)
-            .field("on_conflict", &self.config.on_conflict)
-            .field("on_outage", &self.config.on_outage)
-            .field("forget_on_skill_disabled", &self.config.forget_on_skill_disabled)
-            .field("batch_concurrency", &self.config.batch_concurrency)
-            .field("ready_timeout", &self.config.ready_timeout)
-            .field("turn_timeout", &self.config.turn_timeout)
-            .field("load_timeout", &self.config.load_timeout)
-            .field("save_timeout", &self.config.save_timeout)
-            .finish_non_exhaustive()
     }
 }

@@ -1,104 +1,54 @@
-//! The options.
+//! The setters of the options.
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Response;
 
 use super::PersistenceLayer;
-use crate::platform::{self, NamedPlatform, Platform};
+use crate::database::Database;
+use crate::error::Error;
+use crate::options::Config;
+use crate::platform::{NamedPlatform, Platform};
+use crate::policy::{OnConflict, OnOutage};
 use crate::stored_elements::StoredElements;
-use crate::{Database, Error, OnConflict, OnOutage, observe};
-
-type OnError = dyn Fn(&Error) -> Response<Bytes> + Send + Sync;
-type StorageKey = dyn Fn(&str, &str) -> String + Send + Sync;
-type Clock = dyn Fn() -> SystemTime + Send + Sync;
-
-#[derive(Clone)]
-pub(crate) struct Config {
-    pub(crate) platforms: Vec<NamedPlatform>,
-    pub(crate) stored_elements: Arc<StoredElements>,
-    pub(crate) body_limit: usize,
-    pub(crate) body_timeout: Duration,
-    pub(crate) reply_limit: usize,
-    pub(crate) reply_timeout: Duration,
-    pub(crate) require_user: bool,
-    pub(crate) save_on_error: bool,
-    pub(crate) storage_key: Option<Arc<StorageKey>>,
-    pub(crate) on_conflict: OnConflict,
-    pub(crate) on_outage: OnOutage,
-    pub(crate) forget_on_skill_disabled: bool,
-    pub(crate) batch_concurrency: usize,
-    pub(crate) ready_timeout: Duration,
-    pub(crate) turn_timeout: Duration,
-    pub(crate) load_timeout: Duration,
-    pub(crate) save_timeout: Duration,
-    pub(crate) on_error: Arc<OnError>,
-    pub(crate) observe: Arc<observe::Settings>,
-    pub(crate) clock: Arc<Clock>,
-    sessions_missing: Arc<Once>,
-}
-
-impl Config {
-    /// The defaults.
-    pub(super) fn new(database: &impl Database) -> Self {
-        Self {
-            platforms: platform::all().into_iter().map(NamedPlatform::from).collect(),
-            stored_elements: Arc::default(),
-            body_limit: 1024 * 1024,
-            body_timeout: Duration::from_secs(10),
-            reply_limit: 1024 * 1024,
-            reply_timeout: Duration::from_secs(2),
-            require_user: false,
-            save_on_error: false,
-            storage_key: None,
-            on_conflict: OnConflict::Merge,
-            on_outage: OnOutage::Reject,
-            forget_on_skill_disabled: false,
-            batch_concurrency: 8,
-            ready_timeout: Duration::from_secs(30),
-            turn_timeout: Duration::from_secs(2),
-            load_timeout: Duration::from_secs(2),
-            save_timeout: Duration::from_secs(2),
-            on_error: Arc::new(Error::response),
-            observe: Arc::new(observe::Settings::new(database)),
-            clock: Arc::new(SystemTime::now),
-            sessions_missing: Arc::new(Once::new()),
-        }
-    }
-
-    /// Says once that a platform's sessions are kept nowhere.
-    pub(crate) fn warn_of_sessions(&self, platform: &str) {
-        self.sessions_missing.call_once(|| {
-            tracing::warn!(
-                platform,
-                "{platform} does not carry sessions itself: `Session` is empty there until they are stored, which \
-                 `StoredElements::session(true)` switches on"
-            );
-        });
-    }
-}
 
 impl<D: Database> PersistenceLayer<D> {
-    /// Adds a platform, which is asked before those that are there already.
+    /// Adds a platform of your own, in the place of one of the same name. It is asked before the built-in
+    /// ones, and the one that was added last is asked first.
+    ///
+    /// ```
+    /// use tower_persistence::platform::JsonPlatform;
+    /// use tower_persistence::{MemoryDb, PersistenceLayer};
+    ///
+    /// let mine = JsonPlatform::new("mine").detect("/sender").user_id("/sender/id");
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).platform(mine);
+    /// ```
     #[must_use]
     pub fn platform(self, platform: impl Platform) -> Self {
-        let platform: Arc<dyn Platform> = Arc::new(platform);
-        self.with(|config| config.platforms.insert(0, platform.into()))
+        let platform = NamedPlatform::from(Arc::new(platform) as Arc<dyn Platform>);
+        self.with(|config| {
+            config.platforms.retain(|other| other.name != platform.name);
+            config.platforms.insert(0, platform);
+        })
     }
 
-    /// Replaces all platforms by these, which are asked in this order; `platforms([])` leaves none. Default: all of
+    /// Replaces all platforms by these; an empty list leaves none. Default: all of
     /// [`platform`](crate::platform).
+    ///
+    /// Platforms of your own are asked first, in this order. A request that two built-in ones recognise
+    /// is refused with a 400. Enable only the platforms that are checked in front of the layer.
     ///
     /// ```
     /// use tower_persistence::platform::{Alexa, Web};
     /// use tower_persistence::{MemoryDb, PersistenceLayer};
     ///
-    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms([Box::new(Alexa), Box::new(Web)]);
+    /// let layer =
+    ///     PersistenceLayer::new(MemoryDb::new()).platforms(vec![Box::new(Alexa), Box::new(Web)]);
     /// ```
     #[must_use]
-    pub fn platforms<const N: usize>(self, platforms: [Box<dyn Platform>; N]) -> Self {
+    pub fn platforms(self, platforms: Vec<Box<dyn Platform>>) -> Self {
         let platforms = platforms.into_iter().map(Arc::<dyn Platform>::from);
         let platforms = platforms.map(NamedPlatform::from).collect();
         self.with(|config| config.platforms = platforms)
@@ -135,8 +85,13 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.reply_timeout = reply_timeout)
     }
 
-    /// Whether a request without a user is answered with 400 instead of passing through: a body that is not JSON or no
-    /// platform's, or a platform's request that names no user. GET, HEAD and OPTIONS pass through anyway. Default: `false`.
+    /// Sets whether a request that no platform recognises is answered with 400 instead of passing through.
+    /// Default: `false`.
+    ///
+    /// A request that a platform recognises, but that has no user, is then answered with a 200 in the form
+    /// that the platform takes for success, and does not reach the handler: Messenger unsubscribes an app
+    /// that keeps refusing events that concern its page only. GET, HEAD, OPTIONS and CONNECT requests pass
+    /// through anyway.
     #[must_use]
     pub fn require_user(self, require_user: bool) -> Self {
         self.with(|config| config.require_user = require_user)
@@ -148,21 +103,43 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.save_on_error = save_on_error)
     }
 
-    /// Under which key a user is stored, made from the platform's [name](Platform::name) and the user id. Default: the user id, so that two
-    /// platforms with the same ids share their users, as in Jovo v4. A key is [`export`](Self::export)ed and deleted by that name.
+    /// Sets whether the key of every user begins with the platform's name, as `alexa:…`. Default: `false`.
+    ///
+    /// The built-in platforms store their users under the bare id, as Jovo does, so that users of two of
+    /// them with the same id share one record. Users of any other platform always have keys that begin
+    /// with its name: `slack:T061EG9R6:U2147483697`, where ids are unique only within a
+    /// [scope](crate::platform::Event::scope) such as Slack's team. A new app with more than one platform
+    /// should switch this on; an app that has users cannot, since they would be stored elsewhere.
+    ///
+    /// ```
+    /// use tower_persistence::{MemoryDb, PersistenceLayer};
+    ///
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).platform_keys(true);
+    /// ```
+    #[must_use]
+    pub fn platform_keys(self, platform_keys: bool) -> Self {
+        self.with(|config| config.keys.with_platform = platform_keys)
+    }
+
+    /// Makes the key under which a user is stored from the platform's [name](Platform::name), the
+    /// [scope](crate::platform::Event::scope) if there is one, and the user id, in the place of the
+    /// default (see [`platform_keys`](Self::platform_keys)).
+    ///
+    /// A user whose key is empty or longer than 2,048 bytes is not recognised. The ids come from outside:
+    /// two users must never get the same key.
     ///
     /// ```
     /// use tower_persistence::{MemoryDb, PersistenceLayer};
     ///
     /// let layer = PersistenceLayer::new(MemoryDb::new())
-    ///     .storage_key(|platform, user_id| format!("{platform}::{user_id}"));
+    ///     .storage_key(|platform, scope, id| format!("{platform}/{}/{id}", scope.unwrap_or("-")));
     /// ```
     #[must_use]
     pub fn storage_key(
         self,
-        storage_key: impl Fn(&str, &str) -> String + Send + Sync + 'static,
+        storage_key: impl Fn(&str, Option<&str>, &str) -> String + Send + Sync + 'static,
     ) -> Self {
-        self.with(|config| config.storage_key = Some(Arc::new(storage_key)))
+        self.with(|config| config.keys.own = Some(Arc::new(storage_key)))
     }
 
     /// What happens when another process has stored something of the same user between load and save. Default:

@@ -15,9 +15,9 @@ use tracing::level_filters::LevelFilter;
 use self::metrics::Labels;
 pub(crate) use self::step::Step;
 use self::step::{Operation, error_type};
-use crate::error::Kind;
-use crate::turn::Recognised;
-use crate::{Database, Error};
+use crate::database::Database;
+use crate::error::{Error, Kind};
+use crate::incoming::Recognised;
 
 /// What is the same for all requests.
 #[derive(Clone)]
@@ -186,8 +186,8 @@ pub(crate) fn refused(settings: &Settings, watch: Option<&Watch>, error: &Error)
     }
     match error.kind() {
         _ if error.status().is_server_error() => log!(error),
-        // What the user said is lost.
-        Kind::Conflict => log!(warn),
+        // What the user said is lost; or two platforms are served where one is checked.
+        Kind::Conflict | Kind::Ambiguous => log!(warn),
         _ => log!(debug),
     }
     let labels = watch.map_or_else(|| Labels::new(&settings.database, None), Watch::labels);

@@ -7,9 +7,10 @@ use tracing::instrument::Instrumented;
 use tracing::{Instrument, Span};
 
 use super::Watch;
-use crate::error::Kind;
-use crate::recognise::Incoming;
-use crate::{Error, Found, Record};
+use crate::database::Found;
+use crate::error::{Error, Kind};
+use crate::incoming::EventRequest;
+use crate::record::Record;
 
 #[derive(Clone, Copy)]
 pub(super) enum Operation {
@@ -62,19 +63,17 @@ impl<'a> Step<'a> {
         }
     }
 
-    pub(crate) fn recognised<T>(&mut self, result: &Result<(T, Vec<Incoming>), Error>) {
-        match result {
-            Ok((_, incoming)) => {
-                self.bytes =
-                    Some(incoming.iter().map(|incoming| incoming.bytes.len() as u64).sum());
-                let mut events = incoming.iter().filter_map(|incoming| incoming.event.as_ref());
-                let platform = events.clone().next().map(|event| &*event.platform.name);
-                self.span.record("platform", platform);
-                let has_user = events.any(|event| event.user.is_some());
-                self.end(if has_user { "recognised" } else { "no_user" });
-            }
-            Err(error) => self.fail_as("refused", error_type(error)),
-        }
+    pub(crate) fn recognised(&mut self, requests: &[EventRequest]) {
+        self.bytes = Some(requests.iter().map(|request| request.bytes.len() as u64).sum());
+        let mut events = requests.iter().filter_map(|request| request.event.as_ref());
+        let platform = events.clone().next().map(|event| &*event.platform.name);
+        self.span.record("platform", platform);
+        let has_user = events.any(|event| event.user.is_some());
+        self.end(if has_user { "recognised" } else { "no_user" });
+    }
+
+    pub(crate) fn refused(&mut self, error: &Error) {
+        self.fail_as("refused", error_type(error));
     }
 
     pub(crate) fn loaded(&mut self, result: &Result<Found, Error>) {
@@ -176,6 +175,8 @@ pub(super) fn error_type(error: &Error) -> &'static str {
         Kind::Decode => "decode",
         Kind::Encode => "encode",
         Kind::Sealed => "sealed",
+        Kind::Reentrant => "reentrant",
+        Kind::Ambiguous => "ambiguous",
         Kind::NotStored => "not_stored",
         Kind::LayerMissing => "layer_missing",
         Kind::Configuration => "configuration",

@@ -53,6 +53,7 @@ pub struct Event<'a> {
 
 /// Whether a session starts with an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NewSession {
     /// The platform says nothing: what is stored decides.
     #[default]

@@ -102,6 +102,8 @@ struct SessionSettings {
     enabled: bool,
     #[serde(default, deserialize_with = "expires_after_seconds")]
     expires_after_seconds: Option<Duration>,
+    #[serde(default, deserialize_with = "sessions_kept")]
+    sessions_kept: Option<usize>,
 }
 
 impl FromSettings for SessionElement {
@@ -110,11 +112,13 @@ impl FromSettings for SessionElement {
 
 impl From<SessionSettings> for Setting<SessionElement> {
     fn from(settings: SessionSettings) -> Self {
-        let element = SessionElement::default();
-        let element = match settings.expires_after_seconds {
-            Some(expires_after) => element.expires_after(expires_after),
-            None => element,
-        };
+        let mut element = SessionElement::default();
+        if let Some(expires_after) = settings.expires_after_seconds {
+            element = element.expires_after(expires_after);
+        }
+        if let Some(sessions) = settings.sessions_kept {
+            element = element.sessions_kept(sessions);
+        }
         Self(settings.enabled.then_some(element))
     }
 }
@@ -172,10 +176,18 @@ fn expires_after_seconds<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Du
 }
 
 fn size<'de, D: Deserializer<'de>>(json: D) -> Result<Option<usize>, D::Error> {
-    let size = i64::deserialize(json)
-        .map_err(|error| D::Error::custom(format_args!("`size`: {error}")))?;
-    match usize::try_from(size) {
-        Ok(size) if size > 0 => Ok(Some(size)),
-        _ => Err(D::Error::custom("`size` has to be more than 0")),
+    count(json, "size")
+}
+
+fn sessions_kept<'de, D: Deserializer<'de>>(json: D) -> Result<Option<usize>, D::Error> {
+    count(json, "sessionsKept")
+}
+
+fn count<'de, D: Deserializer<'de>>(json: D, name: &str) -> Result<Option<usize>, D::Error> {
+    let count = i64::deserialize(json)
+        .map_err(|error| D::Error::custom(format_args!("`{name}`: {error}")))?;
+    match usize::try_from(count) {
+        Ok(count) if count > 0 => Ok(Some(count)),
+        _ => Err(D::Error::custom(format_args!("`{name}` has to be more than 0"))),
     }
 }

@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{Session, User};
+use crate::error::{Error, Kind};
+use crate::turn::{Session, User};
 
 /// Which elements of a user's item are stored.
 ///
@@ -118,6 +119,30 @@ impl StoredElements {
     }
 }
 
+impl StoredElements {
+    /// Refuses settings with which nothing could be stored, as the JSON form does.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let is_zero = [
+            ("HistoryElement::size", self.history.as_ref().is_some_and(|it| it.size == 0)),
+            (
+                "SessionElement::sessions_kept",
+                self.session.as_ref().is_some_and(|it| it.times.kept == 0),
+            ),
+            (
+                "SessionElement::expires_after",
+                self.session.as_ref().is_some_and(SessionElement::never_lives),
+            ),
+        ];
+        match is_zero.into_iter().find(|(_, is_zero)| *is_zero) {
+            None => Ok(()),
+            Some((option, _)) => Err(Error::new(
+                Kind::Configuration,
+                format!("`{option}` is zero: set it to more, or switch the element off"),
+            )),
+        }
+    }
+}
+
 /// An element that is off, or on with its settings. Made from a `bool` or from the settings.
 #[derive(Clone, Debug)]
 pub struct Setting<T>(Option<T>);
@@ -153,12 +178,21 @@ pub struct SessionElement {
 pub(crate) struct SessionTimes {
     pub(crate) expires_after: Duration,
     pub(crate) touch_every: Duration,
+    /// How many sessions are kept.
+    pub(crate) kept: usize,
+    /// The longest that a session of any platform lives.
+    pub(crate) longest: Duration,
 }
 
 impl Default for SessionElement {
     fn default() -> Self {
-        let times =
-            SessionTimes { expires_after: Duration::from_secs(900), touch_every: Duration::ZERO };
+        let expires_after = Duration::from_secs(900);
+        let times = SessionTimes {
+            expires_after,
+            touch_every: Duration::ZERO,
+            kept: 4,
+            longest: expires_after,
+        };
         Self { times, expires_after_on: BTreeMap::new() }
     }
 }
@@ -197,10 +231,37 @@ impl SessionElement {
         self
     }
 
+    /// Sets how many sessions of a user are kept side by side, told apart by the platform's ids: two
+    /// devices of one account, two tabs of a browser, two channels. The one that was not used for the
+    /// longest time goes. Default: 4.
+    ///
+    /// `session` of the record is the one used last, as in Jovo; the others stand beside it, in
+    /// `otherSessions`. Sessions without an id have no others beside them.
+    ///
+    /// ```
+    /// use tower_persistence::stored_elements::{SessionElement, StoredElements};
+    ///
+    /// let elements = StoredElements::new().session(SessionElement::new().sessions_kept(8));
+    /// ```
+    #[must_use]
+    pub fn sessions_kept(mut self, sessions: usize) -> Self {
+        self.times.kept = sessions;
+        self
+    }
+
+    fn never_lives(&self) -> bool {
+        let all = self.expires_after_on.values();
+        all.chain([&self.times.expires_after]).any(Duration::is_zero)
+    }
+
     pub(crate) fn times(&self, platform: &str) -> SessionTimes {
-        match self.expires_after_on.get(platform) {
-            Some(&expires_after) => SessionTimes { expires_after, ..self.times },
-            None => self.times,
+        let all = self.expires_after_on.values().copied();
+        let longest = all.fold(self.times.expires_after, Duration::max);
+        let own = self.expires_after_on.get(platform).copied();
+        SessionTimes {
+            expires_after: own.unwrap_or(self.times.expires_after),
+            longest,
+            ..self.times
         }
     }
 
@@ -252,7 +313,8 @@ impl HistoryElement {
         Self::default()
     }
 
-    /// How many items are kept, the newest first. Default: 3.
+    /// How many items are kept, the newest first. Default: 3. With 0, every request is answered with a
+    /// [configuration](crate::Error::is_configuration) error.
     #[must_use]
     pub fn size(mut self, size: usize) -> Self {
         self.size = size;

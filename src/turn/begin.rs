@@ -1,45 +1,19 @@
 //! The start of a turn: what was loaded, brought to the state that the handler finds.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::SystemTime;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::handled::EventId;
 use super::merge::Writes;
 use super::typed::TypedState;
-use super::{Phase, State, Turn};
+use super::{Phase, State, Turn, sessions};
 use crate::database::{Stored, Version};
-use crate::platform::{CarriedSession, Input, NamedPlatform, NewSession};
+use crate::incoming::Recognised;
+use crate::platform::NewSession;
+use crate::record::Record;
 use crate::stored_elements::{SessionTimes, StoredElements};
-use crate::{Error, Record, timestamp};
-
-/// An event with a user, or with a session at least, out of the request.
-#[derive(Clone)]
-pub(crate) struct Recognised {
-    pub(crate) platform: NamedPlatform,
-    pub(crate) user: Option<Identity>,
-    pub(crate) session_id: Option<Arc<str>>,
-    pub(crate) new_session: NewSession,
-    pub(crate) outside_session: bool,
-    /// What came of the session, where the platform carries it.
-    pub(crate) carried: Option<CarriedSession>,
-    pub(crate) withdrawn: bool,
-    pub(crate) id: Option<Arc<str>>,
-    /// Whether the request has other events, too.
-    pub(crate) is_batch: bool,
-    pub(crate) input: Input,
-}
-
-/// Who a user is.
-#[derive(Clone, Default)]
-pub(crate) struct Identity {
-    pub(crate) id: Arc<str>,
-    pub(crate) storage_key: Arc<str>,
-    pub(crate) person_id: Option<Arc<str>>,
-    /// Whether the id was made for this turn.
-    pub(crate) is_created: bool,
-}
 
 /// What a turn begins with.
 pub(crate) enum Loaded {
@@ -64,15 +38,14 @@ pub(super) enum SessionStorage {
 }
 
 impl Turn {
-    /// # Errors
-    ///
-    /// [`is_decode`](Error::is_decode) where something else stands in the place of an element: it would have to be overwritten.
+    /// Begins the turn of an event. What was loaded is a record that has been checked.
     pub(crate) fn begin(
         recognised: Recognised,
         loaded: Loaded,
         elements: &Arc<StoredElements>,
+        database_id: usize,
         now: SystemTime,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let is_degraded = matches!(loaded, Loaded::Unknown);
         let (loaded, tombstone) = match loaded {
             Loaded::Item(stored) => (Some(stored), None),
@@ -80,10 +53,7 @@ impl Turn {
             Loaded::Unknown => (None, None),
         };
         let mut record = match &loaded {
-            Some(stored) => {
-                stored.record.check()?;
-                stored.record.clone()
-            }
+            Some(stored) => stored.record.clone(),
             None => new_record(elements),
         };
         let platform = &recognised.platform;
@@ -97,13 +67,7 @@ impl Turn {
         };
         let came = recognised.carried.is_some();
         let is_new_session = match session_storage {
-            SessionStorage::Stored(times) => {
-                let continues = continues_session(&record, &recognised, times, now);
-                if !continues {
-                    start_session(&mut record, recognised.session_id.as_deref(), now);
-                }
-                !continues
-            }
+            SessionStorage::Stored(times) => sessions::open(&mut record, &recognised, times, now),
             SessionStorage::Carried | SessionStorage::Off | SessionStorage::Outside => {
                 match recognised.new_session {
                     NewSession::Yes => true,
@@ -112,7 +76,7 @@ impl Turn {
                 }
             }
         };
-        if elements.meta_data {
+        if elements.meta_data && !recognised.is_receipt {
             let counts = match session_storage {
                 SessionStorage::Stored(_) => is_new_session,
                 SessionStorage::Outside => false,
@@ -123,9 +87,9 @@ impl Turn {
             };
             count_session(&mut record, counts);
         }
-        let Recognised { platform, user, session_id, new_session, withdrawn, input, .. } =
-            recognised;
-        let event_id = recognised.id.map(|id| EventId { id, is_batch: recognised.is_batch });
+        let Recognised { platform, user, session_id, new_session, is_receipt, .. } = recognised;
+        let Recognised { withdrawn, input, batch_size, .. } = recognised;
+        let event_id = recognised.id.map(|id| EventId::new(&id, batch_size));
         let mut carried = recognised.carried.unwrap_or_default();
         if is_new_session {
             carried.clear();
@@ -136,12 +100,15 @@ impl Turn {
             user_writes: Writes::default(),
             session_writes: Writes::default(),
             carried,
+            is_written: false,
+            updating: None,
             typed: TypedState::default(),
             output: None,
             item: None,
         });
-        Ok(Self {
+        Self {
             elements: Arc::clone(elements),
+            database_id,
             platform,
             user,
             session_id,
@@ -150,6 +117,7 @@ impl Turn {
             // Where nothing came back the platform does not know of a session that has begun.
             replaces_session: came || new_session == NewSession::Presumed,
             is_degraded,
+            is_receipt,
             withdrawn,
             event_id,
             input,
@@ -157,67 +125,18 @@ impl Turn {
             loaded,
             tombstone,
             state,
-        })
+            updated: Condvar::new(),
+        }
     }
 }
 
-/// The item of a new user, its fields in the order in which Jovo writes them.
+/// The record of a new user, its fields in the order in which Jovo writes them.
 fn new_record(elements: &StoredElements) -> Record {
     let mut record = Record::default();
     if elements.user {
         record.object_mut(&["user", "data"]);
     }
     record
-}
-
-/// Whether the stored session is the one that the event belongs to.
-fn continues_session(
-    record: &Record,
-    event: &Recognised,
-    times: SessionTimes,
-    now: SystemTime,
-) -> bool {
-    let Some(last_use) = last_use(record) else { return false };
-    let stored_id = record.get_str(&["session", "id"]);
-    let same_id = match (event.session_id.as_deref(), stored_id) {
-        (Some(id), Some(stored)) => id == stored,
-        _ => true,
-    };
-    let said_to_be_new = match event.new_session {
-        NewSession::Yes => true,
-        NewSession::Presumed => stored_id.is_none() || event.session_id.is_none(),
-        NewSession::No | NewSession::Unknown => false,
-    };
-    same_id && !said_to_be_new && age(last_use, now) <= times.expires_after
-}
-
-/// When the stored session was used last.
-fn last_use(record: &Record) -> Option<SystemTime> {
-    timestamp::parse(record.get_str(&["session", "updatedAt"])?)
-}
-
-/// How long `time` is ago: nothing, where the clocks of two servers put it into the future.
-fn age(time: SystemTime, now: SystemTime) -> Duration {
-    now.duration_since(time).unwrap_or_default()
-}
-
-/// Whether the use of a session has to be written although nothing changed.
-pub(super) fn is_touch_due(turn: &Turn, record: &Record, now: SystemTime) -> bool {
-    let SessionStorage::Stored(times) = turn.session_storage else { return false };
-    last_use(record).is_none_or(|last_use| age(last_use, now) >= times.touch_every)
-}
-
-/// Puts an empty session in the place of the stored one. Fields that are not ours stay.
-fn start_session(record: &mut Record, id: Option<&str>, now: SystemTime) {
-    let session = record.object_mut(&["session"]);
-    session.shift_remove("state");
-    session.shift_remove("updatedAt");
-    match id {
-        Some(id) => drop(session.insert("id".into(), id.into())),
-        None => drop(session.shift_remove("id")),
-    }
-    session.insert("data".into(), Value::Object(Map::new()));
-    session.insert("createdAt".into(), timestamp::format(now).into());
 }
 
 fn count_session(record: &mut Record, counts: bool) {

@@ -31,11 +31,17 @@ pub(super) fn to_value(value: impl Serialize, what: &str) -> Result<Value, Error
 
 /// Adds `by` to the number under `key`.
 pub(super) fn increment(data: &mut Data, key: &str, by: i64) -> Result<i64, Error> {
-    let not_a_number =
-        || Error::decode(format!("`{key}` is stored, but not as a whole number of 64 bits"));
+    let not_a_number = || {
+        Error::decode(format!(
+            "`{key}` is stored, but not as a whole number from -2^63 to 2^63 - 1"
+        ))
+    };
     let current = number(data.get(key)).ok_or_else(not_a_number)?;
     let sum = current.checked_add(by).ok_or_else(|| {
-        Error::new(Kind::Encode, format!("`{key}` would not be a whole number of 64 bits any more"))
+        Error::new(
+            Kind::Encode,
+            format!("the sum under `{key}` would not be a whole number from -2^63 to 2^63 - 1"),
+        )
     })?;
     data.insert(key.to_owned(), sum.into());
     Ok(sum)
@@ -67,6 +73,7 @@ macro_rules! data_methods {
         ///
         /// [`is_decode`](Error::is_decode) where data of another type is stored. It stays as it is.
         pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+            self.check_not_updating()?;
             self.read_data(|data| data::read_key(data, key))
         }
 
@@ -129,6 +136,7 @@ macro_rules! data_methods {
         ///
         /// [`is_decode`](Error::is_decode) where the data is not a `T`. It stays as it is.
         pub fn data_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
+            self.check_not_updating()?;
             let data = self.data();
             data::read(&Value::Object(data), concat!($whose, " data"))
         }
@@ -153,25 +161,21 @@ macro_rules! data_methods {
 
         #[doc = concat!("Changes ", $whose, " data in one step and returns what `change` returns.")]
         ///
-        /// The handles of this turn are locked meanwhile: `change` must not use them, or it waits for itself.
-        /// If it panics, nothing has changed.
+        /// Other threads that use handles of this turn wait meanwhile. Inside `change` the handles are not to
+        /// be used: what returns a `Result` fails there, and anything else returns what was there before. If
+        /// `change` panics, nothing has changed.
         ///
         /// # Errors
         ///
-        /// As for every write: [`is_sealed`](Error::is_sealed) after the turn's end,
+        /// [`is_reentrant`](Error::is_reentrant) inside the closure of another `update`; otherwise as for
+        /// every write: [`is_sealed`](Error::is_sealed) after the turn's end,
         /// [`is_not_stored`](Error::is_not_stored) where
         #[doc = concat!($whose, " data is not stored.")]
         pub fn update<T>(
             &self,
             change: impl FnOnce(&mut Map<String, Value>) -> T,
         ) -> Result<T, Error> {
-            self.write_data(|data, writes| {
-                let mut changed = data.clone();
-                let result = change(&mut changed);
-                writes.all(data, &changed);
-                *data = changed;
-                Ok(result)
-            })
+            self.update_data(|data| Ok(change(data)))
         }
     };
 }

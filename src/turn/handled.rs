@@ -1,32 +1,54 @@
-//! Which events of a batch are done: whoever gets the batch again must not do them twice.
+//! The events of a batch that are done: a repeated batch must not do them twice.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::Turn;
-use crate::Record;
+use crate::platform::MAX_EVENTS;
+use crate::record::Record;
 
-/// Where the item has the ids, newest first.
+/// The record's field with the ids, the latest first.
 const HANDLED: &str = "handledEvents";
 
-/// How many ids are kept. A batch with more events of one user than that may be served in part twice.
-const KEPT: usize = 64;
+/// The record's field with the number of ids to keep, where it is more than [`KEPT`].
+const KEPT_FIELD: &str = "handledEventsKept";
 
-/// The id of an event, as the platform gives it.
+/// How many ids are kept as a rule.
+const KEPT: usize = 128;
+
+/// How many events may come between a batch and its repeat.
+const BETWEEN: usize = 64;
+
+/// Longer ids are kept as a hash: a batch may have 1,000, and a record has to fit into 400 KB on
+/// DynamoDB.
+const LONGEST: usize = 40;
+
+/// The id of an event, as it is kept.
 pub(super) struct EventId {
-    pub(super) id: Arc<str>,
-    /// Of events that come alone nothing is kept: they are repeated only if they were not stored.
-    pub(super) is_batch: bool,
+    id: Arc<str>,
+    /// How many events of the user the batch has in which it came. Of events that come alone (0) nothing is
+    /// kept: they are repeated only if they were not stored.
+    batch_size: usize,
+}
+
+impl EventId {
+    pub(super) fn new(id: &Arc<str>, batch_size: usize) -> Self {
+        let id = match id.len() > LONGEST {
+            true => format!("{:032x}", fnv1a(id.as_bytes())).into(),
+            false => Arc::clone(id),
+        };
+        Self { id, batch_size }
+    }
 }
 
 impl Turn {
-    /// Whether somebody has served this turn's event before it was loaded.
+    /// Whether this turn's event was handled before its record was loaded.
     pub(crate) fn was_handled(&self) -> bool {
         self.loaded.as_ref().is_some_and(|loaded| self.is_handled(&loaded.record))
     }
 
-    /// Whether somebody has served this turn's event before, according to what is stored.
+    /// Whether this turn's event was handled, according to what is stored.
     pub(crate) fn is_handled(&self, stored: &Record) -> bool {
         self.event_id.as_ref().is_some_and(|event| handled(stored).any(|id| *id == *event.id))
     }
@@ -37,11 +59,27 @@ fn handled(record: &Record) -> impl Iterator<Item = &str> {
     ids.into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// Notes that this turn's event is done.
+/// Notes that this turn's event is done. All that a repeat may bring stays noted: the largest batch so
+/// far, and what comes in between.
 pub(super) fn add(turn: &Turn, record: &mut Record) {
-    let Some(event) = turn.event_id.as_ref().filter(|event| event.is_batch) else { return };
+    let Some(event) = turn.event_id.as_ref().filter(|event| event.batch_size > 0) else { return };
     let mut ids = vec![Value::from(&*event.id)];
-    ids.extend(handled(record).map(Value::from));
-    ids.truncate(KEPT);
-    record.object_mut(&[]).insert(HANDLED.into(), ids.into());
+    ids.extend(handled(record).filter(|id| **id != *event.id).map(Value::from));
+    let stored = record.get(&[KEPT_FIELD]).and_then(Value::as_u64);
+    let stored = stored.and_then(|kept| usize::try_from(kept).ok()).unwrap_or(KEPT);
+    let kept = stored.max(event.batch_size + BETWEEN).min(MAX_EVENTS + BETWEEN);
+    ids.truncate(kept);
+    let fields = record.object_mut(&[]);
+    fields.insert(HANDLED.into(), ids.into());
+    if kept > KEPT {
+        fields.insert(KEPT_FIELD.into(), kept.into());
+    }
+}
+
+/// The FNV-1a hash of 128 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>), which is the same in
+/// every release and process.
+fn fnv1a(bytes: &[u8]) -> u128 {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
 }

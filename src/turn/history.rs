@@ -125,15 +125,20 @@ pub(super) fn add_item(
     state.item = Some(item);
 }
 
-/// The request without the person who spoke: whoever shares the account reads what is stored of it.
+/// The request without the person who spoke: everybody who shares the account may read the record.
 fn without_person(turn: &Turn, mut request: Value) -> Value {
+    /// Removes `id` wherever it stands, also within other text and as a name.
     fn remove(value: &mut Value, id: &str) {
         match value {
+            Value::String(text) if text.contains(id) => *text = text.replace(id, ""),
             Value::Object(members) => {
-                members.retain(|_, member| member != id);
+                members.retain(|name, member| member != id && !name.contains(id));
                 members.values_mut().for_each(|member| remove(member, id));
             }
-            Value::Array(elements) => elements.iter_mut().for_each(|element| remove(element, id)),
+            Value::Array(elements) => {
+                elements.retain(|element| element != id);
+                elements.iter_mut().for_each(|element| remove(element, id));
+            }
             _ => {}
         }
     }

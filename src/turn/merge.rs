@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use super::begin::SessionStorage;
-use super::{State, Turn, data, handled, history};
-use crate::error::Kind;
-use crate::{Error, Record, timestamp};
+use super::{Turn, data, handled, history, receipts, sessions};
+use crate::error::{Error, Kind};
+use crate::record::Record;
+use crate::timestamp;
 
 type Data = Map<String, Value>;
 
@@ -65,21 +65,26 @@ impl Turn {
         let base = self.loaded.as_ref().map(|loaded| &loaded.record);
         let mut merged = theirs.clone();
         if self.elements.user {
-            let path = &["user", "data"][..];
+            let path = &["user", "data"];
             let data = state.typed.merge(base, mine, theirs, |base, mine, theirs| {
-                merge_data(path, &state.user_writes, base, mine, theirs)
+                let data = |record: &Record| record.object(path).cloned().unwrap_or_default();
+                let base = base.map(data).unwrap_or_default();
+                merge_data("user.data", &state.user_writes, &base, &data(mine), &data(theirs))
             })?;
             put_data(&mut merged, path, data);
             state.typed.merge_quarantine(&mut merged);
         }
-        if let SessionStorage::Stored(_) = self.session_storage {
-            self.merge_session(&state, &mut merged, theirs)?;
-        }
+        sessions::merge(self, &mut merged, mine, theirs, |base, mine, theirs| {
+            merge_session(&state.session_writes, base, mine, theirs)
+        })?;
         if let (Some(item), Some(history)) = (&state.item, &self.elements.history) {
             history::put_in_front(&mut merged, item.clone(), history.size);
         }
         handled::add(self, &mut merged);
-        if self.elements.meta_data {
+        if !self.is_receipt {
+            receipts::unmark(&mut merged);
+        }
+        if self.elements.meta_data && !self.is_receipt {
             merge_meta_data(&mut merged, base, mine, theirs);
         }
         if self.elements.created_at {
@@ -90,79 +95,59 @@ impl Turn {
         }
         Ok(merged)
     }
-
-    fn merge_session(
-        &self,
-        state: &State,
-        merged: &mut Record,
-        theirs: &Record,
-    ) -> Result<(), Error> {
-        let path = &["session", "data"][..];
-        let mine = &state.record;
-        let base = self.loaded.as_ref().map(|loaded| &loaded.record);
-        let field = |record: Option<&Record>, name| {
-            record.and_then(|record| record.get(&["session", name])).cloned()
-        };
-        let started = |record| field(Some(record), "createdAt") != field(base, "createdAt");
-        let same_id = field(Some(mine), "id") == field(Some(theirs), "id");
-        let (data, set_state) = match (self.is_new_session, started(theirs)) {
-            // Both in the session that was loaded.
-            (false, false) => {
-                let data = merge_data(path, &state.session_writes, base, mine, theirs)?;
-                (data, field(Some(mine), "state") != field(base, "state"))
-            }
-            // Both started the same one.
-            (true, true) if same_id => {
-                let data = merge_data(path, &state.session_writes, None, mine, theirs)?;
-                (data, field(Some(mine), "state").is_some())
-            }
-            // This turn started another one after theirs, which is over.
-            (true, _) => {
-                let session = mine.object(&["session"]).cloned().unwrap_or_default();
-                *merged.object_mut(&["session"]) = session;
-                return Ok(());
-            }
-            // Theirs started another one: the one of this turn is over.
-            (false, true) => {
-                let is_changed = ["data", "state"]
-                    .iter()
-                    .any(|name| field(Some(mine), name) != field(base, name));
-                return if is_changed { Err(conflict(&[], "session")) } else { Ok(()) };
-            }
-        };
-        put_data(merged, path, data);
-        let id = field(Some(mine), "id");
-        let session = merged.object_mut(&["session"]);
-        if let Some(id) = id {
-            session.insert("id".into(), id);
-        }
-        if set_state {
-            match field(Some(mine), "state") {
-                Some(state) => drop(session.insert("state".into(), state)),
-                None => drop(session.shift_remove("state")),
-            }
-        }
-        put_time(merged, &["session", "createdAt"], mine, theirs, SystemTime::min);
-        put_time(merged, &["session", "updatedAt"], mine, theirs, SystemTime::max);
-        Ok(())
-    }
 }
 
-fn merge_data(
-    path: &[&str],
+/// The session that is stored now, with what this turn did to it.
+fn merge_session(
     writes: &Writes,
-    base: Option<&Record>,
-    mine: &Record,
-    theirs: &Record,
+    base: Option<&Data>,
+    mine: &Data,
+    theirs: &Data,
 ) -> Result<Data, Error> {
-    let data = |record: &Record| record.object(path).cloned().unwrap_or_default();
-    let base = base.map(data).unwrap_or_default();
-    let (mine, theirs) = (data(mine), data(theirs));
-    let mut merged =
-        merge_objects(path, &base, &mine, &theirs, &|key| writes.added(key).is_some())?;
+    let data = |session: &Data| {
+        let data = session.get("data").and_then(Value::as_object);
+        data.cloned().unwrap_or_default()
+    };
+    let base_data = base.map(data).unwrap_or_default();
+    let data = merge_data("session.data", writes, &base_data, &data(mine), &data(theirs))?;
+    let mut merged = theirs.clone();
+    if merged.contains_key("data") || !data.is_empty() {
+        merged.insert("data".into(), data.into());
+    }
+    if let Some(id) = mine.get("id") {
+        merged.insert("id".into(), id.clone());
+    }
+    let state = mine.get("state");
+    if state != base.and_then(|base| base.get("state")) {
+        match state {
+            Some(state) => drop(merged.insert("state".into(), state.clone())),
+            None => drop(merged.shift_remove("state")),
+        }
+    }
+    choose_time(&mut merged, "createdAt", mine, SystemTime::min);
+    choose_time(&mut merged, "updatedAt", mine, SystemTime::max);
+    Ok(merged)
+}
+
+/// Merges data key by key. `whose` names it in a conflict.
+fn merge_data(
+    whose: &str,
+    writes: &Writes,
+    base: &Data,
+    mine: &Data,
+    theirs: &Data,
+) -> Result<Data, Error> {
+    // Keys below the top level may be data themselves, such as names and addresses.
+    let conflict = |key: &str| conflict(&format!("{whose}.{key}"));
+    let is_added = |key: &str| writes.added(key).is_some();
+    let mut merged = merge_objects(&conflict, base, mine, theirs, &is_added)?;
     for (key, added) in writes.0.keys().filter_map(|key| Some((key, writes.added(key)?))) {
-        let number = data::number(theirs.get(key)).ok_or_else(|| conflict(path, key))?;
-        let sum = i64::try_from(i128::from(number) + added).map_err(|_| conflict(path, key))?;
+        // What was removed meanwhile does not count as 0: the handler has seen another sum.
+        if base.contains_key(key) && !theirs.contains_key(key) {
+            return Err(conflict(key));
+        }
+        let number = data::number(theirs.get(key)).ok_or_else(|| conflict(key))?;
+        let sum = i64::try_from(i128::from(number) + added).map_err(|_| conflict(key))?;
         merged.insert(key.clone(), sum.into());
     }
     Ok(merged)
@@ -170,7 +155,7 @@ fn merge_data(
 
 /// Merges key by key; `apart` says which keys are dealt with apart.
 fn merge_objects(
-    path: &[&str],
+    conflict: &dyn Fn(&str) -> Error,
     base: &Data,
     mine: &Data,
     theirs: &Data,
@@ -193,10 +178,10 @@ fn merge_objects(
             ) => {
                 let none = Data::new();
                 let base = base.and_then(Value::as_object).unwrap_or(&none);
-                let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
-                Some(Value::Object(merge_objects(&path, base, mine, theirs, &|_| false)?))
+                let conflict = |_: &str| conflict(key);
+                Some(Value::Object(merge_objects(&conflict, base, mine, theirs, &|_| false)?))
             }
-            _ => return Err(conflict(path, key)),
+            _ => return Err(conflict(key)),
         };
         match value {
             Some(value) => drop(merged.insert(key.clone(), value)),
@@ -223,7 +208,7 @@ fn merge_meta_data(merged: &mut Record, base: Option<&Record>, mine: &Record, th
     put_time(merged, &["metaData", "lastUsedAt"], mine, theirs, SystemTime::max);
 }
 
-/// Puts the one of two times that `choose` chooses; the only one, if one of them is missing.
+/// Puts the one of two times that `choose` chooses under `path`; the only one, if one is missing.
 fn put_time(
     merged: &mut Record,
     path: &[&str],
@@ -232,22 +217,46 @@ fn put_time(
     choose: fn(SystemTime, SystemTime) -> SystemTime,
 ) {
     let time = |record: &Record| timestamp::parse(record.get_str(path)?);
-    let chosen = match (time(mine), time(theirs)) {
-        (Some(mine), Some(theirs)) if choose(mine, theirs) == theirs => return,
-        (Some(mine), _) => mine,
-        (None, _) => return,
-    };
-    if let Some((name, object)) = path.split_last() {
+    if let (Some(time), Some((name, object))) =
+        (chosen(time(mine), time(theirs), choose), path.split_last())
+    {
         let object = merged.object_mut(object);
-        object.insert((*name).to_owned(), timestamp::format(chosen).into());
+        object.insert((*name).to_owned(), timestamp::format(time).into());
     }
 }
 
-pub(super) fn conflict(path: &[&str], key: &str) -> Error {
-    let path: Vec<&str> = path.iter().copied().chain([key]).collect();
-    let path = path.join(".");
+/// The same for the times `name` of two sessions, of which `theirs` is the one to change.
+fn choose_time(
+    theirs: &mut Data,
+    name: &str,
+    mine: &Data,
+    choose: fn(SystemTime, SystemTime) -> SystemTime,
+) {
+    let time = |session: &Data| timestamp::parse(session.get(name)?.as_str()?);
+    if let Some(time) = chosen(time(mine), time(theirs), choose) {
+        theirs.insert(name.to_owned(), timestamp::format(time).into());
+    }
+}
+
+/// The time to put in the place of `theirs`, unless that stays.
+fn chosen(
+    mine: Option<SystemTime>,
+    theirs: Option<SystemTime>,
+    choose: fn(SystemTime, SystemTime) -> SystemTime,
+) -> Option<SystemTime> {
+    match (mine, theirs) {
+        (Some(mine), Some(theirs)) if choose(mine, theirs) == theirs => None,
+        (mine, _) => mine,
+    }
+}
+
+/// The error of a turn that cannot be merged; `what` names no key of user data below the top level.
+pub(super) fn conflict(what: &str) -> Error {
     Error::new(
         Kind::Conflict,
-        format!("`{path}` was changed elsewhere, too, since it was loaded; nothing was written"),
+        format!(
+            "`{what}` was modified concurrently by another process; nothing was written, send the \
+             request again"
+        ),
     )
 }

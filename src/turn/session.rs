@@ -9,8 +9,7 @@ use super::begin::SessionStorage;
 use super::data::{self, Data, data_methods};
 use super::merge::Writes;
 use super::{DataOf, Turn, not_stored};
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// The session that the request belongs to: one conversation, with its own data and state.
 ///
@@ -69,7 +68,7 @@ impl Session {
     pub fn set_state(&self, state: impl Serialize) -> Result<(), Error> {
         let state = data::to_value(state, "the state")?;
         self.check_kept()?;
-        self.0.write(|turn| {
+        self.0.write_as_handle(|turn| {
             if let SessionStorage::Carried = self.0.session_storage {
                 turn.carried.set_state(Some(state).filter(|state| !state.is_null()));
                 return Ok(());
@@ -99,6 +98,23 @@ impl Session {
     ) -> Result<T, Error> {
         self.check_kept()?;
         self.0.write_data(DataOf::Session, write)
+    }
+
+    fn update_data<T>(
+        &self,
+        change: impl FnOnce(&mut Data) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.check_kept()?;
+        self.0.update_data(DataOf::Session, change)
+    }
+
+    fn check_not_updating(&self) -> Result<(), Error> {
+        self.0.check_not_updating(&self.0.state())
+    }
+
+    /// Whether the layer that made this handle has this database.
+    pub(crate) fn is_served_on<D>(&self, database: &Arc<D>) -> bool {
+        self.0.database_id == Arc::as_ptr(database).addr()
     }
 
     fn check_kept(&self) -> Result<(), Error> {

@@ -63,11 +63,12 @@ impl User {
         self.0.user().person_id.as_deref()
     }
 
-    /// Whether nothing was stored of this user before this turn. A turn that [is degraded](Self::is_degraded) does not know, and
+    /// Returns whether no turn of the user's own was stored before this one. What was stored for a
+    /// [receipt](crate::platform::Event::is_receipt) does not count. A turn that [is degraded](Self::is_degraded) does not know, and
     /// says `false`.
     #[must_use]
     pub fn is_new(&self) -> bool {
-        self.0.loaded.is_none() && !self.0.is_degraded
+        self.0.is_first() && !self.0.is_degraded
     }
 
     /// Whether the turn runs without memory, because the database failed and the layer is told to
@@ -122,6 +123,7 @@ impl User {
     pub fn forget(&self) -> Result<(), Error> {
         let mut state = self.0.state();
         if state.phase != Phase::Forgotten {
+            self.0.check_not_updating(&state)?;
             state.phase.check()?;
             state.phase = Phase::Forgotten;
             state.record = Record::default();
@@ -139,14 +141,31 @@ impl User {
         })
     }
 
-    pub(super) fn write_data<T>(
+    fn write_data<T>(
         &self,
         write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if !self.0.elements.user {
-            return Err(not_stored("the user's data", "StoredElements::user"));
-        }
+        self.check_stored()?;
         self.0.write_data(DataOf::User, write)
+    }
+
+    pub(super) fn update_data<T>(
+        &self,
+        change: impl FnOnce(&mut Data) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.check_stored()?;
+        self.0.update_data(DataOf::User, change)
+    }
+
+    fn check_stored(&self) -> Result<(), Error> {
+        match self.0.elements.user {
+            true => Ok(()),
+            false => Err(not_stored("the user's data", "StoredElements::user")),
+        }
+    }
+
+    fn check_not_updating(&self) -> Result<(), Error> {
+        self.0.check_not_updating(&self.0.state())
     }
 }
 

@@ -89,7 +89,7 @@ async fn deleted_during_the_first_turn<D: Database + Clone>(database: D) {
     assert_tombstone(&database, &user).await;
     turn.end().await;
     assert_eq!(visits(&database, &user).await, None);
-    assert_eq!(layer.export(&user).await.unwrap(), None);
+    assert_eq!(layer.export("alexa", &user).await.unwrap(), None);
     first_visit(&layer, &user).await;
     assert_eq!(visits(&database, &user).await, Some(json!(1)), "a new user, at once");
     // And an item like others from then on.

@@ -74,7 +74,7 @@ async fn run_plan(plan: &Plan) -> End {
     let layer = |(number, database): (usize, &Faulty<MemoryDb>)| {
         let notes = Arc::clone(&notes);
         let process = Process { number, database: database.clone(), began, notes };
-        let layer = PersistenceLayer::new(process).platforms([Box::new(Alexa)]);
+        let layer = PersistenceLayer::new(process).platforms(vec![Box::new(Alexa)]);
         layer.on_conflict(plan.on_conflict).on_outage(plan.on_outage)
     };
     let layers = databases.iter().enumerate().map(layer).collect();

@@ -84,7 +84,7 @@ async fn who_is_deleted_during_the_first_turn_is_not_stored() {
         layer.database().delete(USER).await.unwrap();
         turn.end().await;
         assert_eq!(visits(&db).await, None, "{db:?} {policy:?}");
-        assert_eq!(layer.export(USER).await.unwrap(), None);
+        assert_eq!(layer.export("alexa", USER).await.unwrap(), None);
         first_visit(&layer).await;
         assert_eq!(visits(&db).await, Some(json!(1)), "a new user, at once");
     })

@@ -254,3 +254,67 @@ async fn fields_that_are_not_ours_stay_at_every_level_in_their_order() {
         .replace("1.50", "1.5");
     assert_eq!(stored(&layer.database().items, "user-1").await.unwrap().to_string(), expected);
 }
+
+/// It would wait for itself.
+#[tokio::test]
+async fn a_handle_inside_the_closure_of_an_update_is_an_error() {
+    let layer = PersistenceLayer::new(TestDb::default());
+    let layer = layer.stored_elements(StoredElements::new().session(true));
+    let app = sync_app(&layer, |user, session, history| {
+        user.set("a", 1)?;
+        session.set("s", 1)?;
+        let refused = |result: Result<(), Error>| assert!(result.unwrap_err().is_reentrant());
+        user.update(|data| {
+            refused(user.get::<i64>("a").map(drop));
+            refused(user.data_as::<Value>().map(drop));
+            refused(user.set("a", 2));
+            refused(user.update(|_| ()));
+            refused(user.forget());
+            refused(session.get::<i64>("s").map(drop));
+            refused(session.set_state("Quiz"));
+            // What cannot fail tells what was there before.
+            assert_eq!(user.data()["a"], 1);
+            assert_eq!((session.data()["s"].clone(), history.items().len()), (json!(1), 0));
+            data["a"] = 3.into();
+        })?;
+        assert_eq!(user.get("a")?, Some(3));
+        // A panic inside has changed nothing, and the handles go on.
+        let panics = std::panic::AssertUnwindSafe(|| user.update(|_| panic!("in the closure")));
+        assert!(std::panic::catch_unwind(panics).is_err());
+        user.set("b", 1)
+    });
+    send_json(&app, &alexa("user-1")).await.assert_ok();
+    let record = stored(layer.database(), "user-1").await.unwrap();
+    assert_eq!(record["user"]["data"], json!({ "a": 3, "b": 1 }));
+}
+
+#[tokio::test]
+async fn another_thread_waits_for_an_update() {
+    let layer = PersistenceLayer::new(TestDb::default());
+    let app = sync_app(&layer, |user, _, _| {
+        std::thread::scope(|scope| {
+            user.update(|data| {
+                scope.spawn(|| user.increment("n", 1).unwrap());
+                data.insert("n".into(), 10.into());
+            })
+        })?;
+        Ok(())
+    });
+    send_json(&app, &alexa("user-1")).await.assert_ok();
+    let record = stored(layer.database(), "user-1").await.unwrap();
+    assert_eq!(record["user"]["data"], json!({ "n": 11 }));
+}
+
+#[tokio::test]
+async fn what_increment_says_of_a_number_beyond_64_bits_is_true() {
+    let layer = PersistenceLayer::new(TestDb::default());
+    let data = json!({ "big": u64::MAX, "most": i64::MAX });
+    store(layer.database(), "user-1", &json!({ "user": { "data": data } })).await;
+    let app = sync_app(&layer, |user, _, _| {
+        let error = user.increment("big", 1).unwrap_err();
+        assert!(error.is_decode() && error.to_string().contains("-2^63 to 2^63 - 1"), "{error}");
+        assert!(user.increment("most", 1).unwrap_err().is_encode());
+        Ok(())
+    });
+    send_json(&app, &alexa("user-1")).await.assert_ok();
+}

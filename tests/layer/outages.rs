@@ -67,9 +67,15 @@ async fn who_disables_the_skill_is_forgotten_if_the_layer_is_told_to() {
     {
         let layer = PersistenceLayer::new(TestDb::default()).forget_on_skill_disabled(forget);
         store(&layer.database().items, "user-1", &json!({ "user": { "data": { "a": 1 } } })).await;
-        let app = sync_app(&layer, |user, _, _| {
+        let app = sync_app(&layer, move |user, _, _| {
             assert_eq!(user.get::<i64>("a")?, Some(1), "the handler runs before");
-            user.set("b", 1)
+            let written = user.set("b", 1);
+            assert_eq!(
+                written.is_err_and(|error| error.is_sealed()),
+                !is_kept,
+                "not kept, not `Ok`"
+            );
+            Ok(())
         });
         send_json(&app, &skill_disabled(status)).await.assert_ok();
         assert_eq!(
@@ -83,10 +89,10 @@ async fn who_disables_the_skill_is_forgotten_if_the_layer_is_told_to() {
 #[tokio::test]
 async fn all_that_is_stored_of_a_user_can_be_had() {
     let layer = PersistenceLayer::new(TestDb::default());
-    assert_eq!(layer.export("user-1").await.unwrap(), None);
+    assert_eq!(layer.export("alexa", "user-1").await.unwrap(), None);
     store(&layer.database().items, "user-1", &json!({ "user": { "data": {} }, "own": [1] })).await;
-    let export = layer.export("user-1").await.unwrap().unwrap();
+    let export = layer.export("alexa", "user-1").await.unwrap().unwrap();
     assert_eq!(export.to_string(), r#"{"id":"user-1","user":{"data":{}},"own":[1]}"#);
     layer.database().on_load(Behaviour::Fails);
-    assert!(layer.export("user-1").await.unwrap_err().is_database());
+    assert!(layer.export("alexa", "user-1").await.unwrap_err().is_database());
 }

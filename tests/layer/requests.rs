@@ -101,10 +101,10 @@ async fn a_claimed_request_reaches_the_handler_unchanged_too() {
 async fn require_user_refuses_what_has_none() {
     let layer = PersistenceLayer::new(TestDb::default()).require_user(true);
     let app = serve(&layer, |request| async move {
-        assert!(handles(&request).is_some() || request.method() == Method::GET);
+        assert!(handles(&request).is_some() || request.method() != Method::POST);
         Ok(reply(200, "{}"))
     });
-    for body in ["", "{", "{}", "[]", r#"{"version":"1.0","request":{"requestId":"r"}}"#] {
+    for body in ["", "{", "{}", "[]"] {
         let answer = send(&app, post(body)).await;
         assert_eq!(answer.status, 400, "{body:?}");
         assert!(answer.error().is_no_user());
@@ -115,8 +115,38 @@ async fn require_user_refuses_what_has_none() {
     assert_eq!(layer.database().calls(), Calls::default());
 
     send_json(&app, &alexa("user-1")).await.assert_ok();
-    let get = Request::get("/").body(Full::default()).unwrap();
-    send(&app, get).await.assert_ok();
+    for method in [Method::GET, Method::CONNECT] {
+        let request = Request::builder().method(method).uri("/");
+        send(&app, request.body(Full::default()).unwrap()).await.assert_ok();
+    }
+}
+
+/// Meta unsubscribes an app whose webhook keeps failing, and sends events that concern the page only.
+#[tokio::test]
+async fn require_user_acknowledges_what_a_platform_sends_without_user() {
+    let layer = PersistenceLayer::new(TestDb::default()).require_user(true);
+    let app = serve(&layer, |request| async move {
+        assert!(handles(&request).is_some());
+        Ok(reply(200, "{}"))
+    });
+    let page_only = json!({ "id": "page-1", "time": 7, "changes": [{ "field": "feed" }] });
+    for (request, body) in [
+        (json!({ "object": "page", "entry": [page_only] }), ""),
+        (json!({ "object": "page", "entry": [page_only, page_only] }), ""),
+        (json!({ "object": "instagram", "entry": [page_only] }), ""),
+        (
+            json!({ "version": "1.0", "request": { "requestId": "r" } }),
+            r#"{"version":"1.0","response":{}}"#,
+        ),
+    ] {
+        let answer = send_json(&app, &request).await;
+        assert_eq!((answer.status.as_u16(), &*answer.body), (200, body.as_bytes()), "{request}");
+        assert!(answer.error.is_none());
+    }
+    // In a batch, it is left out.
+    let mut batch = messenger("anna", "m-1");
+    batch["entry"].as_array_mut().unwrap().push(page_only);
+    send_json(&app, &batch).await.assert_ok();
 }
 
 #[tokio::test]
@@ -202,14 +232,16 @@ async fn too_many_events_are_refused_and_those_without_user_do_not_count() {
     let too_long = "x".repeat(2049);
     for (users, whose) in [
         (json!(["anna", "", too_long]), "anna"),
-        (json!([]), "none"),
         (json!([""]), "none"),
         (json!([too_long]), "none"),
-        (json!(["x".repeat(2048)]), &*"x".repeat(2048)),
+        (json!(["x".repeat(2043)]), "none"),
+        (json!(["x".repeat(2042)]), &*"x".repeat(2042)),
     ] {
         let response = app.clone().oneshot(post(json!({ "users": users }).to_string())).await;
         assert_eq!(response.unwrap().headers()["x-user"], whose);
     }
+    let answer = send_json(&app, &json!({ "users": [] })).await;
+    assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0), "nothing for the handler");
     assert_eq!(*asked.lock().unwrap(), 0, "input is for the history, which is off");
 }
 
@@ -233,8 +265,11 @@ async fn a_platform_that_is_added_is_asked_first_and_a_list_replaces_all() {
     };
     let layer = PersistenceLayer::new(MemoryDb::new());
     assert_eq!(whose(layer.clone().platform(Mine), alexa("user-1")).await, "mine");
-    assert_eq!(whose(layer.clone().platforms([Box::new(Alexa)]), alexa("user-1")).await, "alexa");
-    assert_eq!(whose(layer.clone().platforms([]), alexa("user-1")).await, "");
+    assert_eq!(
+        whose(layer.clone().platforms(vec![Box::new(Alexa)]), alexa("user-1")).await,
+        "alexa"
+    );
+    assert_eq!(whose(layer.clone().platforms(Vec::new()), alexa("user-1")).await, "");
     assert_eq!(whose(layer, json!({})).await, "");
 }
 
@@ -257,7 +292,7 @@ async fn a_layer_around_the_layer_serves_the_request_once() {
 #[tokio::test]
 async fn users_can_be_stored_under_another_key() {
     let layer = PersistenceLayer::new(TestDb::default())
-        .storage_key(|platform, user_id| format!("{platform}::{user_id}"));
+        .storage_key(|platform, _, user_id| format!("{platform}::{user_id}"));
     let visit = sync_app(&layer, |user, _, _| {
         assert_eq!(user.id(), "user-1");
         user.increment("visits", 1).map(drop)

@@ -96,13 +96,13 @@ async fn what_the_platform_says_starts_afresh() {
     let (layer, _) = layer(());
     assert_eq!(count(&layer, &alexa("user-1")).await, 1);
     assert_eq!(count(&layer, &alexa("user-1")).await, 2);
-    assert_eq!(
-        count(&layer, &alexa_session("user-1", "session-1", true)).await,
-        1,
-        "said to be new"
-    );
-    assert_eq!(count(&layer, &alexa_session("user-1", "session-2", false)).await, 1, "another id");
-    assert_eq!(count(&layer, &alexa_session("user-1", "session-2", false)).await, 2);
+    assert_eq!(count(&layer, &alexa_session("user-1", "session-2", true)).await, 1, "another id");
+    assert_eq!(count(&layer, &alexa_session("user-1", "session-3", false)).await, 1, "another id");
+    assert_eq!(count(&layer, &alexa_session("user-1", "session-3", false)).await, 2);
+    // Without ids the flag is all that there is.
+    assert_eq!(count(&layer, &bare("no", None)).await, 1);
+    assert_eq!(count(&layer, &bare("yes", None)).await, 1);
+    assert_eq!(count(&layer, &bare("no", None)).await, 2);
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_platform_without_sessions_uses_the_stored_one() {
     let (layer, _) = layer(());
     assert_eq!(count(&layer, &bare("", None)).await, 1);
     assert_eq!(count(&layer, &bare("", None)).await, 2);
-    let item = stored(layer.database(), "user-1").await.unwrap();
+    let item = stored(layer.database(), "bare:user-1").await.unwrap();
     assert!(item["session"].get("id").is_none());
     // Stored without an id: the request's is taken for its own.
     assert_eq!(count(&layer, &bare("no", Some("s"))).await, 3);

@@ -190,10 +190,9 @@ impl<T: Schema> UserData<T> {
     /// stored. Nothing has changed then.
     pub fn update<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
         let migrations = T::migrations();
-        let (value, result) = self.user.write_data(|data, writes| {
+        let (value, result) = self.user.update_data(|data| {
             let form = Form::read(&migrations, data.clone())?;
             let (changed, value, result) = form.update(migrations.version(), change)?;
-            writes.all(data, &changed);
             *data = changed;
             Ok((value, result))
         })?;

@@ -56,7 +56,7 @@ impl TypedState {
         else {
             return merge(base, mine, theirs);
         };
-        let conflict = || conflict(&DATA[..1], DATA[1]);
+        let conflict = || conflict("user.data");
         let is_one_version =
             is_same_version(&my_data, &their_data) && is_same_version(&my_data, &base_data);
         let in_one_version = |data: &Data| {

@@ -60,7 +60,7 @@ async fn what_cannot_be_read_is_set_aside_and_the_user_goes_on() {
         });
         assert_eq!(item(&layer).await["user"], expected);
 
-        let export = layer.export("user-1").await.unwrap().unwrap();
+        let export = layer.export("alexa", "user-1").await.unwrap().unwrap();
         assert_eq!(export["user"]["quarantine"][1]["data"], bad);
         turn(&layer, |user| {
             assert_eq!(UserData::<Lenient>::of(user)?.first, "Bea");
@@ -69,7 +69,7 @@ async fn what_cannot_be_read_is_set_aside_and_the_user_goes_on() {
         })
         .await
         .assert_ok();
-        assert_eq!(layer.export("user-1").await.unwrap(), None);
+        assert_eq!(layer.export("alexa", "user-1").await.unwrap(), None);
     }
 }
 

@@ -1,0 +1,53 @@
+use std::sync::Arc;
+
+use super::{Database, Found, Saved, Stored, Version};
+use crate::error::Error;
+use crate::record::Record;
+
+/// A shared database, such as one that the app keeps a handle to.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tower_persistence::{MemoryDb, PersistenceLayer};
+///
+/// let db = Arc::new(MemoryDb::new());
+/// let layer = PersistenceLayer::new(Arc::clone(&db));
+/// ```
+impl<D: Database> Database for Arc<D> {
+    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+        (**self).load(id).await
+    }
+
+    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+        (**self).load_to_save(id).await
+    }
+
+    async fn save(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Result<Saved, Error> {
+        (**self).save(id, record, over).await
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Error> {
+        (**self).delete(id).await
+    }
+
+    async fn ensure_ready(&self) -> Result<(), Error> {
+        (**self).ensure_ready().await
+    }
+
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn collection(&self) -> Option<&str> {
+        (**self).collection()
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        (**self).close().await
+    }
+}

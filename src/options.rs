@@ -1,0 +1,130 @@
+//! The values of the layer's options.
+
+use std::fmt;
+use std::sync::{Arc, Once};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::Response;
+
+use crate::database::Database;
+use crate::error::Error;
+use crate::observe;
+use crate::platform::{self, NamedPlatform};
+use crate::policy::{OnConflict, OnOutage};
+use crate::stored_elements::StoredElements;
+use crate::user_key::UserKeys;
+
+type OnError = dyn Fn(&Error) -> Response<Bytes> + Send + Sync;
+type Clock = dyn Fn() -> SystemTime + Send + Sync;
+
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) platforms: Vec<NamedPlatform>,
+    pub(crate) stored_elements: Arc<StoredElements>,
+    pub(crate) body_limit: usize,
+    pub(crate) body_timeout: Duration,
+    pub(crate) reply_limit: usize,
+    pub(crate) reply_timeout: Duration,
+    pub(crate) require_user: bool,
+    pub(crate) save_on_error: bool,
+    pub(crate) keys: UserKeys,
+    pub(crate) on_conflict: OnConflict,
+    pub(crate) on_outage: OnOutage,
+    pub(crate) forget_on_skill_disabled: bool,
+    pub(crate) batch_concurrency: usize,
+    pub(crate) ready_timeout: Duration,
+    pub(crate) turn_timeout: Duration,
+    pub(crate) load_timeout: Duration,
+    pub(crate) save_timeout: Duration,
+    pub(crate) on_error: Arc<OnError>,
+    pub(crate) observe: Arc<observe::Settings>,
+    pub(crate) clock: Arc<Clock>,
+    sessions_missing: Arc<Warning>,
+    nested_layer: Arc<Warning>,
+}
+
+impl Config {
+    /// The defaults.
+    pub(crate) fn new(database: &impl Database) -> Self {
+        Self {
+            platforms: platform::all().into_iter().map(NamedPlatform::from).collect(),
+            stored_elements: Arc::default(),
+            body_limit: 1024 * 1024,
+            body_timeout: Duration::from_secs(10),
+            reply_limit: 1024 * 1024,
+            reply_timeout: Duration::from_secs(2),
+            require_user: false,
+            save_on_error: false,
+            keys: UserKeys::default(),
+            on_conflict: OnConflict::Merge,
+            on_outage: OnOutage::Reject,
+            forget_on_skill_disabled: false,
+            batch_concurrency: 8,
+            ready_timeout: Duration::from_secs(30),
+            turn_timeout: Duration::from_secs(2),
+            load_timeout: Duration::from_secs(2),
+            save_timeout: Duration::from_secs(2),
+            on_error: Arc::new(Error::response),
+            observe: Arc::new(observe::Settings::new(database)),
+            clock: Arc::new(SystemTime::now),
+            sessions_missing: Arc::default(),
+            nested_layer: Arc::default(),
+        }
+    }
+
+    /// Says once that a platform's sessions are kept nowhere.
+    pub(crate) fn warn_of_sessions(&self, platform: &str) {
+        self.sessions_missing.0.call_once(|| {
+            tracing::warn!(
+                platform,
+                "{platform} does not carry sessions itself: `Session` is empty there until they are stored, which \
+                 `StoredElements::session(true)` switches on"
+            );
+        });
+    }
+
+    /// Says once that another layer serves the requests of this one.
+    pub(crate) fn warn_of_nested_layer(&self) {
+        self.nested_layer.0.call_once(|| {
+            tracing::warn!(
+                "a PersistenceLayer around this one serves its requests, on another database: nothing \
+                 is stored in the inner one's; put each layer around routes of its own"
+            );
+        });
+    }
+}
+
+/// Given once.
+struct Warning(Once);
+
+impl Default for Warning {
+    fn default() -> Self {
+        Self(Once::new())
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let platforms: Vec<_> = self.platforms.iter().map(|platform| &platform.name).collect();
+        f.debug_struct("Config")
+            .field("platforms", &platforms)
+            .field("stored_elements", &self.stored_elements)
+            .field("body_limit", &self.body_limit)
+            .field("body_timeout", &self.body_timeout)
+            .field("reply_limit", &self.reply_limit)
+            .field("reply_timeout", &self.reply_timeout)
+            .field("require_user", &self.require_user)
+            .field("save_on_error", &self.save_on_error)
+            .field("platform_keys", &self.keys.with_platform)
+            .field("on_conflict", &self.on_conflict)
+            .field("on_outage", &self.on_outage)
+            .field("forget_on_skill_disabled", &self.forget_on_skill_disabled)
+            .field("batch_concurrency", &self.batch_concurrency)
+            .field("ready_timeout", &self.ready_timeout)
+            .field("turn_timeout", &self.turn_timeout)
+            .field("load_timeout", &self.load_timeout)
+            .field("save_timeout", &self.save_timeout)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,213 @@
+//! The layer's service: HTTP around the transaction of a turn.
+//!
+//! [`recognise`] reads the request, [`event`] serves one event of it, [`batch`] serves several.
+
+mod batch;
+mod event;
+mod future;
+mod recognise;
+mod reserved;
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+pub use self::future::ResponseFuture;
+use self::recognise::{Recognition, recognise};
+use self::reserved::Reserved;
+use crate::body::{self, FromBuffered, NoUser};
+use crate::database::Database;
+use crate::error::{BoxError, Error};
+use crate::observe::{self, Watch};
+use crate::options::Config;
+use crate::response::ResponseBody;
+use crate::shared::Shared;
+use crate::turn::Session;
+
+/// The service that [`PersistenceLayer`](crate::PersistenceLayer) makes of an inner one.
+pub struct Persistence<S, D> {
+    inner: S,
+    shared: Arc<Shared<D>>,
+}
+
+impl<S, D> Persistence<S, D> {
+    pub(crate) fn new(inner: S, shared: Arc<Shared<D>>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+/// What the layer asks of the inner service.
+pub(crate) trait InnerService<B>:
+    Service<Request<B>, Response = Response<Self::Reply>, Error: Send, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+    type Reply: Body<Data: Send, Error: Send> + Send + 'static;
+}
+
+impl<S, B, R> InnerService<B> for S
+where
+    S: Service<Request<B>, Response = Response<R>, Error: Send, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    R: Body<Data: Send, Error: Send> + Send + 'static,
+{
+    type Reply = R;
+}
+
+impl<S, D, B, R> Service<Request<B>> for Persistence<S, D>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    D: Database,
+    B: FromBuffered + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+    R: Body + Send + 'static,
+    R::Data: Send,
+    R::Error: Send,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, R, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if !self.reads(&mut request) {
+            return ResponseFuture::pass_through(self.inner.call(request));
+        }
+        // The service that is ready is the one to call; its clone has yet to become so.
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone.clone());
+        let shared = Arc::clone(&self.shared);
+        ResponseFuture::turn(async move {
+            let reserved = Reserved::new(inner, clone);
+            let served = reserved.kept_until_pending(serve(&reserved, &shared, request)).await;
+            match served {
+                Ok(response) => Ok(response),
+                Err(Failure::Inner(error)) => Err(error),
+                Err(Failure::Own(error, watch)) => {
+                    Ok(refuse(&shared.config, error, watch.as_ref()))
+                }
+            }
+        })
+    }
+}
+
+impl<S, D> Persistence<S, D> {
+    /// Whether the request's body has to be looked at.
+    #[inline]
+    fn reads<B: Body>(&self, request: &mut Request<B>) -> bool {
+        if body::is_bodiless(request.method()) {
+            return false;
+        }
+        if let Some(session) = request.extensions().get::<Session>() {
+            // Another layer around this one serves the request.
+            if !session.is_served_on(&self.shared.database) {
+                self.shared.config.warn_of_nested_layer();
+            }
+            return false;
+        }
+        if !body::may_have_user(request.method(), request.headers()) {
+            return self.shared.config.require_user;
+        }
+        if request.body().is_end_stream() {
+            request.extensions_mut().insert(NoUser);
+            return self.shared.config.require_user;
+        }
+        true
+    }
+}
+
+/// Why there is no response of the handler.
+pub(crate) enum Failure<E> {
+    Own(Error, Option<Watch>),
+    Inner(E),
+}
+
+impl<E> From<Error> for Failure<E> {
+    fn from(error: Error) -> Self {
+        Self::Own(error, None)
+    }
+}
+
+type Served<S, B> = Result<
+    Response<ResponseBody<<S as InnerService<B>>::Reply>>,
+    Failure<<S as Service<Request<B>>>::Error>,
+>;
+
+/// Serves a request: recognises whose events are in it, and serves each.
+async fn serve<S, D, B>(
+    reserved: &Reserved<S>,
+    shared: &Arc<Shared<D>>,
+    request: Request<B>,
+) -> Served<S, B>
+where
+    S: InnerService<B>,
+    D: Database,
+    B: FromBuffered<Error: Into<BoxError>>,
+{
+    let mut step = observe::recognise();
+    let recognised = step.run(recognise(&shared.config, request)).await;
+    match &recognised {
+        Ok((_, recognition)) => step.recognised(recognition.requests()),
+        Err(error) => step.refused(error),
+    }
+    let (parts, recognition) = recognised?;
+    match recognition {
+        Recognition::Event(request) => event::serve(reserved, shared, parts, request, None).await,
+        Recognition::Batch(platform, events) => {
+            batch::serve(reserved, shared, &platform, &parts, events).await
+        }
+        Recognition::Acknowledged(platform) => Ok(acknowledge(platform.platform.empty_reply())),
+    }
+}
+
+/// The reply in the place of the handler's.
+fn refuse<R: Body>(
+    config: &Config,
+    error: Error,
+    watch: Option<&Watch>,
+) -> Response<ResponseBody<R>> {
+    observe::refused(&config.observe, watch, &error);
+    let mut response = (config.on_error)(&error).map(ResponseBody::own);
+    response.extensions_mut().insert(error);
+    response
+}
+
+/// A reply that says nothing: the platform takes it for success.
+fn acknowledge<R: Body>(reply: &'static str) -> Response<ResponseBody<R>> {
+    let mut response = Response::new(ResponseBody::own(Bytes::from_static(reply.as_bytes())));
+    if !reply.is_empty() {
+        let json = http::HeaderValue::from_static("application/json");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    }
+    response
+}
+
+impl<S: Clone, D> Clone for Persistence<S, D> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: fmt::Debug, D: fmt::Debug> fmt::Debug for Persistence<S, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Persistence")
+            .field("inner", &self.inner)
+            .field("layer", &self.shared)
+            .finish()
+    }
+}

@@ -1,0 +1,56 @@
+//! The place that `poll_ready` reserved in the inner service.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::InnerService;
+
+/// The inner service that was ready when the request came, until it is called or the request has to
+/// wait.
+///
+/// A place kept while a request waits for its body, its user's earlier turns or the database would be
+/// missing to the very turns that it waits for. So the order is always user, then place.
+pub(super) struct Reserved<S> {
+    ready: Mutex<Option<S>>,
+    clone: Mutex<S>,
+}
+
+impl<S> Reserved<S> {
+    pub(super) fn new(ready: S, clone: S) -> Self {
+        Self { ready: Mutex::new(Some(ready)), clone: Mutex::new(clone) }
+    }
+
+    /// Runs `work`, and gives the place back as soon as that has to wait before it calls the service.
+    pub(super) async fn kept_until_pending<F: Future>(&self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            let poll = work.as_mut().poll(cx);
+            if poll.is_pending() {
+                drop(lock(&self.ready).take());
+            }
+            poll
+        })
+        .await
+    }
+
+    /// Returns a service that is ready to be called.
+    ///
+    /// # Errors
+    ///
+    /// Those of the service's `poll_ready`.
+    pub(super) async fn service<B>(&self) -> Result<S, S::Error>
+    where
+        S: InnerService<B>,
+    {
+        if let Some(ready) = lock(&self.ready).take() {
+            return Ok(ready);
+        }
+        let mut service = lock(&self.clone).clone();
+        poll_fn(|cx| service.poll_ready(cx)).await.map(|()| service)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

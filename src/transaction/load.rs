@@ -1,0 +1,66 @@
+//! Loading what a turn begins with.
+
+use std::sync::Arc;
+
+use super::{run_to_completion, with_timeout};
+use crate::database::{Database, Found};
+use crate::error::Error;
+use crate::observe::Watch;
+use crate::policy::OnOutage;
+use crate::shared::Shared;
+use crate::turn::Loaded;
+
+/// Loads the user's record, once the database is ready. What could not be loaded can never be saved
+/// over.
+///
+/// # Errors
+///
+/// Where it cannot be read, unless the handler is to run without memory.
+pub(super) async fn load<D: Database>(
+    shared: &Arc<Shared<D>>,
+    key: &str,
+    watch: &Watch,
+) -> Result<Loaded, Error> {
+    let Shared { database, config, .. } = &**shared;
+    let load = async {
+        ready(shared).await?;
+        let load = database.load_to_save(key);
+        let found = with_timeout("loading", config.load_timeout, load).await?;
+        if let Found::Item(stored) = &found {
+            stored.record.check()?;
+        }
+        Ok(found)
+    };
+    let mut step = watch.load();
+    let loaded = step.run(load).await;
+    step.loaded(&loaded);
+    match loaded {
+        Ok(Found::Item(stored)) => Ok(Loaded::Item(stored)),
+        Ok(Found::Nothing(tombstone)) => Ok(Loaded::Nothing(tombstone)),
+        Err(error) if config.on_outage == OnOutage::Degrade => {
+            watch.degraded(&error);
+            Ok(Loaded::Unknown)
+        }
+        Err(error) => Err(error.unavailable()),
+    }
+}
+
+async fn ready<D: Database>(shared: &Arc<Shared<D>>) -> Result<(), Error> {
+    const WHAT: &str = "making the database ready";
+    let config = &shared.config;
+    match config.on_outage {
+        OnOutage::Reject => {
+            with_timeout(WHAT, config.ready_timeout, shared.database.ensure_ready()).await
+        }
+        // A turn without memory is better than a long wait. What has begun goes on for later turns.
+        OnOutage::Degrade => {
+            let owned = Arc::clone(shared);
+            let work = async move {
+                let limit = owned.config.ready_timeout;
+                with_timeout(WHAT, limit, owned.database.ensure_ready()).await
+            };
+            let limit = config.load_timeout.min(config.ready_timeout);
+            with_timeout(WHAT, limit, run_to_completion(Box::pin(work), &shared.saves)).await
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The order of one user's turns: a lock for each user who has one under way.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
+
+use crate::Error;
+use crate::error::Kind;
+
+/// The locks of the users who have a turn under way, and of no others: they do not grow with the
+/// users seen.
+#[derive(Default)]
+pub(crate) struct UserLocks {
+    places: Mutex<HashMap<Arc<str>, Place>>,
+}
+
+/// One user's lock, and how many hold it or wait for it.
+struct Place {
+    lock: Arc<tokio::sync::Mutex<()>>,
+    count: usize,
+}
+
+/// The right to the user's turn. The next turn begins when the last clone is dropped.
+#[derive(Clone)]
+pub(crate) struct UserGuard {
+    _held: Arc<(OwnedMutexGuard<()>, HeldPlace)>,
+}
+
+/// A place in the queue for a user's turn. It is taken when it is made, not when it is waited for.
+pub(crate) struct QueuedTurn {
+    lock: Acquiring,
+    place: HeldPlace,
+}
+
+enum Acquiring {
+    Held(OwnedMutexGuard<()>),
+    Waiting(Pin<Box<dyn Future<Output = OwnedMutexGuard<()>> + Send>>),
+}
+
+struct HeldPlace {
+    locks: Arc<UserLocks>,
+    key: Arc<str>,
+}
+
+impl UserLocks {
+    /// Takes a place behind all turns of this user that have one.
+    pub(crate) fn queue(self: &Arc<Self>, key: &Arc<str>) -> QueuedTurn {
+        let mut places = self.places();
+        let place = places
+            .entry(Arc::clone(key))
+            .or_insert_with(|| Place { lock: Arc::default(), count: 0 });
+        place.count += 1;
+        let lock = match Arc::clone(&place.lock).try_lock_owned() {
+            Ok(guard) => Acquiring::Held(guard),
+            Err(_) => {
+                let mut waiting: Pin<Box<dyn Future<Output = _> + Send>> =
+                    Box::pin(Arc::clone(&place.lock).lock_owned());
+                // Polling takes the place: the lock serves those who wait in their order.
+                match waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(guard) => Acquiring::Held(guard),
+                    Poll::Pending => Acquiring::Waiting(waiting),
+                }
+            }
+        };
+        drop(places);
+        // Held while waiting, too: a waiter that gives up is counted out.
+        QueuedTurn { lock, place: HeldPlace { locks: Arc::clone(self), key: Arc::clone(key) } }
+    }
+
+    fn places(&self) -> MutexGuard<'_, HashMap<Arc<str>, Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl QueuedTurn {
+    /// Waits until all turns before this one are over.
+    ///
+    /// # Errors
+    ///
+    /// [`is_timeout`](Error::is_timeout) after `limit`.
+    pub(crate) async fn wait(self, limit: Duration) -> Result<UserGuard, Error> {
+        let Self { lock, place } = self;
+        let guard = match lock {
+            Acquiring::Held(guard) => guard,
+            Acquiring::Waiting(waiting) => timeout(limit, waiting).await.map_err(|_| {
+                let message = format!(
+                    "the user's earlier requests were not served within {limit:?} \
+                     (a handler that calls its own service for the same user waits for itself)"
+                );
+                Error::new(Kind::Timeout, message)
+            })?,
+        };
+        // The guard is declared first, so that it is given back before the place is.
+        Ok(UserGuard { _held: Arc::new((guard, place)) })
+    }
+}
+
+impl Drop for HeldPlace {
+    fn drop(&mut self) {
+        let mut places = self.locks.places();
+        if let Some(place) = places.get_mut(&self.key) {
+            place.count -= 1;
+            if place.count == 0 {
+                places.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// Shows the number of users, not their keys.
+impl fmt::Debug for UserLocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserLocks").field("users", &self.places().len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(2);
+
+    #[tokio::test]
+    async fn turns_of_one_user_queue_and_leave_nothing_behind() {
+        let locks = Arc::new(UserLocks::default());
+        let (anna, bert): (Arc<str>, Arc<str>) = ("anna".into(), "bert".into());
+        let first = locks.queue(&anna).wait(LIMIT).await.unwrap();
+        let mut second = tokio_test::task::spawn(locks.queue(&anna).wait(LIMIT));
+        assert!(second.poll().is_pending());
+        let mut gives_up = tokio_test::task::spawn(locks.queue(&anna).wait(LIMIT));
+        assert!(gives_up.poll().is_pending());
+        drop(locks.queue(&bert).wait(LIMIT).await.unwrap());
+        assert_eq!(locks.places().len(), 1);
+
+        drop(gives_up);
+        let still_first = first.clone();
+        drop(first);
+        assert!(!second.is_woken(), "a clone holds the place, too");
+        drop(still_first);
+        assert!(second.is_woken());
+        let second_in = tokio_test::assert_ready!(second.poll()).unwrap();
+        assert_eq!(locks.places().len(), 1);
+        drop(second_in);
+        assert!(locks.places().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_are_taken_in_the_order_of_queueing_not_of_waiting() {
+        let locks = Arc::new(UserLocks::default());
+        let anna: Arc<str> = "anna".into();
+        let first = locks.queue(&anna).wait(LIMIT).await.unwrap();
+        let (second, third) = (locks.queue(&anna), locks.queue(&anna));
+        let mut third = tokio_test::task::spawn(third.wait(LIMIT));
+        assert!(third.poll().is_pending());
+        drop(first);
+        assert!(!third.is_woken());
+        drop(second.wait(LIMIT).await.unwrap());
+        assert!(third.is_woken());
+        assert!(tokio_test::assert_ready!(third.poll()).is_ok());
+
+        let _held = locks.queue(&anna).wait(LIMIT).await.unwrap();
+        let error = locks.queue(&anna).wait(LIMIT).await.err().unwrap();
+        assert!(error.is_timeout(), "{error}");
+    }
+}

@@ -1,0 +1,165 @@
+//! A turn as a transaction: order, load, run, seal, save. It knows no HTTP.
+
+mod backoff;
+mod load;
+mod locks;
+mod save;
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use tracing::Instrument;
+
+pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
+use self::save::{Ended, complete, too_many_conflicts};
+use crate::database::Database;
+use crate::error::{Error, Kind};
+use crate::incoming::Recognised;
+use crate::observe::Watch;
+use crate::policy::OnConflict;
+use crate::shared::{SavesUnderWay, Shared};
+use crate::turn::{Exchange, Loaded, Turn};
+
+/// One run of the handler.
+pub(crate) struct Attempt {
+    pub(crate) turn: Arc<Turn>,
+    /// Whether the handler runs no more after this.
+    pub(crate) is_last: bool,
+    /// How long the turn waited for earlier ones.
+    pub(crate) waited: Duration,
+}
+
+/// What came of an attempt.
+pub(crate) enum Ran<T, F> {
+    /// Nothing is stored, for this reason.
+    Discard(T, &'static str),
+    /// What changed is stored once `output` is there.
+    Keep { output: F, keep: Keep },
+}
+
+/// What is stored of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// All that changed.
+    All,
+    /// All that changed, if a handle wrote.
+    IfWritten,
+}
+
+/// Runs `run` as one turn of the user whose event it is. Returns `None` if the event was handled before.
+///
+/// Nothing is stored if `run` fails, or if the future is dropped before it has returned. From then on
+/// the turn comes to its end even if the future is dropped.
+///
+/// `guard` is the user's place, if the caller holds it already.
+///
+/// # Errors
+///
+/// Those of `run`, and those of waiting, loading and saving.
+pub(crate) async fn transact<D, T, E, F, R, O>(
+    shared: &Arc<Shared<D>>,
+    event: Recognised,
+    guard: Option<UserGuard>,
+    watch: &Watch,
+    mut run: F,
+) -> Result<Option<T>, E>
+where
+    D: Database,
+    E: From<Error>,
+    T: Send + 'static,
+    F: FnMut(Attempt) -> R,
+    R: Future<Output = Result<Ran<T, O>, E>>,
+    O: Future<Output = (T, Exchange)> + Send + 'static,
+{
+    let config = &shared.config;
+    config.stored_elements.check()?;
+    let key = event.user.as_ref().map(|user| Arc::clone(&user.storage_key));
+    let began = Instant::now();
+    let guard = match (guard, &key) {
+        (None, Some(key)) => Some(shared.locks.queue(key).wait(config.turn_timeout).await?),
+        (guard, _) => guard,
+    };
+    let waited = began.elapsed();
+    let mut loaded = match &key {
+        Some(key) => load::load(shared, key, watch).await?,
+        None => Loaded::Nothing(None),
+    };
+    let mut reruns = match config.on_conflict {
+        OnConflict::Rerun { attempts } => attempts,
+        OnConflict::Merge | OnConflict::Overwrite => 0,
+    };
+    let mut next = Some(event);
+    loop {
+        let is_last = reruns == 0;
+        let event = if is_last { next.take() } else { next.clone() };
+        let Some(event) = event else { return Err(too_many_conflicts().into()) };
+        let (elements, now) = (&config.stored_elements, (config.clock)());
+        let turn = Turn::begin(event, loaded, elements, shared.database_id(), now);
+        let turn = DiscardOnDrop(Arc::new(turn));
+        if turn.0.was_handled() {
+            watch.skip("handled");
+            return Ok(None);
+        }
+        match run(Attempt { turn: Arc::clone(&turn.0), is_last, waited }).await? {
+            Ran::Discard(output, reason) => {
+                watch.skip(reason);
+                return Ok(Some(output));
+            }
+            Ran::Keep { output, keep } => {
+                let work =
+                    complete(Arc::clone(shared), turn, guard.clone(), output, keep, watch.clone());
+                match run_to_completion(Box::pin(work), &shared.saves).await? {
+                    Ended::Saved(output) => return Ok(Some(output)),
+                    Ended::Conflict(current) => loaded = Loaded::Item(current),
+                }
+            }
+        }
+        reruns = reruns.saturating_sub(1);
+    }
+}
+
+/// Ends the turn without saving it when it is dropped: because the handler failed or panicked, or the
+/// client hung up before it answered.
+pub(crate) struct DiscardOnDrop(pub(crate) Arc<Turn>);
+
+impl Drop for DiscardOnDrop {
+    fn drop(&mut self) {
+        self.0.discard();
+    }
+}
+
+pub(crate) async fn with_timeout<T>(
+    what: &str,
+    limit: Duration,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(Error::new(Kind::Timeout, format!("{what} took longer than {limit:?}")))
+    })
+}
+
+/// Runs `work` to its end, even if the returned future is dropped. What is ready at once needs no task.
+/// It stays in the span of the request.
+pub(crate) async fn run_to_completion<T: Send + 'static>(
+    mut work: Pin<Box<impl Future<Output = Result<T, Error>> + Send + 'static>>,
+    under_way: &SavesUnderWay,
+) -> Result<T, Error> {
+    if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+        return result;
+    }
+    let under_way = under_way.begin();
+    let work = async move {
+        let result = work.await;
+        drop(under_way);
+        result
+    };
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
+        // The text of a panic may hold data.
+        let how = if error.is_panic() { "panicked" } else { "was cancelled" };
+        Err(Error::database(format!("the task that saves {how}")))
+    })
+}

@@ -1,0 +1,20 @@
+//! Records that only receipts have written: their user has yet to come.
+
+use crate::record::Record;
+
+/// The record's field that marks it.
+const MARK: &str = "receiptsOnly";
+
+pub(super) fn is_marked(record: &Record) -> bool {
+    record.get(&[MARK]).is_some()
+}
+
+pub(super) fn mark(record: &mut Record) {
+    record.object_mut(&[]).insert(MARK.into(), true.into());
+}
+
+pub(super) fn unmark(record: &mut Record) {
+    if record.fields().contains_key(MARK) {
+        record.object_mut(&[]).shift_remove(MARK);
+    }
+}
