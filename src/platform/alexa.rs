@@ -65,6 +65,10 @@ impl Platform for Alexa {
         }
     }
 
+    fn empty_reply(&self) -> &'static str {
+        r#"{"version":"1.0","response":{}}"#
+    }
+
     fn input(&self, request: &Document<'_>) -> Input {
         let [kind, intent, slots] =
             request.members("request", ["type", "intent/name", "intent/slots"]);

@@ -38,6 +38,10 @@ impl Platform for Core {
         write_reply(request, carried, reply);
     }
 
+    fn empty_reply(&self) -> &'static str {
+        r#"{"version":"4.0","platform":"core","output":[],"context":{"request":{},"session":{"data":{},"end":false},"user":{}}}"#
+    }
+
     fn input(&self, request: &Document<'_>) -> Input {
         input(request)
     }

@@ -72,6 +72,11 @@ impl Platform for Dialogflow {
         write_reply(request, carried, reply);
     }
 
+    /// Every member of the reply is optional; Dialogflow then answers with what the intent itself says.
+    fn empty_reply(&self) -> &'static str {
+        "{}"
+    }
+
     fn input(&self, request: &Document<'_>) -> Input {
         input(request)
     }

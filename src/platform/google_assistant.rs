@@ -69,6 +69,11 @@ impl Platform for GoogleAssistant {
         }
     }
 
+    /// Every member of the reply is optional.
+    fn empty_reply(&self) -> &'static str {
+        "{}"
+    }
+
     fn input(&self, request: &Document<'_>) -> Input {
         let [name, params, query] = request.members("intent", ["name", "params", "query"]);
         let [session_params] = request.members("session", ["params"]);

@@ -73,6 +73,12 @@ impl Platform for Lex {
         }
     }
 
+    /// Only `ElicitIntent` needs no intent, and it needs a message
+    /// (<https://docs.aws.amazon.com/lexv2/latest/dg/lambda-response-format.html>).
+    fn empty_reply(&self) -> &'static str {
+        r#"{"sessionState":{"dialogAction":{"type":"ElicitIntent"}},"messages":[{"contentType":"PlainText","content":" "}]}"#
+    }
+
     fn input(&self, request: &Document<'_>) -> Input {
         let (intent, entities) = if is_current(request) {
             let [name, slots] = request.members("sessionState", ["intent/name", "intent/slots"]);

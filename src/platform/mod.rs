@@ -36,6 +36,7 @@ mod web;
 #[cfg(test)]
 mod tests;
 
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 pub use self::alexa::Alexa;
@@ -58,7 +59,7 @@ pub use self::web::Web;
 ///
 /// It sees nothing but the document. What stands in a request is data from outside: whether the
 /// request is genuine has to be checked in front of the layer.
-pub trait Platform: Send + Sync + 'static {
+pub trait Platform: Any + Send + Sync {
     /// The name, such as `alexa`: what `User::platform` and `Error::platform` return.
     fn name(&self) -> &str;
 
@@ -140,6 +141,24 @@ pub(crate) fn all() -> Vec<Arc<dyn Platform>> {
         Arc::new(GoogleBusiness),
         Arc::new(Lex),
     ]
+}
+
+/// Returns whether `platform` is one of [`all`]: two of them never share a request, and Jovo stores their users under the bare id.
+pub(crate) fn is_built_in(platform: &dyn Platform) -> bool {
+    let platform: &dyn Any = platform;
+    let built_in = [
+        TypeId::of::<Alexa>(),
+        TypeId::of::<Core>(),
+        TypeId::of::<Web>(),
+        TypeId::of::<GoogleAssistant>(),
+        TypeId::of::<DialogflowGoogle>(),
+        TypeId::of::<Dialogflow>(),
+        TypeId::of::<FacebookMessenger>(),
+        TypeId::of::<Instagram>(),
+        TypeId::of::<GoogleBusiness>(),
+        TypeId::of::<Lex>(),
+    ];
+    built_in.contains(&platform.type_id())
 }
 
 /// The longest user or session id in bytes: DynamoDB's limit for a partition key

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::NewSession::{No, Presumed, Unknown, Yes};
-use super::{Document, Event, NewSession, Platform, all};
+use super::{Document, Event, JsonPlatform, NewSession, Platform, all, is_built_in};
 
 /// What is expected of an event: user id, session id, whether the session is new, and the session data.
 type Expected = (Option<&'static str>, Option<&'static str>, NewSession, Option<&'static str>);
@@ -171,5 +171,26 @@ fn no_sample_is_forgotten() {
     for platform in all() {
         let has_sample = |(name, ..): &Sample| name.split('/').next() == Some(platform.name());
         assert!(SAMPLES.iter().any(has_sample), "{}", platform.name());
+    }
+}
+
+#[test]
+fn exactly_the_platforms_of_the_crate_are_built_in() {
+    for platform in all() {
+        assert!(is_built_in(&*platform), "{}", platform.name());
+    }
+    assert!(!is_built_in(&JsonPlatform::new("alexa")));
+}
+
+#[test]
+fn an_empty_reply_is_json_where_the_platform_reads_it() {
+    for platform in all() {
+        let reply = platform.empty_reply();
+        let reads_nothing = ["facebookmessenger", "instagram", "googlebusiness"];
+        assert_eq!(reply.is_empty(), reads_nothing.contains(&platform.name()));
+        if !reply.is_empty() {
+            let reply: Value = serde_json::from_str(reply).expect("JSON");
+            assert!(reply.is_object(), "{}", platform.name());
+        }
     }
 }

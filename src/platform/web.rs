@@ -23,6 +23,10 @@ impl Platform for Web {
         core::write_reply(request, carried, reply);
     }
 
+    fn empty_reply(&self) -> &'static str {
+        r#"{"version":"4.0","platform":"web","output":[],"context":{"request":{},"session":{"data":{},"end":false},"user":{}}}"#
+    }
+
     fn input(&self, request: &Document<'_>) -> Input {
         core::input(request)
     }
