@@ -176,6 +176,12 @@ impl Platform for JsonPlatform {
         self.reply_user_id.as_ref().map(|_| Uuid::new_v4().to_string())
     }
 
+    /// JSON, if the platform is told something in replies.
+    fn empty_reply(&self) -> &'static str {
+        let reads_reply = self.reply_session_data.is_some() || self.reply_user_id.is_some();
+        if reads_reply { "{}" } else { "" }
+    }
+
     fn write_reply(&self, _: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
         if let (Some(pointer), Some(session)) = (&self.reply_session_data, carried.session) {
             reply.put(pointer, &session.attributes());

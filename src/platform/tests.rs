@@ -210,4 +210,8 @@ fn an_empty_reply_is_json_where_the_platform_reads_it() {
             assert!(reply.is_object(), "{}", platform.name());
         }
     }
+    let own = JsonPlatform::new("kiosk");
+    assert_eq!(own.empty_reply(), "");
+    assert_eq!(own.clone().reply_session_data("/data").empty_reply(), "{}");
+    assert_eq!(own.reply_user_id("/id").empty_reply(), "{}");
 }
