@@ -72,6 +72,7 @@
 
 mod body;
 mod error;
+mod fnv;
 mod incoming;
 mod layer;
 mod observe;

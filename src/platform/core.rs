@@ -18,6 +18,10 @@ use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 ///
 /// Where the request does not say whether the session is new, Jovo takes it for new; here a stored session of the same
 /// id goes on: [`NewSession::Presumed`].
+///
+/// The session is the client's: it keeps it, and can send what it likes. What stands in it is a claim.
+/// What the app has to rely on belongs into [`User`](crate::User), or into a session that is
+/// [stored](crate::StoredElements::session).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Core;
 

@@ -6,7 +6,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::raw::{elements, filled_object, id, members, object, read, text};
+use super::hidden_caller::is_hidden;
+use super::raw::{elements, filled_object, find_element, id, members, object, read, text};
 use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 
 /// Dialogflow ES with every source but Google Assistant, which is [`DialogflowGoogle`](super::DialogflowGoogle)
@@ -29,7 +30,8 @@ use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 /// | `GOOGLE_TELEPHONY` | `telephony.caller_id`, unless it is redacted, as it is on the free tier |
 /// | `twilio` | `data.From` |
 ///
-/// From any other source, such as Dialogflow's console, there is no user: nothing is worse than a constant
+/// A caller who hides their number has no user id: what stands in its place, such as `anonymous` or `+266696687`, is the same for
+/// all of them. Neither has Slackbot. From any other source, such as Dialogflow's console, there is no user: nothing is worse than a constant
 /// that all users share.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dialogflow;
@@ -103,19 +105,23 @@ pub(super) fn write_reply(request: &Document<'_>, carried: &Carried<'_>, reply: 
     }
 }
 
+/// Slackbot and Slack itself, which have the same id in every workspace.
+const SLACKS_OWN: [&str; 2] = ["USLACKBOT", "USLACK"];
+
 fn user_id<'a>(source: Option<&str>, payload: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
     match source? {
         "facebook" => id(members(payload, ["data/sender/id"])[0]),
         "slack" | "slack_testbot" => {
             let user_id = |raw| id(raw).or_else(|| id(members(raw, ["id"])[0]));
             let [user, event_user] = members(payload, ["data/user", "data/event/user"]);
-            user_id(user).or_else(|| user_id(event_user))
+            let user = user_id(user).or_else(|| user_id(event_user));
+            user.filter(|user| !SLACKS_OWN.contains(&&**user))
         }
         "GOOGLE_TELEPHONY" => {
             let [caller] = members(payload, ["telephony/caller_id"]);
-            id(caller).filter(|caller| !caller.starts_with("REDACTED"))
+            id(caller).filter(|caller| !is_hidden(caller))
         }
-        "twilio" => id(members(payload, ["data/From"])[0]),
+        "twilio" => id(members(payload, ["data/From"])[0]).filter(|caller| !is_hidden(caller)),
         _ => None,
     }
 }
@@ -124,7 +130,7 @@ fn user_id<'a>(source: Option<&str>, payload: Option<&'a RawValue>) -> Option<Co
 pub(super) struct Conversation<'a> {
     pub(super) session_id: Option<Cow<'a, str>>,
     parameters: Option<&'a RawValue>,
-    contexts: Vec<&'a RawValue>,
+    contexts: Option<&'a RawValue>,
 }
 
 impl<'a> Conversation<'a> {
@@ -132,14 +138,14 @@ impl<'a> Conversation<'a> {
         let [parameters, contexts] =
             request.members("queryResult", ["parameters", "outputContexts"]);
         let session_id = id(request.get("session"));
-        Self { session_id, parameters, contexts: elements(contexts) }
+        Self { session_id, parameters, contexts }
     }
 
     /// The parameters of the session's first context whose own name begins with `prefix`.
     fn context(&self, prefix: &str) -> Option<Option<&'a RawValue>> {
         let session_id = self.session_id.as_deref()?;
-        self.contexts.iter().find_map(|context| {
-            let [name, parameters] = members(Some(*context), ["name", "parameters"]);
+        find_element(self.contexts, |context| {
+            let [name, parameters] = members(Some(context), ["name", "parameters"]);
             let name = text(name)?;
             let name = name.strip_prefix(session_id)?.strip_prefix("/contexts/")?;
             name.starts_with(prefix).then_some(parameters)

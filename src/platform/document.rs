@@ -1,10 +1,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeSeed, IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::raw::{self, Members};
+use super::raw::{self, Members, UpTo};
+
+/// How many members are listed. A request with more, which no platform sends, is searched each time
+/// instead: the list would be ten times as large as the request.
+const MOST_LISTED: usize = 256;
 
 /// A request body, parsed once: the members of the top-level object, each as the text it is.
 ///
@@ -20,25 +24,33 @@ use super::raw::{self, Members};
 /// assert!(Document::parse(b"no JSON").is_none());
 /// ```
 pub struct Document<'a> {
-    members: Members<'a>,
+    text: &'a str,
+    /// `None` if there are too many of them.
+    members: Option<Members<'a>>,
 }
 
 impl<'a> Document<'a> {
     /// The document in `bytes`, or `None` if they are not JSON. JSON other than an object has no members.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        if bytes.trim_ascii_start().starts_with(b"{") {
-            serde_json::from_slice(bytes).ok().map(|members| Self { members })
-        } else {
-            let IgnoredAny = serde_json::from_slice(bytes).ok()?;
-            Some(Self { members: Members::default() })
+        let text = std::str::from_utf8(bytes).ok()?;
+        if !text.trim_ascii_start().starts_with('{') {
+            let IgnoredAny = serde_json::from_str(text).ok()?;
+            return Some(Self { text, members: Some(Members::default()) });
         }
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let members = UpTo(MOST_LISTED).deserialize(&mut deserializer).ok()?;
+        deserializer.end().ok()?;
+        Some(Self { text, members })
     }
 
     /// The member `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.members.get(name)
+        match &self.members {
+            Some(members) => members.get(name),
+            None => raw::last_member(self.text, name),
+        }
     }
 
     /// What stands under `pointer` ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)), such as `/session/user/userId` or
@@ -73,7 +85,8 @@ impl<'a> Document<'a> {
 /// Shows the names of the members, not what is in them.
 impl fmt::Debug for Document<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.members.0.iter().map(|(name, _)| name)).finish()
+        let members = self.members.as_ref().map_or(&[][..], |members| &members.0);
+        f.debug_set().entries(members.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -88,9 +101,10 @@ pub(super) fn child<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
         // The RFC knows neither signs nor leading zeros; `parse` alone would take both.
         let is_index = name == "0" || name.starts_with(|first: char| matches!(first, '1'..='9'));
         let index = name.parse::<usize>().ok().filter(|_| is_index)?;
-        raw::elements(Some(raw)).get(index).copied()
+        let mut elements = 0..;
+        raw::find_element(Some(raw), |element| (elements.next() == Some(index)).then_some(element))
     } else {
-        raw::object(Some(raw)).get(name)
+        raw::member(raw, name)
     }
 }
 

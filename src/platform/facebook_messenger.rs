@@ -1,25 +1,67 @@
-use std::borrow::Cow;
+use super::{Document, Event, Input, Platform, meta};
 
-use serde_json::value::RawValue;
-
-use super::raw::{
-    boolean, elements, filled_array, filled_object, id, members, object, text, truthy,
-};
-use super::{Document, Event, Input, LONGEST_ID, MAX_EVENTS, Platform};
-
-/// Facebook Messenger ([webhook reference](https://developers.facebook.com/docs/messenger-platform/reference/webhook-events)).
+/// Facebook Messenger
+/// ([webhook reference](https://developers.facebook.com/docs/messenger-platform/reference/webhook-events)).
 ///
 /// | | |
 /// | --- | --- |
 /// | recognised by | `object: "page"` and a filled `entry`; or one entry by itself: `id`, `time` and a filled `messaging` |
-/// | user id | `sender.id` |
+/// | user id | `sender.id`, in an echo `recipient.id` |
 /// | session | none: it has to be stored |
 ///
-/// A request is a batch: every element of every entry's `messaging` is an event, receipts included. An echo of what the page
-/// itself sent is none. An event's id is its `mid`, or its kind and `timestamp`. An entry without `messaging`, such as one with
-/// `changes`, is an event without user.
+/// A request is a batch: every element of every entry's `messaging` is an event. By what it holds
+/// it is one of these:
+///
+/// | | |
+/// | --- | --- |
+/// | a turn of the user's | `message`, deleted and unsupported ones included, `message_edit`, `postback`, `referral`, `account_linking`, `game_play` and all else that is not named below |
+/// | a [receipt](Event::is_receipt) | `delivery`, `read`, `reaction`, `optin`; `pass_thread_control`, `take_thread_control`, `request_thread_control`, `app_roles`, `policy_enforcement`; every element of an entry's `standby`, which another app answers |
+/// | an echo | `message` with `is_echo`, and all that the page itself sent: skipped, or a receipt with [`echoes`](Self::echoes) |
+/// | of no user | an event without `sender.id`, and an entry's `changes` |
+///
+/// An event's id is its message's `mid`, with the kind behind it where that is not a message;
+/// without a `mid` of its own it is a hash of the whole event.
+///
+/// ```
+/// use tower_persistence::platform::{Document, FacebookMessenger, Platform};
+///
+/// let body = br#"{"object":"page","entry":[{"id":"page-1","time":1,"messaging":[
+///     {"sender":{"id":"user-1"},"recipient":{"id":"page-1"},"read":{"watermark":1}}]}]}"#;
+/// let document = Document::parse(body).expect("JSON");
+/// let events = FacebookMessenger::new().recognise(&document).expect("from Messenger");
+/// assert_eq!(events[0].user_id.as_deref(), Some("user-1"));
+/// assert!(events[0].is_receipt);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct FacebookMessenger;
+pub struct FacebookMessenger {
+    echoes: bool,
+}
+
+impl FacebookMessenger {
+    /// Creates the platform as it is by default, which skips echoes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Hands echoes over: copies of what the page itself sent, by this app, another one or a person
+    /// in Meta's inbox. Each is a [receipt](Event::is_receipt), and its user is the recipient. A
+    /// bot needs them to see that a person took over. Default: `false`, they are skipped with an
+    /// empty 200.
+    ///
+    /// ```
+    /// use tower_persistence::platform::FacebookMessenger;
+    /// use tower_persistence::{MemoryDb, PersistenceLayer};
+    ///
+    /// let messenger = FacebookMessenger::new().echoes(true);
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms([Box::new(messenger)]);
+    /// ```
+    #[must_use]
+    pub fn echoes(mut self, echoes: bool) -> Self {
+        self.echoes = echoes;
+        self
+    }
+}
 
 impl Platform for FacebookMessenger {
     fn name(&self) -> &str {
@@ -27,132 +69,16 @@ impl Platform for FacebookMessenger {
     }
 
     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
-        // Jovo's own samples have no `$type`, which it adds to the entries that it takes out of a batch.
+        // Jovo's samples have no `$type`, which it adds to entries that it takes out of a batch.
         let is_entry = || {
             request.get("object").is_none()
                 && request.get("$type").is_none_or(|kind| kind.get() == r#""facebook""#)
         };
-        batch(request, "page").or_else(|| is_entry().then(|| entry(request)).flatten())
+        meta::batch(request, "page", self.echoes)
+            .or_else(|| is_entry().then(|| meta::entry(request, self.echoes)).flatten())
     }
 
     fn input(&self, request: &Document<'_>) -> Input {
-        input(request)
-    }
-}
-
-/// The events in a batch of Meta's messaging platforms for `object`.
-pub(super) fn batch<'a>(request: &Document<'a>, object: &str) -> Option<Vec<Event<'a>>> {
-    if !request.is("object", object) || filled_array(request.get("entry")).is_none() {
-        return None;
-    }
-    let (mut found, mut count) = (Vec::new(), 0);
-    for entry in elements(request.get("entry")) {
-        let [id, messaging] = members(Some(entry), ["id", "messaging"]);
-        if filled_array(messaging).is_none() && filled_object(Some(entry)).is_some() {
-            // What else there is, such as `changes`.
-            found.push((entry, None, Event::default()));
-        }
-        count += elements(messaging).len();
-        found.extend(events(id, messaging).map(|(message, event)| (entry, Some(message), event)));
-    }
-    Some(apart(found, count, |entry, message| {
-        let entry = match message {
-            Some(message) => {
-                let [id, time] = members(Some(entry), ["id", "time"]);
-                with_one(&[("id", id), ("time", time)], message)
-            }
-            None => entry.get().to_owned(),
-        };
-        format!(r#"{{"object":"{object}","entry":[{entry}]}}"#)
-    }))
-}
-
-/// The events in a single entry that is the whole request.
-pub(super) fn entry<'a>(request: &Document<'a>) -> Option<Vec<Event<'a>>> {
-    let messaging = filled_array(request.get("messaging"))?;
-    if !request.has("id") || !request.has("time") {
-        return None;
-    }
-    let found = events(request.get("id"), Some(messaging));
-    let found = found.map(|(message, event)| (message, Some(message), event)).collect();
-    Some(apart(found, elements(Some(messaging)).len(), |message, _| {
-        let rest = ["$type", "id", "time"].map(|name| (name, request.get(name)));
-        with_one(&rest, message)
-    }))
-}
-
-/// Gives each event a body of its own, unless it is all that there is. So many that they are refused get none.
-fn apart<'a>(
-    found: Vec<(&'a RawValue, Option<&'a RawValue>, Event<'a>)>,
-    count: usize,
-    body: impl Fn(&'a RawValue, Option<&'a RawValue>) -> String,
-) -> Vec<Event<'a>> {
-    let has_others = count.max(found.len()) > 1 && found.len() <= MAX_EVENTS;
-    let event = |(entry, message, event): (_, _, Event<'a>)| match has_others {
-        true => event.body(body(entry, message)),
-        false => event,
-    };
-    found.into_iter().map(event).collect()
-}
-
-/// An entry with one message. What is longer than an id is left out, so that many messages do not multiply it.
-fn with_one(rest: &[(&str, Option<&RawValue>)], message: &RawValue) -> String {
-    let mut entry = String::from("{");
-    for (name, value) in rest {
-        if let Some(value) = value.filter(|value| value.get().len() <= LONGEST_ID) {
-            entry.push_str(&format!(r#""{name}":{value},"#));
-        }
-    }
-    entry + &format!(r#""messaging":[{message}]}}"#)
-}
-
-/// The messages of an entry, without the echoes of what the page itself sent.
-fn events<'a>(
-    entry_id: Option<&'a RawValue>,
-    messaging: Option<&'a RawValue>,
-) -> impl Iterator<Item = (&'a RawValue, Event<'a>)> {
-    let page = text(entry_id);
-    elements(messaging).into_iter().filter_map(move |message| {
-        let [sender, is_echo] = members(Some(message), ["sender/id", "message/is_echo"]);
-        let sender = id(sender);
-        let is_echo = boolean(is_echo) == Some(true) || (sender.is_some() && sender == page);
-        let is_event = truthy(Some(message)) && !is_echo;
-        is_event.then(|| (message, Event::default().user_id(sender).id(event_id(message))))
-    })
-}
-
-/// The id of a message, or of what else there is: its kind and time.
-fn event_id(message: &RawValue) -> Option<Cow<'_, str>> {
-    let [mid, is_deleted, postback_mid, timestamp] =
-        members(Some(message), ["message/mid", "message/is_deleted", "postback/mid", "timestamp"]);
-    if let Some(mid) = id(mid).or_else(|| id(postback_mid)) {
-        // Instagram tells with the same id that a message was deleted.
-        return Some(match boolean(is_deleted) {
-            Some(true) => format!("{mid}/deleted").into(),
-            _ => mid,
-        });
-    }
-    let members = object(Some(message)).0;
-    let (kind, _) = members
-        .iter()
-        .find(|(name, _)| !["sender", "recipient", "timestamp"].contains(&name.as_ref()))?;
-    Some(format!("{kind}@{}", timestamp?.get()).into())
-}
-
-/// What the user wrote in the first message.
-pub(super) fn input(request: &Document<'_>) -> Input {
-    let first = |list| elements(list).into_iter().next();
-    let messaging = match first(request.get("entry")) {
-        Some(entry) => members(Some(entry), ["messaging"])[0],
-        None => request.get("messaging"),
-    };
-    let [message, title, payload] =
-        members(first(messaging), ["message/text", "postback/title", "postback/payload"]);
-    if text(payload).is_some_and(|payload| payload == "_JOVO_LAUNCH_") {
-        return Input::of_type("LAUNCH");
-    }
-    match text(message).or_else(|| text(title)) {
-        Some(text) => Input::of_type("TEXT").text(&text),
-        None => Input::default(),
+        meta::input(request)
     }
 }

@@ -1,4 +1,4 @@
-use super::raw::{id, text};
+use super::raw::{id, is_true, text};
 use super::{Document, Event, Input, NewSession, Platform};
 
 /// Google Business Messages
@@ -9,6 +9,9 @@ use super::{Document, Event, Input, NewSession, Platform};
 /// | recognised by | `agent`, `conversationId` and `requestId` |
 /// | user id, session id | `conversationId` |
 /// | session | has to be stored |
+///
+/// `receipts`, and a `userStatus` that says no more than that the user is typing, are
+/// [receipts](Event::is_receipt).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GoogleBusiness;
 
@@ -25,7 +28,11 @@ impl Platform for GoogleBusiness {
         let event = Event::default()
             .user_id(conversation.clone())
             .session(conversation, NewSession::Unknown);
-        Some(vec![event])
+        let [asks_for_agent] = request.members("userStatus", ["requestedLiveAgent"]);
+        let is_typing = request.has("userStatus") && !is_true(asks_for_agent);
+        let is_act = ["message", "suggestionResponse"].iter().any(|name| request.has(name));
+        let is_receipt = !is_act && (request.has("receipts") || is_typing);
+        Some(vec![if is_receipt { event.receipt() } else { event }])
     }
 
     fn input(&self, request: &Document<'_>) -> Input {

@@ -1,11 +1,39 @@
-use super::{Document, Event, Input, Platform, facebook_messenger};
+use super::{Document, Event, Input, Platform, meta};
 
-/// Instagram messaging ([webhook reference](https://developers.facebook.com/docs/instagram-platform/webhooks)).
+/// Instagram messaging
+/// ([webhook reference](https://developers.facebook.com/docs/instagram-platform/webhooks)).
 ///
-/// Its requests are those of [`FacebookMessenger`](super::FacebookMessenger) with `object: "instagram"`; an entry by
-/// itself has `$type: "instagram"`, as Jovo marks it.
+/// Its requests are those of [`FacebookMessenger`](super::FacebookMessenger) with
+/// `object: "instagram"`; an entry by itself has `$type: "instagram"`, as Jovo marks it. Instagram
+/// sends echoes without being asked for them, among the messages.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Instagram;
+pub struct Instagram {
+    echoes: bool,
+}
+
+impl Instagram {
+    /// Creates the platform as it is by default, which skips echoes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Hands echoes over, as [`FacebookMessenger::echoes`](super::FacebookMessenger::echoes) does.
+    /// Default: `false`, they are skipped with an empty 200.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Instagram;
+    /// use tower_persistence::{MemoryDb, PersistenceLayer};
+    ///
+    /// let instagram = Instagram::new().echoes(true);
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms([Box::new(instagram)]);
+    /// ```
+    #[must_use]
+    pub fn echoes(mut self, echoes: bool) -> Self {
+        self.echoes = echoes;
+        self
+    }
+}
 
 impl Platform for Instagram {
     fn name(&self) -> &str {
@@ -14,11 +42,11 @@ impl Platform for Instagram {
 
     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
         let is_entry = || request.get("object").is_none() && request.is("$type", "instagram");
-        facebook_messenger::batch(request, "instagram")
-            .or_else(|| is_entry().then(|| facebook_messenger::entry(request)).flatten())
+        meta::batch(request, "instagram", self.echoes)
+            .or_else(|| is_entry().then(|| meta::entry(request, self.echoes)).flatten())
     }
 
     fn input(&self, request: &Document<'_>) -> Input {
-        facebook_messenger::input(request)
+        meta::input(request)
     }
 }

@@ -1,9 +1,10 @@
 use std::borrow::Cow;
 
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::raw::{filled_object, id, text, truthy};
-use super::{Carried, Document, Event, NewSession, Platform, Reply};
+use super::{Carried, Document, Event, NewSession, Platform, Reply, is_id};
 
 /// A platform of your own, declared with JSON pointers ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)).
 ///
@@ -14,22 +15,30 @@ use super::{Carried, Document, Event, NewSession, Platform, Reply};
 ///     .detect("/event_id")
 ///     .detect_value("/type", "event_callback")
 ///     .user_id("/event/user")
-///     .session_id("/event/channel");
+///     .user_scope("/team_id")
+///     .session_id("/event/channel")
+///     .event_id("/event_id");
 ///
-/// let body = br#"{"type":"event_callback","event_id":"Ev1","event":{"user":"U1","channel":"C1"}}"#;
+/// let body = br#"{"type":"event_callback","team_id":"T1","event_id":"Ev1",
+///     "event":{"user":"U1","channel":"C1"}}"#;
 /// let events = slack.recognise(&Document::parse(body).expect("JSON")).expect("from Slack");
 /// assert_eq!(events[0].user_id.as_deref(), Some("U1"));
+/// assert_eq!(events[0].scope.as_deref(), Some("T1"));
+/// assert_eq!(events[0].id.as_deref(), Some("Ev1"));
 /// ```
 ///
-/// It needs at least one [`detect`](Self::detect) or [`detect_value`](Self::detect_value), or it recognises nothing. A
-/// pointer that does not start with `/` finds nothing. Ids are text: a number, empty text and more than 2,048 bytes
-/// are no ids.
+/// It needs at least one [`detect`](Self::detect) or [`detect_value`](Self::detect_value), or it
+/// recognises nothing. A pointer that does not start with `/` finds nothing. Ids are text: a
+/// number, empty text and more than 2,048 bytes are not ids, except that an event's id may be a
+/// number.
 #[derive(Clone, Debug)]
 pub struct JsonPlatform {
     name: String,
     detect: Vec<(String, Option<String>)>,
     user_id: Option<String>,
+    user_scope: Option<String>,
     session_id: Option<String>,
+    event_id: Option<String>,
     new_session: Option<String>,
     session_data: Option<String>,
     reply_session_data: Option<String>,
@@ -44,7 +53,9 @@ impl JsonPlatform {
             name: name.into(),
             detect: Vec::new(),
             user_id: None,
+            user_scope: None,
             session_id: None,
+            event_id: None,
             new_session: None,
             session_data: None,
             reply_session_data: None,
@@ -70,6 +81,23 @@ impl JsonPlatform {
     #[must_use]
     pub fn user_id(mut self, pointer: impl Into<String>) -> Self {
         self.user_id = Some(pointer.into());
+        self
+    }
+
+    /// Sets where the part of the platform stands within which a user id is unique, such as Slack's
+    /// team: [`Event::scope`]. A request without it then has no user, because its id may be that of
+    /// several. Default: none, ids are unique on the whole platform.
+    #[must_use]
+    pub fn user_scope(mut self, pointer: impl Into<String>) -> Self {
+        self.user_scope = Some(pointer.into());
+        self
+    }
+
+    /// Sets where the event's id stands, text or a number, by which a repeated one is known:
+    /// [`Event::id`]. Default: none, a repeat is an event like any other.
+    #[must_use]
+    pub fn event_id(mut self, pointer: impl Into<String>) -> Self {
+        self.event_id = Some(pointer.into());
         self
     }
 
@@ -129,8 +157,12 @@ impl Platform for JsonPlatform {
         }
         let find = |pointer: &Option<String>| request.pointer(pointer.as_deref()?);
         let new_session = NewSession::from_flag(find(&self.new_session), NewSession::Unknown);
+        let scope = id(find(&self.user_scope));
+        let has_scope = scope.is_some() || self.user_scope.is_none();
         let event = Event::default()
-            .user_id(id(find(&self.user_id)))
+            .user_id(id(find(&self.user_id)).filter(|_| has_scope))
+            .scope(scope)
+            .id(id_or_number(find(&self.event_id)))
             .session(id(find(&self.session_id)), new_session)
             .plain_session_data(filled_object(find(&self.session_data)).map(Cow::Borrowed));
         Some(vec![event])
@@ -144,6 +176,12 @@ impl Platform for JsonPlatform {
         self.reply_user_id.as_ref().map(|_| Uuid::new_v4().to_string())
     }
 
+    /// JSON, if the platform is told something in replies.
+    fn empty_reply(&self) -> &'static str {
+        let reads_reply = self.reply_session_data.is_some() || self.reply_user_id.is_some();
+        if reads_reply { "{}" } else { "" }
+    }
+
     fn write_reply(&self, _: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
         if let (Some(pointer), Some(session)) = (&self.reply_session_data, carried.session) {
             reply.put(pointer, &session.attributes());
@@ -152,4 +190,12 @@ impl Platform for JsonPlatform {
             reply.put(pointer, &user_id.into());
         }
     }
+}
+
+/// Returns the value as an id, or the digits of a number as they stand there.
+fn id_or_number(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let number = raw
+        .map(RawValue::get)
+        .filter(|raw| raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()));
+    number.filter(|number| is_id(number)).map(Cow::Borrowed).or_else(|| id(raw))
 }

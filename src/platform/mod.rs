@@ -24,11 +24,14 @@ mod dialogflow_google;
 mod document;
 mod event;
 mod facebook_messenger;
+mod fingerprint;
 mod google_assistant;
 mod google_business;
+mod hidden_caller;
 mod instagram;
 mod json;
 mod lex;
+mod meta;
 mod raw;
 mod reply;
 mod web;
@@ -138,14 +141,14 @@ pub(crate) fn all() -> Vec<Arc<dyn Platform>> {
         Arc::new(GoogleAssistant),
         Arc::new(DialogflowGoogle),
         Arc::new(Dialogflow),
-        Arc::new(FacebookMessenger),
-        Arc::new(Instagram),
+        Arc::new(FacebookMessenger::new()),
+        Arc::new(Instagram::new()),
         Arc::new(GoogleBusiness),
         Arc::new(Lex),
     ]
 }
 
-/// Returns whether `platform` is one of [`all`]: two of them never share a request, and Jovo stores their users under the bare id.
+/// Returns whether `platform` is one of [`all`], which Jovo knows as well.
 pub(crate) fn is_built_in(platform: &dyn Platform) -> bool {
     let platform: &dyn Any = platform;
     let built_in = [

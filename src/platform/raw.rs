@@ -22,8 +22,20 @@ pub(crate) fn members<'a, const N: usize>(
     let search = Search { paths: &paths, inside: "", found: &mut found };
     match search.deserialize(&mut deserializer) {
         Ok(()) => found,
-        Err(_) => [None; N],
+        // Something in the object cannot be read, such as half a surrogate pair: step over it.
+        Err(_) => paths.map(|path| path.split('/').try_fold(raw, member)),
     }
+}
+
+/// Returns the last member `name` of the object `raw`. It keeps nothing of the others.
+pub(crate) fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    last_member(raw.get(), name)
+}
+
+/// Returns the last member `name` of the object that `text` is.
+pub(crate) fn last_member<'a>(text: &'a str, name: &str) -> Option<&'a RawValue> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_map(LastMember(name)).ok().flatten()
 }
 
 /// The members of the object `raw` in their order.
@@ -36,6 +48,22 @@ pub(crate) fn object(raw: Option<&RawValue>) -> Members<'_> {
 pub(crate) fn elements(raw: Option<&RawValue>) -> Vec<&RawValue> {
     let array = raw.map(RawValue::get).filter(|text| text.starts_with('['));
     array.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// Returns the first thing that `find` returns for an element of the array `raw`. It keeps nothing
+/// of the other elements.
+pub(crate) fn find_element<'a, T>(
+    raw: Option<&'a RawValue>,
+    mut find: impl FnMut(&'a RawValue) -> Option<T>,
+) -> Option<T> {
+    let mut found = None;
+    let elements = Elements(|element| {
+        found = find(element);
+        found.is_some()
+    });
+    // An error says that `raw` is not an array, or that there are elements behind the one that was found.
+    let _ = serde_json::Deserializer::from_str(raw?.get()).deserialize_seq(elements);
+    found
 }
 
 /// The value as a `T`, or `T`'s default.
@@ -56,6 +84,11 @@ pub(crate) fn id(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
 /// The value as a boolean.
 pub(crate) fn boolean(raw: Option<&RawValue>) -> Option<bool> {
     serde_json::from_str(raw?.get()).ok()
+}
+
+/// Whether the value is `true`, or the text that says so.
+pub(crate) fn is_true(raw: Option<&RawValue>) -> bool {
+    boolean(raw) == Some(true) || text(raw).is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
 
 /// Whether JavaScript takes the value for true: Jovo's test of a request.
@@ -111,39 +144,118 @@ impl<'a> Members<'a> {
 
 impl<'a> Deserialize<'a> for Members<'a> {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+        UpTo(usize::MAX).deserialize(deserializer).map(Option::unwrap_or_default)
     }
 }
 
-struct MembersVisitor;
+/// Reads an object, and keeps its members unless there are more than so many.
+pub(crate) struct UpTo(pub(crate) usize);
 
-impl<'a> Visitor<'a> for MembersVisitor {
-    type Value = Members<'a>;
+impl<'a> DeserializeSeed<'a> for UpTo {
+    type Value = Option<Members<'a>>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'a> Visitor<'a> for UpTo {
+    type Value = Option<Members<'a>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Members<'a>, A::Error> {
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         // The platforms' requests have up to about ten members.
         let mut members = Vec::with_capacity(12);
-        while let Some(name) = map.next_key_seed(Text)? {
+        while let Some(name) = map.next_key_seed(Name)? {
+            if members.len() == self.0 {
+                map.next_value::<IgnoredAny>()?;
+                while map.next_key_seed(Name)?.is_some() {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                return Ok(None);
+            }
             members.push((name, map.next_value()?));
         }
-        Ok(Members(members))
+        Ok(Some(Members(members)))
+    }
+}
+
+/// Finds the last member of that name.
+struct LastMember<'n>(&'n str);
+
+impl<'a> Visitor<'a> for LastMember<'_> {
+    type Value = Option<&'a RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut last = None;
+        while let Some(name) = map.next_key_seed(Name)? {
+            if name == self.0 {
+                last = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// Hands over one element after the other until it is told that this is enough.
+struct Elements<F>(F);
+
+impl<'a, F: FnMut(&'a RawValue) -> bool> Visitor<'a> for Elements<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(element) = seq.next_element()? {
+            if (self.0)(element) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a member's name. Half a surrogate pair is an error where `serde_json` reads text, but not
+/// where it reads bytes: a name that holds one matches nothing, and hides no other member.
+struct Name;
+
+impl<'a> DeserializeSeed<'a> for Name {
+    type Value = Cow<'a, str>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Name {
+    type Value = Cow<'a, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_bytes<E>(self, name: &'a [u8]) -> Result<Self::Value, E> {
+        Ok(String::from_utf8_lossy(name))
+    }
+
+    fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(String::from_utf8_lossy(name).into_owned()))
     }
 }
 
 /// Borrows text wherever it holds no escapes.
 struct Text;
-
-impl<'a> DeserializeSeed<'a> for Text {
-    type Value = Cow<'a, str>;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
 
 impl<'a> Visitor<'a> for Text {
     type Value = Cow<'a, str>;
@@ -213,7 +325,7 @@ impl<'a> Visitor<'a> for Search<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key_seed(Text)? {
+        while let Some(name) = map.next_key_seed(Name)? {
             match self.step(&name) {
                 Step::Skip => {
                     map.next_value::<IgnoredAny>()?;

@@ -1,5 +1,9 @@
 mod decisions;
 mod hostile;
+mod memory;
+mod meta;
+mod overlap;
+mod unreadable;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,18 +53,31 @@ const SAMPLES: &[Sample] = &[
     ("dialogflow/telephony", &[(Some("+1 555 0100"), DIALOGFLOW, Presumed, None)], [Some("INTENT"), Some("HelpIntent"), Some("help")]),
     ("dialogflow/telephony_redacted", &[(None, DIALOGFLOW, Presumed, None)], [Some("INTENT"), Some("HelpIntent"), Some("help")]),
     ("dialogflow/twilio", &[(Some("+1 555 0101"), DIALOGFLOW, Presumed, None)], [Some("INTENT"), Some("HelpIntent"), Some("help")]),
+    ("dialogflow/twilio_hidden", &[(None, DIALOGFLOW, Presumed, None)], [Some("INTENT"), Some("HelpIntent"), Some("help")]),
     ("dialogflow/genesys", &[(None, DIALOGFLOW, Presumed, None)], [Some("INTENT"), Some("HelpIntent"), Some("help")]),
     ("facebookmessenger/message", &[(Some("person-1"), None, Unknown, None)], [Some("TEXT"), None, Some("a tea please")]),
-    ("facebookmessenger/batch", &[(Some("person-1"), None, Unknown, None), (Some("person-2"), None, Unknown, None), (None, None, Unknown, None), (Some("person-3"), None, Unknown, None)], [Some("LAUNCH"), None, None]),
+    ("facebookmessenger/batch", &[(Some("person-1"), None, Unknown, None), (Some("person-2"), None, Unknown, None), (Some("person-4"), None, Unknown, None), (Some("person-3"), None, Unknown, None)], [Some("LAUNCH"), None, None]),
     ("facebookmessenger/echo", &[], [Some("TEXT"), None, Some("hi")]),
     ("facebookmessenger/no_sender", &[(None, None, Unknown, None)], [None, None, None]),
     ("facebookmessenger/entry", &[(Some("person-1"), None, Unknown, None)], [Some("TEXT"), None, Some("a tea please")]),
+    ("facebookmessenger/delivery", &[(Some("person-1"), None, Unknown, None)], [None, None, None]),
+    ("facebookmessenger/optins", &[(Some("person-1"), None, Unknown, None), (Some("person-1"), None, Unknown, None)], [None, None, None]),
+    ("facebookmessenger/standby", &[(Some("person-1"), None, Unknown, None), (Some("person-1"), None, Unknown, None)], [None, None, None]),
+    ("facebookmessenger/app_roles", &[(None, None, Unknown, None)], [None, None, None]),
+    ("facebookmessenger/changes", &[(None, None, Unknown, None)], [None, None, None]),
+    ("facebookmessenger/referral", &[(Some("person-1"), None, Unknown, None)], [None, None, None]),
+    ("instagram/reaction", &[(Some("person-1"), None, Unknown, None)], [None, None, None]),
+    ("instagram/read", &[(Some("person-1"), None, Unknown, None)], [None, None, None]),
+    ("instagram/deleted", &[(Some("person-1"), None, Unknown, None)], [None, None, None]),
+    ("instagram/message_edit", &[(Some("person-1"), None, Unknown, None)], [Some("TEXT"), None, Some("a coffee please")]),
+    ("instagram/edit_without_sender", &[(None, None, Unknown, None)], [None, None, None]),
     ("instagram/message", &[(Some("person-1"), None, Unknown, None)], [Some("TEXT"), None, Some("a tea please")]),
     ("instagram/echo", &[], [Some("TEXT"), None, Some("hi")]),
     ("instagram/entry", &[(Some("person-1"), None, Unknown, None)], [Some("TEXT"), None, Some("Tea")]),
     ("googlebusiness/message", &[(Some("conversation-1"), Some("conversation-1"), Unknown, None)], [Some("TEXT"), None, Some("a tea please")]),
     ("googlebusiness/suggestion", &[(Some("conversation-1"), Some("conversation-1"), Unknown, None)], [Some("TEXT"), None, Some("TEA")]),
     ("googlebusiness/typing", &[(Some("conversation-1"), Some("conversation-1"), Unknown, None)], [None, None, None]),
+    ("googlebusiness/receipt", &[(Some("conversation-1"), Some("conversation-1"), Unknown, None)], [None, None, None]),
     ("lex/v1_first", &[(Some("lex-user-1"), Some("lex-user-1"), Presumed, None)], [Some("INTENT"), Some("OrderIntent"), Some("a cuppa please")]),
     ("lex/v1", &[(Some("lex-user-1"), Some("lex-user-1"), No, Some(r#"{"_JOVO_NEW_SESSION_":false,"cups":2}"#))], [Some("INTENT"), Some("OrderIntent"), Some("a cuppa please")]),
     ("lex/v1_no_attributes", &[(Some("lex-user-1"), Some("lex-user-1"), Presumed, None)], [Some("LAUNCH"), None, Some("a cuppa please")]),
@@ -193,4 +210,8 @@ fn an_empty_reply_is_json_where_the_platform_reads_it() {
             assert!(reply.is_object(), "{}", platform.name());
         }
     }
+    let own = JsonPlatform::new("kiosk");
+    assert_eq!(own.empty_reply(), "");
+    assert_eq!(own.clone().reply_session_data("/data").empty_reply(), "{}");
+    assert_eq!(own.reply_user_id("/id").empty_reply(), "{}");
 }

@@ -3,6 +3,7 @@ use super::{Carried, Document, Event, Input, Platform, Reply, core};
 /// Jovo Web, for apps in the browser ([documentation](https://www.jovo.tech/marketplace/platform-web)).
 ///
 /// Its requests are those of [`Core`](super::Core) with `platform: "web"`, in version 3 `type: "jovo-platform-web"`.
+/// As there, the session is the client's, and what stands in it is a claim.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Web;
 

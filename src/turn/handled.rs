@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Turn;
+use crate::fnv;
 use crate::platform::MAX_EVENTS;
 use crate::record::Record;
 
@@ -35,7 +36,7 @@ pub(super) struct EventId {
 impl EventId {
     pub(super) fn new(id: &Arc<str>, batch_size: usize) -> Self {
         let id = match id.len() > LONGEST {
-            true => format!("{:032x}", fnv1a(id.as_bytes())).into(),
+            true => format!("{:032x}", fnv::hash(id.bytes())).into(),
             false => Arc::clone(id),
         };
         Self { id, batch_size }
@@ -74,12 +75,4 @@ pub(super) fn add(turn: &Turn, record: &mut Record) {
     if kept > KEPT {
         fields.insert(KEPT_FIELD.into(), kept.into());
     }
-}
-
-/// The FNV-1a hash of 128 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>), which is the same in
-/// every release and process.
-fn fnv1a(bytes: &[u8]) -> u128 {
-    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
 }

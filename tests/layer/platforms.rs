@@ -107,7 +107,11 @@ async fn check(row: &Row<'static>) {
     let kiosk = kiosk.session_id("/visit/id").session_data("/visit/data");
     let kiosk = kiosk.reply_session_data("/visit/data").reply_user_id("/visitor/id");
     let clock = Clock::new();
-    let layer = PersistenceLayer::new(MemoryDb::new()).clock(clock.reader()).platform(kiosk);
+    let slack = JsonPlatform::new("slack").detect_value("/type", "event_callback");
+    let slack = slack.user_id("/event/user").user_scope("/team_id");
+    let slack = slack.session_id("/event/channel").event_id("/event_id");
+    let layer = PersistenceLayer::new(MemoryDb::new()).clock(clock.reader());
+    let layer = layer.platform(kiosk).platform(slack);
 
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (notes, answer) = (seen.clone(), row.handler.unwrap_or("{}"));
@@ -171,6 +175,6 @@ fn the_page_has_every_platform() {
     let (_, names) = layer.split_once("platforms: [").unwrap();
     let (names, _) = names.split_once(']').unwrap();
     let mut expected: BTreeSet<_> = names.split(", ").map(|name| name.trim_matches('"')).collect();
-    expected.insert("kiosk");
+    expected.extend(["kiosk", "slack"]);
     assert_eq!(described, expected);
 }

@@ -189,10 +189,49 @@ fn dialogflow_never_gives_an_id_that_users_share() {
         assert_eq!(user_id(&with(name, source, json!("another"))), None, "{name}");
         assert_eq!(user_id(&without(name, source)), None, "{name}");
     }
-    for hidden in ["REDACTED", "REDACTED_IN_STANDARD_TIER_AGENT", "REDACTED_OTHERWISE"] {
-        let caller = "/originalDetectIntentRequest/payload/telephony/caller_id";
-        assert_eq!(user_id(&with("dialogflow/telephony", caller, hidden.into())), None);
+    let slack = "/originalDetectIntentRequest/payload/data/user";
+    for shared in ["USLACKBOT", "USLACK"] {
+        assert_eq!(user_id(&with("dialogflow/slack", slack, shared.into())), None);
+        assert_eq!(user_id(&with("dialogflow/slack", slack, json!({ "id": shared }))), None);
     }
+}
+
+#[test]
+fn callers_who_hide_their_number_share_no_record() {
+    for (name, pointer) in [
+        ("dialogflow/telephony", "/originalDetectIntentRequest/payload/telephony/caller_id"),
+        ("dialogflow/twilio", "/originalDetectIntentRequest/payload/data/From"),
+    ] {
+        for hidden in [
+            "REDACTED",
+            "REDACTED_IN_STANDARD_TIER_AGENT",
+            "anonymous",
+            "Restricted",
+            "UNAVAILABLE",
+            "+266696687",
+            "whatsapp:+266696687",
+            "sip:anonymous@anonymous.invalid",
+        ] {
+            assert_eq!(user_id(&with(name, pointer, hidden.into())), None, "{name}: {hidden}");
+        }
+        assert!(user_id(&with(name, pointer, "sip:anna@example.org".into())).is_some());
+    }
+}
+
+#[test]
+fn what_the_user_did_not_do_is_a_receipt_of_business_messages() {
+    let is_receipt = |body: &Value| {
+        let bytes = body.to_string();
+        let document = Document::parse(bytes.as_bytes()).expect("JSON");
+        claims(&document)[0].1[0].is_receipt
+    };
+    assert!(is_receipt(&value("googlebusiness/receipt")));
+    assert!(is_receipt(&value("googlebusiness/typing")));
+    assert!(!is_receipt(&value("googlebusiness/message")));
+    assert!(!is_receipt(&value("googlebusiness/suggestion")));
+    let mut asks = value("googlebusiness/typing");
+    asks["userStatus"] = json!({ "requestedLiveAgent": true });
+    assert!(!is_receipt(&asks));
 }
 
 #[test]
@@ -332,6 +371,32 @@ fn a_json_platform_finds_everything_by_pointer() {
         assert_eq!(recognise(&changed), None, "{member}");
     }
     assert_eq!(recognise(&json!([body])), None);
+}
+
+#[test]
+fn a_json_platform_has_scopes_and_ids_of_events() {
+    let platform = JsonPlatform::new("team-chat")
+        .detect("/event")
+        .user_id("/event/user")
+        .user_scope("/team_id")
+        .event_id("/event_id");
+    let recognise = |body: Value| {
+        let bytes = body.to_string();
+        let document = Document::parse(bytes.as_bytes()).expect("JSON");
+        let event = platform.recognise(&document).expect("detected").remove(0);
+        [event.user_id, event.scope, event.id].map(|id| id.map(String::from))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let event = json!({ "user": "U1" });
+    let whole = json!({ "event": event, "team_id": "T1", "event_id": "Ev1" });
+    assert_eq!(recognise(whole), [some("U1"), some("T1"), some("Ev1")]);
+    let counted = json!({ "event": event, "team_id": "T1", "event_id": 9_007_199_254_740_993_u64 });
+    assert_eq!(recognise(counted)[2], some("9007199254740993"));
+    // The same id may be another user's in another team.
+    for team in [json!(null), json!(""), json!(7)] {
+        let body = json!({ "event": event, "team_id": team, "event_id": true });
+        assert_eq!(recognise(body), [None, None, None]);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{SAMPLES, claims, sample, value};
-use crate::platform::{Document, Event, JsonPlatform, NewSession, Platform, all};
+use crate::platform::{Document, Event, JsonPlatform, MAX_EVENTS, NewSession, Platform, all};
 
 /// Lets every platform read all that it reads.
 fn read_everything(bytes: &[u8]) {
@@ -197,9 +197,9 @@ fn a_megabyte_of_anything_is_read() {
                 "}}}",
             ),
         ),
-        (1_000_000 / 21, fill(user, r#"{"object":"page","entry":[{"messaging":["#, "]}]}")),
+        (MAX_EVENTS + 1, fill(user, r#"{"object":"page","entry":[{"messaging":["#, "]}]}")),
         (
-            1_000_000 / 39,
+            MAX_EVENTS + 1,
             fill(
                 r#"{"messaging":[{"sender":{"id":"u3456"}}]}"#.replace("3456", "34").as_str(),
                 r#"{"object":"instagram","entry":["#,
