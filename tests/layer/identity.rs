@@ -129,6 +129,9 @@ async fn the_person_who_speaks_is_known_and_never_stored() {
         (None, false),
     ] {
         request["context"]["System"]["person"] = json!({ "personId": person });
+        let id = person.unwrap_or("none");
+        request["elsewhere"] =
+            json!({ "list": [id, "beside"], "text": format!("p={id};beside"), id: 1 });
         send_json(&app, &request).await.assert_ok();
         let item = stored(&layer.database().items, "user-1").await.unwrap();
         assert_eq!(
@@ -136,6 +139,10 @@ async fn the_person_who_speaks_is_known_and_never_stored() {
             json!({ "is_known": person.is_some(), "is_anna": is_anna })
         );
         assert!(!item.to_string().contains("amzn1.ask.person"), "{item}");
+        assert!(
+            person.is_none() || item.to_string().contains("beside"),
+            "what stands beside it stays"
+        );
         assert_eq!(item["history"]["items"][0]["request"]["session"], request["session"]);
     }
 }

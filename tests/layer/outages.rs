@@ -45,6 +45,50 @@ async fn a_degraded_turn_runs_without_memory_and_never_writes() {
     send_json(&app, &alexa("user-1")).await.assert_ok();
 }
 
+/// `ready_timeout` is for those who need the database.
+#[tokio::test(start_paused = true)]
+async fn a_degraded_turn_does_not_wait_for_a_database_that_gets_not_ready() {
+    let layer = degrading();
+    layer.database().on_ready(Behaviour::Hangs);
+    let app = sync_app(&layer, |user, _, _| {
+        assert!(user.is_degraded());
+        Ok(())
+    });
+    let began = tokio::time::Instant::now();
+    send_json(&app, &alexa("user-1")).await.assert_ok();
+    assert_eq!(began.elapsed(), std::time::Duration::from_secs(2), "`load_timeout`");
+}
+
+/// What takes longer than a degraded turn waits goes on for the turns that follow.
+#[tokio::test(start_paused = true)]
+async fn a_database_gets_ready_beside_degraded_turns() {
+    let layer = degrading();
+    layer.database().on_ready(Behaviour::Waits);
+    let app = sync_app(&layer, |user, _, _| {
+        assert!(user.is_degraded());
+        Ok(())
+    });
+    send_json(&app, &alexa("user-1")).await.assert_ok();
+    let mut close = tokio_test::task::spawn(layer.close());
+    assert!(close.poll().is_pending(), "it was not given up");
+    layer.database().go();
+    close.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_record_that_is_refused_degrades_the_turn_as_well() {
+    for record in [json!({ "user": [] }), json!({ "otherSessions": {} })] {
+        let layer = degrading();
+        store(&layer.database().items, "user-1", &record).await;
+        let app = sync_app(&layer, |user, _, _| {
+            assert!(user.is_degraded());
+            user.set("a", 1)
+        });
+        send_json(&app, &alexa("user-1")).await.assert_ok();
+        assert_eq!(stored(&layer.database().items, "user-1").await, Some(record));
+    }
+}
+
 #[tokio::test]
 async fn a_save_that_fails_is_no_degraded_turn() {
     let layer = degrading();

@@ -368,3 +368,31 @@ async fn that_a_platforms_sessions_are_kept_nowhere_is_said_once() {
         assert!(warnings.iter().all(|text| text.contains("facebookmessenger")));
     }
 }
+
+#[tokio::test]
+async fn a_layer_inside_another_says_once_that_it_stores_nothing() {
+    for (is_same, expected) in [(false, 1), (true, 0)] {
+        let (recorder, _guard) = Recorder::start();
+        let outer = layer();
+        let inner = if is_same { outer.clone() } else { layer() };
+        let database = inner.database().clone();
+        let handler = tower::service_fn(async |_: HttpRequest| {
+            Ok::<_, tower_persistence::BoxError>(reply(200, "{}"))
+        });
+        let boxed = tower::util::MapResponse::new(
+            tower::Layer::layer(&inner, handler),
+            |response: http::Response<_>| {
+                response.map(|_| http_body_util::Full::<bytes::Bytes>::default())
+            },
+        );
+        let service = tower::Layer::layer(&outer, boxed);
+        for _ in 0..2 {
+            let request = post(alexa("user-1").to_string());
+            tower::ServiceExt::oneshot(service.clone(), request).await.unwrap();
+        }
+        assert!(is_same || database.items.is_empty());
+        let warnings = recorder.events();
+        let warnings = warnings.iter().filter(|(level, _)| level == "WARN");
+        assert_eq!(warnings.count(), expected);
+    }
+}
