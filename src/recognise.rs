@@ -11,7 +11,7 @@ use crate::error::{BoxError, Kind};
 use crate::layer::Config;
 use crate::platform::{self, CarriedSession, Document, Event, Input, MAX_EVENTS, NamedPlatform};
 use crate::turn::{Identity, Recognised};
-use crate::{Error, body};
+use crate::{Error, OriginalBody, body};
 
 /// What reaches the inner service as one request: its body, and the event in it if there is one.
 pub(crate) struct Incoming {
@@ -28,12 +28,20 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    let (parts, body) = request.into_parts();
-    let bytes = body::buffer(body, &parts.headers, config.body_limit).await?;
-    let mut incoming = match body::may_have_user(&parts.method, &parts.headers) {
-        true => find_events(config, &bytes)?,
-        false => Vec::new(),
+    let (mut parts, body) = request.into_parts();
+    let limit = config.body_limit;
+    // What is not read has no user, and is refused where one is required.
+    let (bytes, mut incoming) = match body::is_read(&parts.method, &parts.headers, &body, limit) {
+        true => {
+            let bytes = body::buffer(body, &parts.headers, limit, config.body_timeout).await?;
+            let incoming = find_events(config, &bytes)?;
+            (bytes, incoming)
+        }
+        false => (Bytes::new(), Vec::new()),
     };
+    if incoming.iter().any(|incoming| incoming.bytes != bytes) {
+        parts.extensions.insert(OriginalBody(bytes.clone()));
+    }
     if incoming.is_empty() {
         incoming.push(Incoming { bytes, event: None });
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod batches;
+mod bodies;
 mod cancellation;
 mod carried;
 mod common;
