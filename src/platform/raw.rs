@@ -48,6 +48,16 @@ pub(crate) fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     serde_json::Deserializer::from_str(raw?.get()).deserialize_str(Text).ok()
 }
 
+/// Returns the name of a member. One that is not Unicode text (a lone surrogate) is its own JSON
+/// text, quotation marks included, which no name that is looked for equals.
+pub(crate) fn name(raw: &RawValue) -> Cow<'_, str> {
+    let quoted = raw.get();
+    match quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(name) if !name.contains('\\') => Cow::Borrowed(name),
+        _ => text(Some(raw)).unwrap_or(Cow::Borrowed(quoted)),
+    }
+}
+
 /// The value as an id: text that is neither empty nor too long.
 pub(crate) fn id(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     text(raw).filter(|id| is_id(id))
@@ -84,6 +94,11 @@ pub(crate) fn filled_array(raw: Option<&RawValue>) -> Option<&RawValue> {
 pub(crate) fn is_empty(raw: Option<&RawValue>) -> bool {
     let has_none = |raw: &RawValue| !is_filled(raw, '{', '}') && !is_filled(raw, '[', ']');
     raw.is_none_or(|raw| raw.get() == "null" || raw.get().starts_with(['{', '[']) && has_none(raw))
+}
+
+/// Whether it is `null` or an empty array.
+pub(crate) fn is_empty_list(raw: &RawValue) -> bool {
+    is_empty(Some(raw)) && !raw.get().starts_with('{')
 }
 
 fn is_filled(raw: &RawValue, open: char, close: char) -> bool {
@@ -127,8 +142,8 @@ impl<'a> Visitor<'a> for MembersVisitor {
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Members<'a>, A::Error> {
         // The platforms' requests have up to about ten members.
         let mut members = Vec::with_capacity(12);
-        while let Some(name) = map.next_key_seed(Text)? {
-            members.push((name, map.next_value()?));
+        while let Some(name) = map.next_key()? {
+            members.push((self::name(name), map.next_value()?));
         }
         Ok(Members(members))
     }
@@ -136,14 +151,6 @@ impl<'a> Visitor<'a> for MembersVisitor {
 
 /// Borrows text wherever it holds no escapes.
 struct Text;
-
-impl<'a> DeserializeSeed<'a> for Text {
-    type Value = Cow<'a, str>;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
 
 impl<'a> Visitor<'a> for Text {
     type Value = Cow<'a, str>;
@@ -213,8 +220,8 @@ impl<'a> Visitor<'a> for Search<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key_seed(Text)? {
-            match self.step(&name) {
+        while let Some(name) = map.next_key()? {
+            match self.step(&self::name(name)) {
                 Step::Skip => {
                     map.next_value::<IgnoredAny>()?;
                 }

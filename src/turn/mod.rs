@@ -173,7 +173,9 @@ impl Turn {
                 DataOf::Session => (["session", "data"], &mut state.session_writes),
             };
             if let (DataOf::Session, SessionStorage::Carried) = (of, self.session_storage) {
-                return write(state.carried.data_mut(), writes);
+                let result = write(state.carried.data_mut(), writes)?;
+                state.carried.drop_unreadable(|key| writes.has(key));
+                return Ok(result);
             }
             if state.record.object(&path).is_some() {
                 return write(state.record.object_mut(&path), writes);

@@ -132,6 +132,11 @@ impl User {
 
     data_methods!("the user's");
 
+    /// A record that cannot be read is not served.
+    fn check_readable(&self, _: Option<&str>) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn read_data<T>(&self, read: impl FnOnce(&Data) -> T) -> T {
         self.0.read(|record| match record.object(&["user", "data"]) {
             Some(data) if self.0.elements.user => read(data),
