@@ -83,6 +83,7 @@ mod order;
 mod policy;
 mod recognise;
 mod record;
+mod reply;
 mod response;
 mod save;
 mod service;

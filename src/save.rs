@@ -7,21 +7,19 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, header};
+use http::Response;
 use http_body::Body;
 use tokio::time::{sleep, timeout};
 use tracing::Instrument;
 
 use crate::database::Version;
 use crate::error::Kind;
-use crate::layer::{Config, Shared};
+use crate::layer::Shared;
 use crate::observe::{Step, Watch};
 use crate::order::InTurn;
-use crate::platform::{Carried, Document, Reply};
 use crate::policy::{ATTEMPTS, pause};
-use crate::response::is_plain_json;
-use crate::turn::{Exchange, Outcome, Turn};
-use crate::{Database, Error, OnConflict, Record, ResponseBody, Saved, Stored};
+use crate::turn::{Outcome, Turn};
+use crate::{Database, Error, OnConflict, Record, ResponseBody, Saved, Stored, reply};
 
 /// A turn that is not stored, but over, when this is dropped: because the handler failed, or panicked, or the client
 /// hung up before it answered.
@@ -50,12 +48,24 @@ pub(crate) async fn end<D: Database, R: Body>(
     watch: Watch,
 ) -> Result<End<Response<ResponseBody<R>>>, Error> {
     let config = &shared.config;
-    let (response, exchange) = capture(config, &request, response).await;
-    let outcome = turn.0.seal(exchange, (config.clock)());
+    let (response, exchange) =
+        reply::read_for_record(config, &turn.0, &request, response, true, &watch).await;
+    let is_reachable = exchange.is_some();
+    let outcome = match exchange {
+        Some(exchange) => turn.0.seal(exchange, (config.clock)()),
+        None => {
+            turn.0.discard();
+            Outcome::Nothing
+        }
+    };
     let limit = config.save_timeout;
     match outcome {
         Outcome::Nothing => {
-            watch.skip(if turn.0.is_degraded() { "degraded" } else { "unchanged" });
+            watch.skip(match is_reachable {
+                _ if turn.0.is_degraded() => "degraded",
+                true => "unchanged",
+                false => "unreachable",
+            });
         }
         Outcome::Delete => {
             let delete = shared.database.delete(turn.0.storage_key());
@@ -74,7 +84,8 @@ pub(crate) async fn end<D: Database, R: Body>(
             }
         }
     }
-    Ok(End::Saved(carry(config, &turn.0, &request, response).await))
+    drop(in_turn);
+    Ok(End::Saved(reply::write(config, &turn.0, &request, response, &watch).await))
 }
 
 struct Overtaken(Stored);
@@ -136,55 +147,6 @@ async fn save<D: Database>(
 pub(crate) fn overtaken() -> Error {
     let message = "the user's data keeps being changed elsewhere; nothing was written";
     Error::new(Kind::Conflict, message)
-}
-
-/// Takes from request and response what the history stores of them.
-async fn capture<R: Body>(
-    config: &Config,
-    request: &[u8],
-    response: Response<R>,
-) -> (Response<ResponseBody<R>>, Exchange) {
-    let mut exchange = Exchange::default();
-    let Some(history) = &config.stored_elements.history else {
-        return (response.map(ResponseBody::inner), exchange);
-    };
-    if history.request {
-        exchange.request = serde_json::from_slice(request).ok();
-    }
-    if !history.response || !is_plain_json(response.headers()) {
-        return (response.map(ResponseBody::inner), exchange);
-    }
-    let (parts, body) = response.into_parts();
-    let (body, all) = ResponseBody::read(body, config.body_limit, config.save_timeout).await;
-    exchange.response = all.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    (Response::from_parts(parts, body), exchange)
-}
-
-/// Has the platform write into the reply what it is to bring back.
-async fn carry<R: Body>(
-    config: &Config,
-    turn: &Turn,
-    request: &[u8],
-    response: Response<ResponseBody<R>>,
-) -> Response<ResponseBody<R>> {
-    let session = turn.carried_session((config.clock)());
-    let carried = Carried { session: session.as_ref(), created_user_id: turn.created_user_id() };
-    let is_due = carried.session.is_some() || carried.created_user_id.is_some();
-    if !is_due || !is_plain_json(response.headers()) {
-        return response;
-    }
-    let (mut parts, body) = response.into_parts();
-    let (mut body, all) = body.read_all(config.body_limit, config.save_timeout).await;
-    let reply = all.and_then(|bytes| Reply::parse(&bytes));
-    if let (Some(mut reply), Some(request)) = (reply, Document::parse(request)) {
-        turn.platform().platform.write_reply(&request, &carried, &mut reply);
-        let text = Bytes::from(reply.into_text());
-        if parts.headers.contains_key(header::CONTENT_LENGTH) {
-            parts.headers.insert(header::CONTENT_LENGTH, text.len().into());
-        }
-        body.replace(text);
-    }
-    Response::from_parts(parts, body)
 }
 
 pub(crate) async fn in_time<T>(

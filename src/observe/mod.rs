@@ -16,6 +16,7 @@ use self::metrics::Labels;
 pub(crate) use self::step::Step;
 use self::step::{Operation, error_type};
 use crate::error::Kind;
+use crate::reply::Unwritten;
 use crate::turn::Recognised;
 use crate::{Database, Error};
 
@@ -147,6 +148,19 @@ impl Watch {
             outcome = reason,
         );
         self.labels().skipped(reason);
+    }
+
+    /// Something that the platform was to bring back could not be written into the reply.
+    pub(crate) fn unwritten(&self, what: &'static str, why: Unwritten) {
+        let reason = why.reason();
+        tracing::warn!(
+            platform = &*self.platform,
+            user.hash = self.user_hash.as_deref(),
+            reason,
+            "{what} could not be written into the reply: {}",
+            why.cause()
+        );
+        self.labels().unwritten(reason);
     }
 
     pub(crate) fn delete(&self) -> Step<'_> {

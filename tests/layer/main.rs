@@ -21,6 +21,7 @@ mod observe;
 mod outages;
 mod platforms;
 mod properties;
+mod replies;
 mod requests;
 mod sessions;
 mod socket;
