@@ -109,7 +109,7 @@ fn reply(platform: &str, request: &Value, text: &str) -> Value {
             },
         }),
         "googleassistant" => json!({
-            "session": { "id": request["session"]["id"], "params": request["session"]["params"] },
+            "session": { "id": request["session"]["id"] },
             "prompt": { "firstSimple": { "speech": text, "text": text } },
         }),
         "dialogflow" => json!({ "fulfillmentText": text }),

@@ -1,13 +1,16 @@
 //! The request's body: whether it is read, its limit, and how it is put back.
 
 use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body::Body;
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use tokio::time::timeout;
 
 use crate::Error;
 use crate::error::{BoxError, Kind};
@@ -27,6 +30,29 @@ use crate::error::{BoxError, Kind};
 ///     Full::from_buffered(body)
 /// }
 /// ```
+///
+/// Any other body does not compile, and the error says what to do:
+///
+/// ```compile_fail,E0277
+/// use bytes::Bytes;
+/// use http_body_util::Empty;
+/// use tower::{Layer, Service, service_fn};
+/// use tower_persistence::{BoxError, MemoryDb, PersistenceLayer};
+///
+/// let inner = service_fn(|_: http::Request<Empty<Bytes>>| async {
+///     Ok::<_, BoxError>(http::Response::new(Empty::<Bytes>::new()))
+/// });
+/// let mut service = PersistenceLayer::new(MemoryDb::new()).layer(inner);
+/// // error: the persistence layer cannot put back a request body of type `Empty<Bytes>`
+/// let _ = Service::call(&mut service, http::Request::new(Empty::<Bytes>::new()));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "the persistence layer cannot put back a request body of type `{Self}`",
+    label = "this body cannot be made from bytes",
+    note = "box it in front of the layer: `.map_request(|request: Request<_>| request.map(BodyExt::boxed))`, \
+            or for axum `.layer(MapRequestBodyLayer::new(Body::new))` of tower-http",
+    note = "implement `FromBuffered` for a body type of your own"
+)]
 pub trait FromBuffered: Body {
     /// The body that yields these bytes.
     fn from_buffered(bytes: Bytes) -> Self;
@@ -69,13 +95,82 @@ impl FromBuffered for lambda_http::Body {
     }
 }
 
+/// The request's body as it was sent, in the extensions of a request whose handler gets another
+/// one: an event out of several, as Messenger and Instagram send them, has a body with this event
+/// alone.
+///
+/// A check of the raw body inside the layer, such as an HMAC, has to look here first. It is the
+/// same for all events of the request, and cheap to clone. A check outside the layer does not need
+/// it, and comes before the user is loaded.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Request;
+/// use tower_persistence::OriginalBody;
+///
+/// /// The bytes that were signed.
+/// fn signed<'a>(request: &'a Request<Bytes>) -> &'a Bytes {
+///     match request.extensions().get::<OriginalBody>() {
+///         Some(OriginalBody(bytes)) => bytes,
+///         None => request.body(),
+///     }
+/// }
+/// # let mut request = Request::new(Bytes::from("event"));
+/// # assert_eq!(signed(&request), "event");
+/// # request.extensions_mut().insert(OriginalBody("events".into()));
+/// # assert_eq!(signed(&request), "events");
+/// ```
+#[derive(Clone)]
+pub struct OriginalBody(pub Bytes);
+
+/// Shows how long it is, not what it says.
+impl fmt::Debug for OriginalBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OriginalBody").field("bytes", &self.0.len()).finish()
+    }
+}
+
 /// In the extensions of a request that the layer looked at without finding a user.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoUser;
 
-/// Whether a request of this kind may have a user: one with a JSON body. What has no content type may be JSON.
+/// Whether the layer reads the body of this request, which may have a user: a filled one that is
+/// declared as JSON, or one without a content type whose announced length is within `limit`. Any
+/// other passes through unread, so that a stream is never waited for.
+pub(crate) fn is_read<B: Body>(
+    method: &Method,
+    headers: &HeaderMap,
+    body: &B,
+    limit: usize,
+) -> bool {
+    if is_bodiless(method) || body.is_end_stream() {
+        return false;
+    }
+    match content_type(headers) {
+        Some(content_type) => is_json(content_type),
+        None => announced(headers, body).is_some_and(|length| is_within(length, limit)),
+    }
+}
+
+/// Whether a request of this kind may have a user, as far as its head tells.
 pub(crate) fn may_have_user(method: &Method, headers: &HeaderMap) -> bool {
-    !is_bodiless(method) && headers.get(header::CONTENT_TYPE).is_none_or(is_json)
+    !is_bodiless(method) && content_type(headers).is_none_or(is_json)
+}
+
+/// The content type, unless it is empty.
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let content_type = headers.get(header::CONTENT_TYPE)?;
+    (!content_type.as_bytes().trim_ascii().is_empty()).then_some(content_type)
+}
+
+/// The length that the body is said to have.
+fn announced<B: Body>(headers: &HeaderMap, body: &B) -> Option<u64> {
+    let in_head = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok();
+    body.size_hint().exact().or_else(in_head)
+}
+
+fn is_within(length: u64, limit: usize) -> bool {
+    usize::try_from(length).is_ok_and(|length| length <= limit)
 }
 
 /// Whether a request of this method has no body that means anything.
@@ -87,40 +182,59 @@ pub(crate) fn is_bodiless(method: &Method) -> bool {
     )
 }
 
-/// `application/json`, `text/json`, `application/*+json`, with or without parameters.
-pub(crate) fn is_json(content_type: &header::HeaderValue) -> bool {
-    let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-    let essence = essence.trim_ascii();
-    let ends_with = |end: &[u8]| {
-        essence.len() >= end.len() && essence[essence.len() - end.len()..].eq_ignore_ascii_case(end)
-    };
-    ends_with(b"/json") || ends_with(b"+json")
+/// `application/json`, `text/json`, `…+json`, with or without parameters, whatever their case and
+/// spacing. What has JSON within a framing of its own is not: gRPC, Connect, and streams of many
+/// values.
+pub(crate) fn is_json(content_type: &HeaderValue) -> bool {
+    const FRAMED: [&[u8]; 5] = [b"grpc", b"grpc-web", b"grpc-web-text", b"connect", b"stream"];
+    // A comma instead of a semicolon is a frequent mistake.
+    let mut parts = content_type.as_bytes().split(|byte| matches!(byte, b';' | b','));
+    let mut essence = parts.next().unwrap_or_default().splitn(2, |byte| *byte == b'/');
+    let (Some(kind), Some(subtype)) = (essence.next(), essence.next()) else { return false };
+    let (kind, subtype) = (kind.trim_ascii(), subtype.trim_ascii());
+    if subtype.eq_ignore_ascii_case(b"json") {
+        return [&b"application"[..], b"text"].iter().any(|known| kind.eq_ignore_ascii_case(known));
+    }
+    subtype.split_at_checked(subtype.len().saturating_sub(5)).is_some_and(|(name, suffix)| {
+        suffix.eq_ignore_ascii_case(b"+json")
+            && !FRAMED.iter().any(|framed| name.eq_ignore_ascii_case(framed))
+    })
 }
 
-/// Reads the whole body.
+/// Reads the whole body. Its trailers are dropped.
 ///
 /// # Errors
 ///
 /// [`is_body_too_large`](Error::is_body_too_large) over `limit` bytes, before anything is read where the length is announced;
-/// [`is_body_broken`](Error::is_body_broken) where it ends too early.
-pub(crate) async fn buffer<B>(body: B, headers: &HeaderMap, limit: usize) -> Result<Bytes, Error>
+/// [`is_body_broken`](Error::is_body_broken) where it ends too early;
+/// [`is_body_timeout`](Error::is_body_timeout) where it takes longer than `time_limit`.
+pub(crate) async fn buffer<B>(
+    body: B,
+    headers: &HeaderMap,
+    limit: usize,
+    time_limit: Duration,
+) -> Result<Bytes, Error>
 where
     B: Body,
     B::Error: Into<BoxError>,
 {
     let too_large = || Error::new(Kind::BodyTooLarge, "the request body is over the limit");
-    let announced = headers.get(header::CONTENT_LENGTH);
-    let announced: Option<u64> = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-    let least = body.size_hint().lower().max(announced.unwrap_or(0));
-    if usize::try_from(least).map_or(true, |least| least > limit) {
+    let least = body.size_hint().lower().max(announced(headers, &body).unwrap_or(0));
+    if !is_within(least, limit) {
         return Err(too_large());
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
+    match timeout(time_limit, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
         // Also where a limit in front of this layer has struck.
-        Err(error) if is_over_a_limit(&*error) => Err(too_large().with_source(error)),
-        Err(error) => {
+        Ok(Err(error)) if is_over_a_limit(&*error) => Err(too_large().with_source(error)),
+        Ok(Err(error)) => {
             Err(Error::new(Kind::BodyBroken, "the request body broke off").with_source(error))
+        }
+        Err(_) => {
+            let message = format!(
+                "the request body did not end within {time_limit:?}: `body_timeout` sets how long it may take"
+            );
+            Err(Error::new(Kind::BodyTimeout, message))
         }
     }
 }
@@ -129,7 +243,7 @@ fn is_over_a_limit(error: &(dyn StdError + 'static)) -> bool {
     error.is::<LengthLimitError>() || error.source().is_some_and(is_over_a_limit)
 }
 
-/// The request with its body again.
+/// Returns the request with its body again.
 pub(crate) fn put_back<B: FromBuffered>(parts: Parts, bytes: Bytes) -> Request<B> {
     Request::from_parts(parts, B::from_buffered(bytes))
 }

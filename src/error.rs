@@ -48,6 +48,7 @@ struct Inner {
 pub(crate) enum Kind {
     BodyTooLarge,
     BodyBroken,
+    BodyTimeout,
     NoUser,
     Batch,
     Timeout,
@@ -117,6 +118,7 @@ impl Error {
     /// | status | when |
     /// | --- | --- |
     /// | 400 | the body broke off; no platform recognised the request where a user is required; two platforms recognised it |
+    /// | 408 | the body did not end within `body_timeout` |
     /// | 409 | another process changed the same user's data meanwhile |
     /// | 413 | the body is over the limit, or has more than 1,000 events |
     /// | 500 | the handler misused a handle, or found data of another type |
@@ -126,6 +128,7 @@ impl Error {
         match self.inner.kind {
             _ if self.inner.unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::BodyBroken | Kind::NoUser | Kind::Ambiguous => StatusCode::BAD_REQUEST,
+            Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::BodyTooLarge | Kind::Batch => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::Timeout | Kind::Database => StatusCode::SERVICE_UNAVAILABLE,
@@ -160,6 +163,12 @@ impl Error {
     #[must_use]
     pub fn is_body_broken(&self) -> bool {
         self.inner.kind == Kind::BodyBroken
+    }
+
+    /// Whether the request's body did not end within `body_timeout`.
+    #[must_use]
+    pub fn is_body_timeout(&self) -> bool {
+        self.inner.kind == Kind::BodyTimeout
     }
 
     /// Whether the request has no user although one is needed: `require_user(true)` is set, or the handler
@@ -247,6 +256,7 @@ impl Error {
         let text: &'static str = match self.inner.kind {
             Kind::BodyTooLarge => "the request body is too large",
             Kind::BodyBroken => "the request body broke off",
+            Kind::BodyTimeout => "the request body took too long",
             Kind::NoUser => "the request has no user",
             Kind::Batch => "the request has too many events",
             Kind::Ambiguous => "the request can belong to more than one platform",

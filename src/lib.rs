@@ -33,8 +33,10 @@
 //!
 //! # The way of a request
 //!
-//! 1. *Recognise.* The body is buffered up to [`body_limit`](PersistenceLayer::body_limit) and the [`platform`]s are asked in
-//!    turn. GET, HEAD and OPTIONS requests, and what no platform claims, pass through byte for byte.
+//! 1. *Recognise.* A body that is JSON is buffered up to
+//!    [`body_limit`](PersistenceLayer::body_limit) and the [`platform`]s are asked in turn. GET, HEAD
+//!    and OPTIONS requests and other bodies pass through unread, and what no platform claims byte for
+//!    byte.
 //! 2. *Order.* Two requests of one user run one after the other.
 //! 3. *Load.* If that fails, the handler does not run, and nothing can be saved over what was not read.
 //! 4. *Call.* The handler gets the same bytes and, in the request's extensions, the handles.
@@ -52,6 +54,7 @@
 //! * What happens when two processes or an outage meet: [`OnConflict`], [`OnOutage`].
 //! * Whose request it is, and a platform of your own: [`platform`].
 //! * What can go wrong, and what is answered then: [`Error`].
+//! * A check of the raw body inside the layer: [`OriginalBody`].
 //! * Without axum: [`FromBuffered`], and `examples/hyper_server.rs`.
 //!
 //! # Features
@@ -95,7 +98,7 @@ pub mod stored_elements;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use self::body::FromBuffered;
+pub use self::body::{FromBuffered, OriginalBody};
 pub use self::config::{PersistenceConfig, connect};
 #[cfg(feature = "circuit-breaker")]
 pub use self::database::CircuitBreaker;

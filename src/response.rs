@@ -6,13 +6,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, timeout_at};
-
-use crate::body::is_json;
+use tokio::time::timeout;
 
 pin_project! {
     /// The body of a response that passed the layer: the inner service's, whole or in part read already, or that of a
@@ -39,6 +36,18 @@ struct Begun<B: Body> {
     /// What came after it: an error, or trailers.
     next: Option<Result<Frame<Bytes>, B::Error>>,
     rest: Option<Pin<Box<B>>>,
+    /// Why `read` is not all.
+    unread: Option<Unread>,
+}
+
+/// Why a body was not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    TooLong,
+    TooSlow,
+    Broken,
+    /// What came first is not what is looked for.
+    Unsuitable,
 }
 
 impl<B: Body> ResponseBody<B> {
@@ -52,52 +61,33 @@ impl<B: Body> ResponseBody<B> {
         Self { kind: Kind::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
     }
 
-    /// Reads up to `limit` bytes of `body`, as long as `time_limit` allows. Returns the body as it is to go on, and the bytes
-    /// if these are all.
-    pub(crate) async fn read(body: B, limit: usize, time_limit: Duration) -> (Self, Option<Bytes>) {
-        let deadline = Instant::now() + time_limit;
-        let mut body = Box::pin(body);
-        let mut read = BytesMut::new();
-        let (next, rest) = loop {
-            match timeout_at(deadline, body.frame()).await {
-                Err(_) => break (None, Some(body)),
-                Ok(None) => break (None, None),
-                Ok(Some(Err(error))) => break (Some(Err(error)), None),
-                Ok(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(mut data) => read.extend_from_slice(&data.copy_to_bytes(data.remaining())),
-                    // Trailers, which end the body, are the only other frames that there are.
-                    Err(frame) => break (Some(Ok(frame.map_data(|_| Bytes::new()))), None),
-                },
-            }
-            if read.len() > limit {
-                break (None, Some(body));
-            }
-        };
-        let read = read.freeze();
-        let is_all = rest.is_none() && !matches!(next, Some(Err(_)));
-        let all = is_all.then(|| read.clone());
-        let read = Some(read).filter(|read| !read.is_empty());
-        (Self { kind: Kind::Begun { begun: Box::new(Begun { read, next, rest }) } }, all)
-    }
-
-    /// As [`read`](Self::read), of a body that may have been read already.
-    pub(crate) async fn read_all(
+    /// Reads up to `limit` bytes, for no longer than `time_limit` and as long as they are
+    /// `suitable`, unless it was read before. Returns the body as it is to go on, and all bytes of
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// Where the body has not ended by then, or breaks off. What was read goes out first all the
+    /// same.
+    pub(crate) async fn read(
         self,
         limit: usize,
         time_limit: Duration,
-    ) -> (Self, Option<Bytes>) {
-        match self.kind {
-            Kind::Inner { body } => Self::read(body, limit, time_limit).await,
+        suitable: fn(&[u8]) -> bool,
+    ) -> (Self, Result<Bytes, Unread>) {
+        let begun = match self.kind {
+            Kind::Inner { body } => Box::new(Begun::read(body, limit, time_limit, suitable).await),
             Kind::Own { bytes } => {
                 let all = bytes.clone().unwrap_or_default();
-                (Self { kind: Kind::Own { bytes } }, Some(all))
+                return (Self { kind: Kind::Own { bytes } }, Ok(all));
             }
-            Kind::Begun { begun } => {
-                let is_all = begun.rest.is_none() && !matches!(begun.next, Some(Err(_)));
-                let all = is_all.then(|| begun.read.clone().unwrap_or_default());
-                (Self { kind: Kind::Begun { begun } }, all)
-            }
-        }
+            Kind::Begun { begun } => begun,
+        };
+        let all = match begun.unread {
+            None => Ok(begun.read.clone().unwrap_or_default()),
+            Some(unread) => Err(unread),
+        };
+        (Self { kind: Kind::Begun { begun } }, all)
     }
 
     /// Puts `bytes` in the place of all that was read. What came after it, such as trailers, stays.
@@ -109,10 +99,50 @@ impl<B: Body> ResponseBody<B> {
     }
 }
 
-/// Whether a response with these headers is JSON that can be read as it is.
-pub(crate) fn is_plain_json(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(is_json)
-        && !headers.contains_key(header::CONTENT_ENCODING)
+impl<B: Body> Begun<B> {
+    async fn read(
+        body: B,
+        limit: usize,
+        time_limit: Duration,
+        suitable: fn(&[u8]) -> bool,
+    ) -> Self {
+        let is_too_long = |length: u64| usize::try_from(length).map_or(true, |it| it > limit);
+        let mut begun = Self { read: None, next: None, rest: None, unread: None };
+        let mut body = Box::pin(body);
+        let mut read = BytesMut::new();
+        let reading = async {
+            loop {
+                if is_too_long((read.len() as u64).saturating_add(body.size_hint().lower())) {
+                    return Some(Unread::TooLong);
+                }
+                if !suitable(&read) {
+                    return Some(Unread::Unsuitable);
+                }
+                match body.frame().await {
+                    None => return None,
+                    Some(Err(error)) => {
+                        begun.next = Some(Err(error));
+                        return Some(Unread::Broken);
+                    }
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(mut data) => {
+                            read.extend_from_slice(&data.copy_to_bytes(data.remaining()));
+                        }
+                        // Trailers, which end the body, are the only other frames that there are.
+                        Err(frame) => {
+                            begun.next = Some(Ok(frame.map_data(|_| Bytes::new())));
+                            return None;
+                        }
+                    },
+                }
+            }
+        };
+        begun.unread = timeout(time_limit, reading).await.unwrap_or(Some(Unread::TooSlow));
+        begun.read = Some(read.freeze()).filter(|read| !read.is_empty());
+        let has_ended = matches!(begun.unread, None | Some(Unread::Broken));
+        begun.rest = (!has_ended).then_some(body);
+        begun
+    }
 }
 
 impl<B: Body> Body for ResponseBody<B> {
@@ -165,6 +195,12 @@ impl<B: Body> Body for ResponseBody<B> {
             Kind::Begun { begun } => begun,
         };
         let read = length(&begun.read);
+        if begun.next.is_some() {
+            // An exact length would end the body for hyper before the error or the trailers.
+            let mut hint = SizeHint::new();
+            hint.set_lower(read);
+            return hint;
+        }
         let rest = begun.rest.as_ref().map_or(SizeHint::with_exact(0), |body| body.size_hint());
         let mut hint = SizeHint::new();
         hint.set_lower(read.saturating_add(rest.lower()));
@@ -192,7 +228,7 @@ impl<B: Body> fmt::Debug for ResponseBody<B> {
 mod tests {
     use std::collections::VecDeque;
 
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
 
@@ -223,8 +259,8 @@ mod tests {
         Frames { frames: frames.collect(), hangs: false }
     }
 
-    async fn read(body: Frames) -> (ResponseBody<Frames>, Option<Bytes>) {
-        ResponseBody::read(body, 5, Duration::from_secs(2)).await
+    async fn read(body: Frames) -> (ResponseBody<Frames>, Result<Bytes, Unread>) {
+        ResponseBody::inner(body).read(5, Duration::from_secs(2), |_| true).await
     }
 
     async fn collect(body: ResponseBody<Frames>) -> Bytes {
@@ -234,13 +270,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_read_and_what_was_not_comes_out_in_order() {
         for (texts, all) in [
-            (&[][..], Some("")),
-            (&["ab", "cde"], Some("abcde")),
-            (&["ab", "cdef"], None),
-            (&["ab", "cdef", "g", "h"], None),
+            (&[][..], Ok("")),
+            (&["ab", "cde"], Ok("abcde")),
+            (&["ab", "cdef"], Err(Unread::TooLong)),
+            (&["ab", "cdef", "g", "h"], Err(Unread::TooLong)),
         ] {
             let (body, read) = read(frames(texts)).await;
-            assert_eq!(read.as_deref(), all.map(str::as_bytes));
+            assert_eq!(read.as_deref(), all.map(str::as_bytes).as_ref().copied());
             assert_eq!(body.is_end_stream(), texts.is_empty());
             assert!(body.size_hint().lower() as usize >= texts.concat().len().min(5));
             assert_eq!(collect(body).await, texts.concat());
@@ -254,7 +290,8 @@ mod tests {
         let mut body = frames(&["ab"]);
         body.frames.push_back(Ok(Frame::trailers(trailers.clone())));
         let (body, all) = read(body).await;
-        assert_eq!(all.as_deref(), Some(&b"ab"[..]));
+        assert_eq!(all.as_deref(), Ok(&b"ab"[..]));
+        assert_eq!(body.size_hint().exact(), None, "hyper would stop before the trailers");
         let collected = body.collect().await.unwrap();
         assert_eq!(collected.trailers(), Some(&trailers));
         assert_eq!(collected.to_bytes(), "ab");
@@ -262,7 +299,8 @@ mod tests {
         let mut body = frames(&["ab"]);
         body.frames.push_back(Err("broken"));
         let (mut body, all) = read(body).await;
-        assert_eq!(all, None, "a reply that breaks off is not what was said");
+        assert_eq!(all, Err(Unread::Broken), "a reply that breaks off is not what was said");
+        assert_eq!(body.size_hint().exact(), None, "hyper would stop before the error");
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
         assert_eq!(body.frame().await.unwrap().unwrap_err(), "broken");
         assert!(body.is_end_stream() && body.frame().await.is_none());
@@ -272,10 +310,20 @@ mod tests {
     async fn a_body_that_does_not_come_to_an_end_is_not_waited_for() {
         let body = Frames { hangs: true, ..frames(&["ab"]) };
         let (mut body, all) = read(body).await;
-        assert_eq!(all, None);
+        assert_eq!(all, Err(Unread::TooSlow));
         assert!(!body.is_end_stream());
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
         assert!(tokio_test::task::spawn(body.frame()).poll().is_pending());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_read_once_and_for_any_time() {
+        let (body, all) =
+            ResponseBody::inner(frames(&["ab"])).read(5, Duration::MAX, |_| true).await;
+        assert_eq!(all.as_deref(), Ok(&b"ab"[..]));
+        assert_eq!(body.size_hint().exact(), Some(2));
+        let (_, again) = body.read(1, Duration::ZERO, |_| false).await;
+        assert_eq!(again, all);
     }
 
     #[test]

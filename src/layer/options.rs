@@ -60,7 +60,9 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.stored_elements = Arc::new(stored_elements))
     }
 
-    /// The longest request body that is read, in bytes; a longer one is answered with 413. Default: 1 MiB (1,048,576).
+    /// Sets the longest request body that is read, in bytes. A longer one is answered with 413, if
+    /// it is declared as JSON; without a content type it passes through unread. Default: 1 MiB
+    /// (1,048,576).
     #[must_use]
     pub fn body_limit(self, body_limit: usize) -> Self {
         self.with(|config| config.body_limit = body_limit)

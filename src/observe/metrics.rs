@@ -69,6 +69,10 @@ impl Labels {
     pub(super) fn refused(&self, error_type: &'static str) {
         counter!("tower_persistence.refused", self.with("outcome", error_type)).increment(1);
     }
+
+    pub(super) fn unwritten(&self, reason: &'static str) {
+        counter!("tower_persistence.replies_unwritten", self.with("reason", reason)).increment(1);
+    }
 }
 
 #[cfg(feature = "metrics")]
@@ -85,6 +89,10 @@ pub(super) fn describe() {
     describe_counter!("tower_persistence.conflicts", "Saves that found another process's");
     describe_counter!("tower_persistence.degraded", "Turns that ran without memory, by error");
     describe_counter!("tower_persistence.refused", "Requests the handler did not answer, by error");
+    describe_counter!(
+        "tower_persistence.replies_unwritten",
+        "Sessions and created ids that could not be written into the reply, by reason"
+    );
     describe_histogram!("tower_persistence.bytes", Unit::Bytes, "Sizes of items as JSON");
     describe_histogram!("tower_persistence.duration", Unit::Seconds, "Times of loads and saves");
 }
@@ -106,6 +114,8 @@ impl Labels {
     pub(super) fn degraded(&self, _: &'static str) {}
 
     pub(super) fn refused(&self, _: &'static str) {}
+
+    pub(super) fn unwritten(&self, _: &'static str) {}
 }
 
 #[cfg(not(feature = "metrics"))]

@@ -149,6 +149,17 @@ impl Watch {
         self.labels().skipped(reason);
     }
 
+    /// Something that the platform was to bring back could not be written into the reply.
+    pub(crate) fn unwritten(&self, what: &'static str, reason: &'static str, cause: &'static str) {
+        tracing::warn!(
+            platform = &*self.platform,
+            user.hash = self.user_hash.as_deref(),
+            reason,
+            "{what} could not be written into the reply: {cause}"
+        );
+        self.labels().unwritten(reason);
+    }
+
     pub(crate) fn delete(&self) -> Step<'_> {
         Step::begin(Operation::Save, database_span!(self, "save", "delete"), Some(self))
     }

@@ -167,6 +167,7 @@ pub(super) fn error_type(error: &Error) -> &'static str {
     match error.kind() {
         Kind::BodyTooLarge => "body_too_large",
         Kind::BodyBroken => "body_broken",
+        Kind::BodyTimeout => "body_timeout",
         Kind::NoUser => "no_user",
         Kind::Batch => "batch",
         Kind::Timeout => "timeout",

@@ -58,10 +58,11 @@ impl Platform for Alexa {
         true
     }
 
-    fn write_reply(&self, _: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
         let ends = boolean(reply.get("/response/shouldEndSession")) == Some(true);
         if let (Some(session), false) = (carried.session, ends) {
-            reply.put("/sessionAttributes", &session.as_it_came());
+            let [came] = request.members("session", ["attributes"]);
+            reply.put_over("/sessionAttributes", came, &session.as_it_came());
         }
     }
 

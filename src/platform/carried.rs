@@ -1,10 +1,12 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::time::SystemTime;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::Event;
-use super::raw::read;
+use super::kept::{KeptObject, KeptValue, Pairs, object, quoted};
+use super::{Event, raw};
 use crate::timestamp;
 
 /// What a platform is to bring back with the user's next request: see [`Platform::write_reply`](super::Platform::write_reply).
@@ -23,57 +25,106 @@ const STATE: &str = "_JOVO_STATE_";
 /// The members of Jovo v4's session beside those that are the app's own: what they say is known from the request.
 const BOOKKEEPING: [&str; 4] = ["id", "isNew", "createdAt", "updatedAt"];
 
+/// The form in which session data came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionForm {
+    /// Jovo v4's or plain attributes: the data itself shows which.
+    #[default]
+    Either,
+    /// The data itself, whatever it looks like.
+    Plain,
+    /// An envelope with `data` and `state`, as Jovo v4 has it, whatever else is in it.
+    Envelope,
+}
+
 /// A session as it goes to the platform and comes back.
 ///
-/// It has one of two forms: Jovo v4's [`envelope`](Self::envelope), or plain [`attributes`](Self::attributes) as other SDKs and Jovo v3 have
-/// them. What came in one form goes back in the same.
+/// It has one of two forms: Jovo v4's [`envelope`](Self::envelope), or plain
+/// [`attributes`](Self::attributes) as other SDKs and Jovo v3 have them. What came in one form goes
+/// back in the same, and members that no handler changed go back byte for byte, also those that
+/// cannot be read: a lone surrogate, a number beyond `f64`, more than 127 levels.
 ///
 /// ```
-/// use serde_json::json;
+/// use serde_json::value::RawValue;
 /// use tower_persistence::platform::CarriedSession;
 ///
-/// let attributes = json!({ "lives": 3, "_JOVO_STATE_": "Game" });
-/// let session = CarriedSession::from(attributes.as_object().unwrap().clone());
+/// let attributes: &RawValue = serde_json::from_str(
+///     r#"{"lives":3,"nick":"cut \ud83d","_JOVO_STATE_":"Game"}"#,
+/// )?;
+/// let session = CarriedSession::from(attributes);
 /// assert_eq!(session.data()["lives"], 3);
+/// assert_eq!(session.data().get("nick"), None, "it cannot be read");
 /// assert_eq!(session.state().unwrap(), "Game");
 /// assert!(!session.is_envelope());
-/// assert_eq!(session.attributes(), attributes);
+/// assert_eq!(session.attributes().get(), attributes.get());
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Default, PartialEq)]
 pub struct CarriedSession {
     id: Option<String>,
     is_new: bool,
-    created_at: Option<Value>,
-    updated_at: Option<Value>,
-    data: Map<String, Value>,
-    state: Option<Value>,
-    /// Members of an envelope that are nobody's we know.
-    others: Map<String, Value>,
+    /// JSON texts, as all that is not to be read.
+    created_at: Option<String>,
+    updated_at: Option<String>,
+    data: KeptObject,
+    state: Option<KeptValue>,
+    /// Members of an envelope that nothing here knows: names in quotation marks, and values.
+    others: Vec<(String, String)>,
     is_plain: bool,
 }
 
 impl CarriedSession {
     /// The session that came along with an event.
     pub(crate) fn of(event: &Event<'_>) -> Option<Self> {
-        let session = read(Some(event.session_data.as_deref()?));
-        Some(if event.is_session_plain { Self::plain(session) } else { session.into() })
-    }
-
-    fn plain(mut attributes: Map<String, Value>) -> Self {
-        let state = attributes.shift_remove(STATE);
-        Self { data: attributes, state, is_plain: true, ..Self::default() }
-    }
-
-    fn from_envelope(mut attributes: Map<String, Value>) -> Self {
-        let data = match attributes.shift_remove("data") {
-            Some(Value::Object(data)) => data,
-            _ => Map::new(),
+        let data = event.session_data.as_deref()?;
+        let session = match event.session_form {
+            SessionForm::Either => data.into(),
+            SessionForm::Plain => Self::plain(Pairs::of(Some(data))),
+            SessionForm::Envelope => Self::from_envelope(Pairs::of(Some(data))),
         };
-        let is_set = |state: &Value| !state.is_null() && *state != Value::Array(Vec::new());
-        let state = attributes.shift_remove("state").filter(is_set);
-        let created_at = attributes.get("createdAt").filter(|time| time.is_string()).cloned();
-        attributes.retain(|name, _| !BOOKKEEPING.contains(&name.as_str()));
-        Self { created_at, data, state, others: attributes, ..Self::default() }
+        let state = session.state.iter().filter(|state| state.value().is_none()).count();
+        let unreadable = session.data.unreadable().count() + state;
+        if unreadable > 0 {
+            tracing::warn!(
+                members = unreadable,
+                "members of the session that came with the request cannot be read (a lone surrogate, \
+                 a number out of range, too many levels): `data` leaves them out, and they go back as \
+                 they came; set or remove their keys to replace them"
+            );
+        }
+        Some(session)
+    }
+
+    fn plain(mut attributes: Pairs<'_>) -> Self {
+        let mut state = None;
+        attributes.0.retain(|(name, value)| {
+            let is_state = raw::name(name) == STATE;
+            if is_state {
+                state = Some(KeptValue::from(*value));
+            }
+            !is_state
+        });
+        Self { data: KeptObject::of(attributes), state, is_plain: true, ..Self::default() }
+    }
+
+    fn from_envelope(members: Pairs<'_>) -> Self {
+        let mut session = Self::default();
+        for (name, value) in members.0 {
+            match &*raw::name(name) {
+                "data" => session.data = KeptObject::of(Pairs::of(Some(value))),
+                "state" => {
+                    let state = Some(value).filter(|state| !raw::is_empty_list(state));
+                    session.state = state.map(KeptValue::from);
+                }
+                "createdAt" if value.get().starts_with('"') => {
+                    session.created_at = Some(value.get().to_owned());
+                }
+                name if BOOKKEEPING.contains(&name) => {}
+                _ => session.others.push((name.get().to_owned(), value.get().to_owned())),
+            }
+        }
+        session
     }
 
     /// The platform's id of the session, where the request has one.
@@ -82,16 +133,16 @@ impl CarriedSession {
         self.id.as_deref()
     }
 
-    /// The data.
+    /// Returns the data, without the members that cannot be read.
     #[must_use]
     pub fn data(&self) -> &Map<String, Value> {
-        &self.data
+        self.data.values()
     }
 
-    /// The state, where one is set.
+    /// Returns the state, where one is set and can be read.
     #[must_use]
     pub fn state(&self) -> Option<&Value> {
-        self.state.as_ref()
+        self.state.as_ref()?.value()
     }
 
     /// Whether it goes to the platform as an [`envelope`](Self::envelope): a session that is new, and one that came so.
@@ -100,32 +151,62 @@ impl CarriedSession {
         !self.is_plain
     }
 
-    /// Jovo v4's form: `id`, `data`, `state`, `isNew`, `createdAt` and `updatedAt`, as far as they are known.
+    /// Returns Jovo v4's form: `id`, `data`, `state`, `isNew`, `createdAt` and `updatedAt`, as far
+    /// as they are known.
     #[must_use]
-    pub fn envelope(&self) -> Value {
+    pub fn envelope(&self) -> Box<RawValue> {
+        let text = |text: &str| Some(text.to_owned());
         let members = [
-            ("id", self.id.clone().map(Value::from)),
-            ("data", Some(self.data.clone().into())),
-            ("state", self.state.clone()),
-            ("isNew", Some(self.is_new.into())),
-            ("createdAt", self.created_at.clone()),
-            ("updatedAt", self.updated_at.clone()),
+            (r#""id""#, self.id.as_deref().map(quoted)),
+            (r#""data""#, text(self.data_text().get())),
+            (r#""state""#, self.state.as_ref().and_then(|state| text(state.text()))),
+            (r#""isNew""#, Some(self.is_new.to_string())),
+            (r#""createdAt""#, self.created_at.clone()),
+            (r#""updatedAt""#, self.updated_at.clone()),
         ];
-        let known = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        known.chain(self.others.clone()).collect::<Map<_, _>>().into()
+        let known = members.iter().filter_map(|(name, text)| Some((*name, text.as_deref()?)));
+        let others = self.others.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        object(known.chain(others))
     }
 
-    /// The data with the state in it, if there is one, as `_JOVO_STATE_`.
+    /// Returns the data with the state in it, if there is one, as `_JOVO_STATE_`.
     #[must_use]
-    pub fn attributes(&self) -> Value {
-        let state = self.state.iter().map(|state| (STATE.to_owned(), state.clone()));
-        self.data.clone().into_iter().chain(state).collect::<Map<_, _>>().into()
+    pub fn attributes(&self) -> Box<RawValue> {
+        object(self.attribute_texts())
     }
 
-    /// The session in the form in which it came.
+    /// The members of [`attributes`](Self::attributes), names in quotation marks.
+    pub(super) fn attribute_texts(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+        let mut members = self.data.members();
+        let state = self.state.as_ref().map(|state| Cow::Borrowed(state.text()));
+        members.extend(state.map(|state| (Cow::Owned(quoted(STATE)), state)));
+        members
+    }
+
+    /// Returns the session in the form in which it came.
     #[must_use]
-    pub fn as_it_came(&self) -> Value {
+    pub fn as_it_came(&self) -> Box<RawValue> {
         if self.is_plain { self.attributes() } else { self.envelope() }
+    }
+
+    /// The data, with the members that cannot be read.
+    pub(super) fn data_text(&self) -> Box<RawValue> {
+        object(self.data.members())
+    }
+
+    /// The state, also where it cannot be read.
+    pub(super) fn state_text(&self) -> Option<Box<RawValue>> {
+        RawValue::from_string(self.state.as_ref()?.text().to_owned()).ok()
+    }
+
+    /// Whether `key`, or without one any key, came and cannot be read.
+    pub(crate) fn is_unreadable(&self, key: Option<&str>) -> bool {
+        self.data.unreadable().any(|unreadable| key.is_none_or(|key| key == unreadable))
+    }
+
+    /// Drops the unreadable members whose keys were written to.
+    pub(crate) fn drop_unreadable(&mut self, is_written: impl Fn(&str) -> bool) {
+        self.data.drop_unreadable(is_written);
     }
 
     pub(crate) fn has_something(&self) -> bool {
@@ -133,11 +214,11 @@ impl CarriedSession {
     }
 
     pub(crate) fn data_mut(&mut self) -> &mut Map<String, Value> {
-        &mut self.data
+        self.data.values_mut()
     }
 
     pub(crate) fn set_state(&mut self, state: Option<Value>) {
-        self.state = state;
+        self.state = state.map(KeptValue::from);
     }
 
     /// What is left of it when another one starts: its form.
@@ -147,7 +228,7 @@ impl CarriedSession {
 
     /// Notes whose session it is, and when this turn was.
     pub(crate) fn stamp(&mut self, id: Option<&str>, is_new: bool, now: SystemTime) {
-        let now = Value::from(timestamp::format(now));
+        let now = quoted(&timestamp::format(now));
         self.id = id.map(str::to_owned);
         self.is_new = is_new;
         self.created_at.get_or_insert_with(|| now.clone());
@@ -155,22 +236,41 @@ impl CarriedSession {
     }
 }
 
-/// What came as this JSON, in the form that it seems to have.
-impl From<Map<String, Value>> for CarriedSession {
-    fn from(session: Map<String, Value>) -> Self {
-        if is_envelope(&session) { Self::from_envelope(session) } else { Self::plain(session) }
+/// Takes what came, in the form that it seems to have. What is not an object is an empty session.
+impl From<&RawValue> for CarriedSession {
+    fn from(session: &RawValue) -> Self {
+        let members = Pairs::of(Some(session));
+        if is_envelope(&members) { Self::from_envelope(members) } else { Self::plain(members) }
     }
 }
 
-/// Whether these are Jovo v4's: `data` or `state`, and beside them something that only Jovo writes, or nothing else.
-fn is_envelope(attributes: &Map<String, Value>) -> bool {
-    let has = |name: &str| attributes.contains_key(name);
-    let is_known = |name: &String| {
-        ["data", "state", "end"].contains(&name.as_str()) || BOOKKEEPING.contains(&name.as_str())
+/// Whether these are Jovo v4's: `data` or `state`, and beside them something that only Jovo writes.
+///
+/// `data` and `state` alone are not: other SDKs' attributes may be called so. What only Jovo writes
+/// is `isNew` or `updatedAt`; `createdAt`, or a stack of components as the state, where nothing
+/// unknown is there.
+fn is_envelope(members: &Pairs<'_>) -> bool {
+    let find = |searched: &str| {
+        let named = members.0.iter().rev().find(|(name, _)| raw::name(name) == searched);
+        named.map(|(_, value)| *value)
     };
-    (has("data") || has("state"))
-        && attributes.get("data").is_none_or(Value::is_object)
-        && (has("isNew") || has("updatedAt") || attributes.keys().all(is_known))
+    let is_known = |(name, _): &(&RawValue, &RawValue)| {
+        let name = raw::name(name);
+        ["data", "state"].contains(&&*name) || BOOKKEEPING.contains(&&*name)
+    };
+    let (data, state) = (find("data"), find("state"));
+    (data.is_some() || state.is_some())
+        && data.is_none_or(|data| data.get().starts_with('{'))
+        && (["isNew", "updatedAt"].iter().any(|name| find(name).is_some())
+            || (find("createdAt").is_some() || is_stack(state)) && members.0.iter().all(is_known))
+}
+
+/// Whether it is a stack of components, Jovo v4's state.
+fn is_stack(state: Option<&RawValue>) -> bool {
+    let components = raw::elements(state);
+    let is_component =
+        |component: &&RawValue| raw::object(Some(component)).get("component").is_some();
+    !components.is_empty() && components.iter().all(is_component)
 }
 
 /// Shows how much there is, not what it says.
@@ -178,7 +278,7 @@ impl fmt::Debug for CarriedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CarriedSession")
             .field("is_envelope", &self.is_envelope())
-            .field("keys", &self.data.len())
+            .field("keys", &self.data.values().len())
             .field("has_state", &self.state.is_some())
             .finish_non_exhaustive()
     }
@@ -190,43 +290,73 @@ mod tests {
 
     use super::*;
 
-    fn came(session: Value) -> CarriedSession {
-        let Value::Object(session) = session else { panic!("an object") };
+    fn came(session: &str) -> CarriedSession {
+        let session: &RawValue = serde_json::from_str(session).expect(session);
         session.into()
     }
 
     #[test]
     fn jovos_session_is_told_from_plain_attributes() {
         for envelope in [
-            json!({ "data": {} }),
             json!({ "data": { "lives": 3 }, "state": [{ "component": "Game" }] }),
             json!({ "state": [{ "component": "Game" }] }),
+            json!({ "data": { "lives": 3 }, "createdAt": "t" }),
+            json!({ "data": {}, "updatedAt": "t" }),
             json!({ "id": "s", "data": {}, "isNew": true, "createdAt": "t", "updatedAt": "t" }),
             json!({ "id": "s", "data": {}, "isNew": true, "_GOOGLE_ASSISTANT_REPROMPTS_": {} }),
         ] {
-            assert!(came(envelope.clone()).is_envelope(), "{envelope}");
+            assert!(came(&envelope.to_string()).is_envelope(), "{envelope}");
         }
         for plain in [
-            json!({}),
-            json!({ "lives": 3 }),
-            json!({ "data": "text", "state": "Game", "isNew": true }),
-            json!({ "data": { "a": 1 }, "lives": 3 }),
-            json!({ "state": "Game", "_JOVO_STATE_": "Quiz" }),
-            json!({ "id": "s" }),
+            r#"{}"#,
+            r#"{"lives":3}"#,
+            r#"{"data":{}}"#,
+            r#"{"data":{"score":1}}"#,
+            r#"{"state":"CONFIRM"}"#,
+            r#"{"state":["CONFIRM"]}"#,
+            r#"{"state":[]}"#,
+            r#"{"state":{"component":"Game"}}"#,
+            r#"{"data":{"score":1},"state":"CONFIRM"}"#,
+            r#"{"data":{"score":1.0},"state":[{"step":1}]}"#,
+            r#"{"data":"text","state":"Game","isNew":true}"#,
+            r#"{"data":{"a":1},"lives":3}"#,
+            r#"{"state":[{"component":"Game"}],"lives":3}"#,
+            r#"{"state":"Game","_JOVO_STATE_":"Quiz"}"#,
+            r#"{"id":"s"}"#,
+            r#"{"id":"s","data":{"score":1}}"#,
         ] {
-            let session = came(plain.clone());
+            let session = came(plain);
             assert!(!session.is_envelope(), "{plain}");
-            assert_eq!(session.as_it_came(), plain);
+            assert_eq!(session.as_it_came().get(), plain);
         }
     }
 
     #[test]
     fn an_empty_state_is_none_and_unknown_members_stay() {
-        for state in [json!([]), json!(null)] {
-            assert_eq!(came(json!({ "data": {}, "state": state })).state(), None);
+        for state in ["[]", "[ ]", "null"] {
+            let session = came(&format!(r#"{{"data":{{}},"state":{state},"isNew":false}}"#));
+            assert_eq!(session.state(), None);
+            assert!(!session.has_something());
         }
-        let session = came(json!({ "data": {}, "updatedAt": "t", "mine": 1 }));
+        let session = came(r#"{"data":{},"updatedAt":"t","mine":1e400}"#);
         assert!(session.data().is_empty());
-        assert_eq!(session.as_it_came(), json!({ "data": {}, "isNew": false, "mine": 1 }));
+        assert_eq!(session.as_it_came().get(), r#"{"data":{},"isNew":false,"mine":1e400}"#);
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_read_goes_back_until_another_is_set() {
+        for text in [
+            r#"{"a":1,"_JOVO_STATE_":"\ud83d"}"#,
+            r#"{"data":{"a":1},"state":"\ud83d","isNew":false}"#,
+        ] {
+            let mut session = came(text);
+            assert_eq!(session.state(), None);
+            assert!(session.has_something());
+            assert_eq!(session.as_it_came().get(), text);
+            session.set_state(Some(json!("Game")));
+            assert_eq!(session.as_it_came().get(), text.replace(r"\ud83d", "Game"));
+            session.set_state(None);
+            assert!(!session.as_it_came().get().contains("Game"));
+        }
     }
 }

@@ -57,22 +57,29 @@ pub(super) fn write_reply(request: &Document<'_>, carried: &Carried<'_>, reply: 
     let is_current = request.has("input");
     let at = if is_current { "/context/session" } else { "/session" };
     let here = |name| format!("{at}/{name}");
+    let [came_data, came_state] = request.members("context", ["session/data", "session/state"]);
     let ends = boolean(reply.get(&here("end"))) == Some(true);
     // The handler's own, were it but the state.
-    let is_taken = !is_empty(reply.get(&here("data"))) || !is_empty(reply.get(&here("state")));
-    if ends || is_taken {
+    let is_free =
+        reply.is_free(&here("data"), came_data) && reply.is_free(&here("state"), came_state);
+    if ends || !is_free {
         return;
     }
     if !is_current {
-        reply.put(&here("data"), &session.attributes());
+        reply.put_over(&here("data"), came_data, &session.attributes());
         return;
     }
     if let Some(id) = session.id() {
-        reply.put(&here("id"), &id.into());
+        reply.put(&here("id"), id);
     }
-    reply.put(&here("data"), &session.data().clone().into());
-    if let Some(state) = session.state() {
-        reply.put(&here("state"), state);
+    reply.put_over(&here("data"), came_data, &session.data_text());
+    match session.state_text() {
+        Some(state) => drop(reply.put_over(&here("state"), came_state, &state)),
+        // The copy of a state that was removed.
+        None if !is_empty(reply.get(&here("state"))) => {
+            reply.put_over(&here("state"), came_state, &[(); 0]);
+        }
+        None => {}
     }
 }
 
@@ -104,7 +111,11 @@ pub(super) fn recognise<'a>(
         .user_id(id(user_id))
         .session(id(session_id), NewSession::from_flag(new, NewSession::Presumed));
     let data = data.map(Cow::Borrowed);
-    Some(vec![if is_current { event.session_data(data) } else { event.plain_session_data(data) }])
+    Some(vec![if is_current {
+        event.enveloped_session_data(data)
+    } else {
+        event.plain_session_data(data)
+    }])
 }
 
 /// What the user said, in either version. Audio is left out: it can be a hundred times the rest of the record.

@@ -1,13 +1,16 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use serde::{Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::hidden_caller::is_hidden;
-use super::raw::{elements, filled_object, find_element, id, members, object, read, text};
+use super::kept::{Pairs, object as object_of, quoted};
+use super::raw::{
+    self, elements, filled_object, find_element, id, members, object, read, text, truthy,
+};
+use super::same::same;
 use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 
 /// Dialogflow ES with every source but Google Assistant, which is [`DialogflowGoogle`](super::DialogflowGoogle)
@@ -89,20 +92,41 @@ pub(super) fn write_reply(request: &Document<'_>, carried: &Carried<'_>, reply: 
     let session_id = id(request.get("session"));
     let (Some(session), Some(session_id)) = (carried.session, session_id) else { return };
     let prefix = format!("{session_id}/contexts/_jovo_session_");
-    let is_taken = elements(reply.get("/outputContexts")).into_iter().any(|context| {
+    let is_session = |context: &RawValue| {
         let [name] = members(Some(context), ["name"]);
         text(name).is_some_and(|name| name.starts_with(&prefix))
-    });
-    if !is_taken {
-        // Another name each time: the parameters of a context that is there already would be merged into it.
-        let suffix = &Uuid::new_v4().simple().to_string()[..5];
-        let context = json!({
-            "name": format!("{prefix}{suffix}"),
-            "lifespanCount": 1,
-            "parameters": session.attributes(),
-        });
-        reply.push("/outputContexts", &context);
+    };
+    let [came] = request.members("queryResult", ["outputContexts"]);
+    let came = elements(came);
+    let is_copy = |context: &RawValue| came.iter().any(|came| is_copy(context, came));
+    let contexts = elements(reply.get("/outputContexts"));
+    if contexts.iter().any(|context| is_session(context) && !is_copy(context)) {
+        return;
     }
+    // A copy would come back beside the session, or instead of it.
+    reply.retain("/outputContexts", |context| !is_session(context));
+    // Another name each time: the parameters of a context that is there already would be merged
+    // into it.
+    let suffix = &Uuid::new_v4().simple().to_string()[..5];
+    let name = quoted(&format!("{prefix}{suffix}"));
+    let parameters = session.attributes();
+    let context = [
+        (r#""name""#, name.as_str()),
+        (r#""lifespanCount""#, "1"),
+        (r#""parameters""#, parameters.get()),
+    ];
+    reply.push("/outputContexts", &object_of(context));
+}
+
+/// Whether `context` is the one that came, with a life of any length but none.
+fn is_copy(context: &RawValue, came: &RawValue) -> bool {
+    let [name, parameters, life] = members(Some(context), ["name", "parameters", "lifespanCount"]);
+    let [came_name, came_parameters] = members(Some(came), ["name", "parameters"]);
+    let is_same = |(a, b): (&RawValue, &RawValue)| same(a, b);
+    same(context, came)
+        || truthy(life)
+            && name.zip(came_name).is_some_and(is_same)
+            && parameters.zip(came_parameters).is_some_and(is_same)
 }
 
 /// Slackbot and Slack itself, which have the same id in every workspace.
@@ -161,23 +185,15 @@ impl<'a> Conversation<'a> {
             return Some(Cow::Borrowed(data));
         }
         let said: HashSet<&str> = said.0.iter().map(|(name, _)| name.as_ref()).collect();
-        let mut data = object(Some(data)).0;
+        let mut data = Pairs::of(Some(data)).0;
         data.retain(|(name, _)| {
-            !said.contains(name.strip_suffix(".original").unwrap_or(name))
-                && !said.contains(&**name)
+            let name = raw::name(name);
+            !said.contains(name.strip_suffix(".original").unwrap_or(&name))
+                && !said.contains(&*name)
         });
-        if data.is_empty() {
-            return None;
-        }
-        to_raw_value(&InOrder(data)).ok().map(Cow::Owned)
-    }
-}
-
-struct InOrder<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl Serialize for InOrder<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+        let data = data.iter().map(|(name, value)| (name.get(), value.get()));
+        let data = object_of(data);
+        filled_object(Some(&data)).is_some().then_some(Cow::Owned(data))
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::raw;
+use super::{SessionForm, raw};
 
 /// One event of one user, as a platform sends it.
 ///
@@ -32,8 +32,8 @@ pub struct Event<'a> {
     pub new_session: NewSession,
     /// The session data that the platform brought along, if there is any: an object.
     pub session_data: Option<Cow<'a, RawValue>>,
-    /// Whether the session data is always the data itself, and never Jovo v4's session with `data` and `state` in it.
-    pub is_session_plain: bool,
+    /// The form in which the session data came.
+    pub session_form: SessionForm,
     /// Who of the household speaks, where the platform recognises the voice. It is no part of what is stored.
     pub person_id: Option<Cow<'a, str>>,
     /// Whether the event stands outside any session, as Alexa's AudioPlayer events do: the session is then empty, and
@@ -112,7 +112,16 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn plain_session_data(mut self, session_data: Option<Cow<'a, RawValue>>) -> Self {
         self.session_data = session_data;
-        self.is_session_plain = true;
+        self.session_form = SessionForm::Plain;
+        self
+    }
+
+    /// Sets the session data that the platform brought along, where it is always an envelope with
+    /// `data` and `state`.
+    #[must_use]
+    pub fn enveloped_session_data(mut self, session_data: Option<Cow<'a, RawValue>>) -> Self {
+        self.session_data = session_data;
+        self.session_form = SessionForm::Envelope;
         self
     }
 

@@ -59,13 +59,16 @@ impl Platform for GoogleAssistant {
 
     fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
         if let Some(session) = carried.session {
-            reply.put("/session/params", &session.as_it_came());
+            let [came] = request.members("session", ["params"]);
+            reply.put_over("/session/params", came, &session.as_it_came());
         }
         if let Some(user_id) = carried.created_user_id {
             // What is not returned may be taken for removed.
             let [params] = request.members("user", ["params"]);
-            reply.put("/user/params", &Value::Object(read(params)));
-            reply.put("/user/params/_GOOGLE_ASSISTANT_USER_ID_", &user_id.into());
+            if let Some(params) = filled_object(params) {
+                reply.put("/user/params", params);
+            }
+            reply.put("/user/params/_GOOGLE_ASSISTANT_USER_ID_", user_id);
         }
     }
 

@@ -182,12 +182,13 @@ impl Platform for JsonPlatform {
         if reads_reply { "{}" } else { "" }
     }
 
-    fn write_reply(&self, _: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
         if let (Some(pointer), Some(session)) = (&self.reply_session_data, carried.session) {
-            reply.put(pointer, &session.attributes());
+            let came = self.session_data.as_deref().and_then(|data| request.pointer(data));
+            reply.put_over(pointer, came, &session.attributes());
         }
         if let (Some(pointer), Some(user_id)) = (&self.reply_user_id, carried.created_user_id) {
-            reply.put(pointer, &user_id.into());
+            reply.put(pointer, user_id);
         }
     }
 }

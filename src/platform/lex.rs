@@ -1,9 +1,10 @@
 use std::borrow::Cow;
 
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::raw::{filled_object, id, members, read, text};
+use super::kept::{Pairs, object, quoted};
+use super::raw::{self, filled_object, id, is_empty, members, read, text};
 use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 
 /// Amazon Lex, [V2](https://docs.aws.amazon.com/lexv2/latest/dg/lambda-input-format.html) and
@@ -16,8 +17,9 @@ use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
 /// | session data | `sessionState.sessionAttributes`, and in it the JSON text `jsonData` | the JSON text `sessionAttributes.jsonData` |
 /// | new session | unknown | `_JOVO_NEW_SESSION_` in the session data, presumed where it is missing |
 ///
-/// Lex keeps texts only. In the reply, what is text is an attribute of its own in V2; the rest, and everything in V1, is
-/// in `jsonData`, as Jovo has it.
+/// Lex keeps texts only. In the reply, what is text is an attribute of its own in V2; the rest, and
+/// everything in V1, is in `jsonData`, as Jovo has it. A `jsonData` that is not the JSON text of an
+/// object stays as it is; what would have to stand there is then not written, which is logged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lex;
 
@@ -39,7 +41,7 @@ impl Platform for Lex {
             (id(request.get("sessionId")), NewSession::Unknown, data)
         } else if is_legacy(request) {
             let [data] = request.members("sessionAttributes", [JSON_DATA]);
-            let data = text(data).and_then(|data| RawValue::from_string(data.into_owned()).ok());
+            let data = parsed(data);
             let [is_new] = members(data.as_deref(), [NEW_SESSION]);
             let new_session = NewSession::from_flag(is_new, NewSession::Presumed);
             let data = data.filter(|data| filled_object(Some(data)).is_some()).map(Cow::Owned);
@@ -57,19 +59,34 @@ impl Platform for Lex {
 
     fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
         let Some(session) = carried.session else { return };
-        let Value::Object(mut data) = session.attributes() else { return };
         if is_current(request) {
-            let (mut attributes, others): (Map<_, _>, Map<_, _>) =
-                data.into_iter().partition(|(_, value)| value.is_string());
-            if !others.is_empty() {
-                attributes.insert(JSON_DATA.into(), Value::Object(others).to_string().into());
+            let [came] = request.members("sessionState", ["sessionAttributes"]);
+            let (mut attributes, others): (Vec<_>, Vec<_>) =
+                session.attribute_texts().into_iter().partition(|(_, text)| text.starts_with('"'));
+            if attributes.iter().any(|(name, _)| is(name, JSON_DATA)) {
+                // Came as something else than an object, which is not to be lost.
+                if !others.is_empty() {
+                    reply.block();
+                }
+            } else if !others.is_empty() {
+                let others = quoted(object(others).get());
+                attributes.push((quoted(JSON_DATA).into(), others.into()));
             }
-            reply.put("/sessionState/sessionAttributes", &attributes.into());
+            reply.put_over("/sessionState/sessionAttributes", came, &object(attributes));
         } else {
-            data.insert(NEW_SESSION.into(), false.into());
-            let mut attributes: Map<String, Value> = read(request.get("sessionAttributes"));
-            attributes.insert(JSON_DATA.into(), Value::Object(data).to_string().into());
-            reply.put("/sessionAttributes", &attributes.into());
+            let came = request.get("sessionAttributes");
+            let [json_data] = members(came, [JSON_DATA]);
+            if !is_empty(json_data) && parsed(json_data).is_none() {
+                reply.block();
+                return;
+            }
+            let data = put_in(session.attribute_texts(), NEW_SESSION, "false".into());
+            let attributes = Pairs::of(came).0;
+            let attributes =
+                attributes.iter().map(|(name, value)| (name.get().into(), value.get().into()));
+            let data = quoted(object(data).get());
+            let attributes = put_in(attributes.collect(), JSON_DATA, data.into());
+            reply.put_over("/sessionAttributes", came, &object(attributes));
         }
     }
 
@@ -104,15 +121,43 @@ impl Platform for Lex {
 
 /// The attributes of V2 and what stands in their `jsonData`, which wins.
 fn session_data(attributes: &RawValue) -> Cow<'_, RawValue> {
-    let with_json_data = || {
-        let json_data = text(members(Some(attributes), [JSON_DATA])[0])?;
-        let json_data: Map<String, Value> = serde_json::from_str(&json_data).ok()?;
-        let mut data: Map<String, Value> = read(Some(attributes));
-        data.shift_remove(JSON_DATA);
-        data.extend(json_data);
-        to_raw_value(&data).ok()
+    let Some(json_data) = parsed(members(Some(attributes), [JSON_DATA])[0]) else {
+        return Cow::Borrowed(attributes);
     };
-    with_json_data().map_or(Cow::Borrowed(attributes), Cow::Owned)
+    let mut data = Pairs::of(Some(attributes)).0;
+    data.retain(|(name, _)| raw::name(name) != JSON_DATA);
+    data.extend(Pairs::of(Some(&json_data)).0);
+    Cow::Owned(object(data.iter().map(|(name, value)| (name.get(), value.get()))))
+}
+
+/// The object in the JSON text that `jsonData` is; an empty one in an empty text.
+fn parsed(json_data: Option<&RawValue>) -> Option<Box<RawValue>> {
+    let json_data = text(json_data)?;
+    let json = if json_data.trim_ascii().is_empty() { "{}" } else { &*json_data };
+    let json = RawValue::from_string(json.to_owned()).ok()?;
+    json.get().starts_with('{').then_some(json)
+}
+
+/// Names, in quotation marks, and values.
+type Texts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// Puts the member in the place of those of its name, or at the end.
+fn put_in<'a>(mut members: Texts<'a>, name: &str, value: Cow<'a, str>) -> Texts<'a> {
+    let position = members.iter().position(|(quoted, _)| is(quoted, name));
+    let mut at = 0;
+    members.retain(|(quoted, _)| {
+        at += 1;
+        Some(at - 1) == position || !is(quoted, name)
+    });
+    match position {
+        Some(position) => members[position].1 = value,
+        None => members.push((quoted(name).into(), value)),
+    }
+    members
+}
+
+fn is(quoted: &str, name: &str) -> bool {
+    serde_json::from_str::<Cow<'_, str>>(quoted).is_ok_and(|text| text == name)
 }
 
 fn is_current(request: &Document<'_>) -> bool {

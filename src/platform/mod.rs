@@ -30,10 +30,12 @@ mod google_business;
 mod hidden_caller;
 mod instagram;
 mod json;
+mod kept;
 mod lex;
 mod meta;
 mod raw;
 mod reply;
+mod same;
 mod web;
 
 #[cfg(test)]
@@ -43,7 +45,7 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 pub use self::alexa::Alexa;
-pub use self::carried::{Carried, CarriedSession};
+pub use self::carried::{Carried, CarriedSession, SessionForm};
 pub use self::core::Core;
 pub use self::dialogflow::Dialogflow;
 pub use self::dialogflow_google::DialogflowGoogle;
@@ -100,8 +102,11 @@ pub trait Platform: Any + Send + Sync {
         None
     }
 
-    /// Writes into the reply to `request` what the platform is to bring back: the session, or a user id that was created. It is
-    /// called only where there is one of them and the reply is a JSON object. What the handler wrote itself stays.
+    /// Writes into the reply to `request` what the platform is to bring back: the session, or a
+    /// user id that was created. It is called only where there is one of them and the reply is a
+    /// JSON object. What the handler wrote itself stays, but for a copy of what came:
+    /// [`Reply::put_over`]. A created id that does not stand in the reply afterwards is not handed
+    /// over, and its user is not stored: it is called on trial before the save.
     ///
     /// By default nothing is written.
     fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {

@@ -76,6 +76,16 @@ pub(crate) fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     serde_json::Deserializer::from_str(raw?.get()).deserialize_str(Text).ok()
 }
 
+/// Returns the name of a member. One that is not Unicode text (a lone surrogate) is its own JSON
+/// text, quotation marks included, which no name that is looked for equals.
+pub(crate) fn name(raw: &RawValue) -> Cow<'_, str> {
+    let quoted = raw.get();
+    match quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(name) if !name.contains('\\') => Cow::Borrowed(name),
+        _ => text(Some(raw)).unwrap_or(Cow::Borrowed(quoted)),
+    }
+}
+
 /// The value as an id: text that is neither empty nor too long.
 pub(crate) fn id(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     text(raw).filter(|id| is_id(id))
@@ -117,6 +127,11 @@ pub(crate) fn filled_array(raw: Option<&RawValue>) -> Option<&RawValue> {
 pub(crate) fn is_empty(raw: Option<&RawValue>) -> bool {
     let has_none = |raw: &RawValue| !is_filled(raw, '{', '}') && !is_filled(raw, '[', ']');
     raw.is_none_or(|raw| raw.get() == "null" || raw.get().starts_with(['{', '[']) && has_none(raw))
+}
+
+/// Whether it is `null` or an empty array.
+pub(crate) fn is_empty_list(raw: &RawValue) -> bool {
+    is_empty(Some(raw)) && !raw.get().starts_with('{')
 }
 
 fn is_filled(raw: &RawValue, open: char, close: char) -> bool {

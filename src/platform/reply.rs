@@ -1,11 +1,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde_json::Value;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::document::{child, names};
+use super::kept::quoted;
 use super::raw::{self, is_empty, replaced};
+use super::same::same;
 
 /// A reply, a JSON object as the handler wrote it, into which something can be put without touching the rest: order, spacing, the
 /// spelling of numbers and unknown members stay as they are.
@@ -20,6 +22,7 @@ use super::raw::{self, is_empty, replaced};
 /// ```
 pub struct Reply {
     text: String,
+    is_blocked: bool,
 }
 
 impl Reply {
@@ -28,7 +31,7 @@ impl Reply {
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let object: &RawValue = serde_json::from_str(text).ok()?;
-        object.get().starts_with('{').then(|| Self { text: text.to_owned() })
+        object.get().starts_with('{').then(|| Self { text: text.to_owned(), is_blocked: false })
     }
 
     /// What stands under `pointer` ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)), such as `/response/shouldEndSession`.
@@ -37,21 +40,75 @@ impl Reply {
         names(pointer)?.try_fold(self.root()?, |value, name| child(value, &name))
     }
 
-    /// Puts `value` under `pointer`, and objects on the way to it where there are none, unless something is there already; `null` and
-    /// an empty object or array count as nothing. Returns whether it was put.
-    pub fn put(&mut self, pointer: &str, value: &Value) -> bool {
-        self.change(pointer, |old| is_empty(old).then(|| value.to_string()))
+    /// Puts `value` under `pointer`, and objects on the way to it where there are none, unless
+    /// something is there already; `null` and an empty object or array count as nothing. Returns
+    /// whether it was put.
+    pub fn put(&mut self, pointer: &str, value: &(impl Serialize + ?Sized)) -> bool {
+        self.put_over(pointer, None, value)
+    }
+
+    /// Puts `value` as [`put`](Self::put) does, also in the place of a copy of `came`: what the
+    /// request has in the place of `value`. SDKs copy the attributes of the request into every
+    /// reply, which is not a choice of the handler's. The copy may be spelled in another way.
+    ///
+    /// ```
+    /// use tower_persistence::platform::{Document, Reply};
+    ///
+    /// let request = Document::parse(br#"{"session":{"step":1,"lang":"en"}}"#).expect("JSON");
+    /// let came = request.get("session");
+    ///
+    /// let mut reply = Reply::parse(br#"{"session":{"lang":"en","step":1.0}}"#).expect("a JSON object");
+    /// assert!(reply.put_over("/session", came, &["other"]));
+    ///
+    /// let mut reply = Reply::parse(br#"{"session":{"lang":"en","step":7}}"#).expect("a JSON object");
+    /// assert!(!reply.put_over("/session", came, &["other"]), "the handler's own");
+    /// ```
+    pub fn put_over(
+        &mut self,
+        pointer: &str,
+        came: Option<&RawValue>,
+        value: &(impl Serialize + ?Sized),
+    ) -> bool {
+        self.change(pointer, |old| {
+            is_nothing_or(old, came).then(|| serde_json::to_string(value).ok())?
+        })
+    }
+
+    /// Whether nothing but perhaps a copy of `came` stands under `pointer`.
+    pub(super) fn is_free(&self, pointer: &str, came: Option<&RawValue>) -> bool {
+        is_nothing_or(self.get(pointer), came)
     }
 
     /// Adds `value` to the array under `pointer`, which is made where there is none. Returns whether it was added: not where
     /// something else than an array stands there.
-    pub fn push(&mut self, pointer: &str, value: &Value) -> bool {
-        self.change(pointer, |old| match old {
-            Some(array) if array.get().starts_with('[') => {
-                Some(with_last(array.get(), &value.to_string()))
+    pub fn push(&mut self, pointer: &str, value: &(impl Serialize + ?Sized)) -> bool {
+        self.change(pointer, |old| {
+            let value = serde_json::to_string(value).ok()?;
+            match old {
+                Some(array) if array.get().starts_with('[') => Some(with_last(array.get(), &value)),
+                old => is_empty(old).then(|| format!("[{value}]")),
             }
-            old => is_empty(old).then(|| format!("[{value}]")),
         })
+    }
+
+    /// Removes the elements for which `keeps` is false from the array under `pointer`.
+    pub(super) fn retain(&mut self, pointer: &str, keeps: impl Fn(&RawValue) -> bool) {
+        self.change(pointer, |old| {
+            let all = raw::elements(old);
+            let kept: Vec<_> =
+                all.iter().filter(|element| keeps(element)).map(|element| element.get()).collect();
+            (kept.len() < all.len()).then(|| format!("[{}]", kept.join(",")))
+        });
+    }
+
+    /// Notes that the session cannot be written, because something that cannot be read stands in
+    /// its place.
+    pub(super) fn block(&mut self) {
+        self.is_blocked = true;
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.is_blocked
     }
 
     /// The reply as it is now.
@@ -87,6 +144,10 @@ impl Reply {
     }
 }
 
+fn is_nothing_or(old: Option<&RawValue>, came: Option<&RawValue>) -> bool {
+    is_empty(old) || old.zip(came).is_some_and(|(old, came)| same(old, came))
+}
+
 /// The text of `value` with what `names` lead to changed; `None` where they lead nowhere.
 fn changed(
     value: &RawValue,
@@ -112,10 +173,6 @@ fn changed(
 /// `value` within objects of one member each.
 fn nested(names: &[Cow<'_, str>], value: &str) -> String {
     names.iter().rev().fold(value.to_owned(), |inner, name| format!("{{{}:{inner}}}", quoted(name)))
-}
-
-fn quoted(name: &str) -> String {
-    Value::from(name).to_string()
 }
 
 /// The object or array with one more member or element at its end.

@@ -17,8 +17,8 @@ use crate::observe::Watch;
 use crate::reply;
 use crate::response::ResponseBody;
 use crate::shared::Shared;
-use crate::transaction::{Attempt, Keep, Ran, UserGuard, transact};
-use crate::turn::{Exchange, History, Session, Turn, User};
+use crate::transaction::{Attempt, Ran, UserGuard, transact};
+use crate::turn::{Exchange, History, Keep, Session, Turn, User};
 
 /// Serves one event. `guard` is its user's place, if it is held already.
 pub(super) async fn serve<S, D, B>(
@@ -61,7 +61,7 @@ where
         None => acknowledge(platform.empty_reply()),
         Some(Answer { response, unwritten: None }) => response,
         Some(Answer { response, unwritten: Some(turn) }) => {
-            reply::carry(&shared.config, &turn, &bytes, response).await
+            reply::write(&shared.config, &turn, &bytes, response, &watch).await
         }
     })
 }
@@ -82,7 +82,10 @@ async fn call<S, D, B>(
     bytes: Bytes,
     attempt: Attempt,
 ) -> Result<
-    Ran<Answer<S::Reply>, impl Future<Output = (Answer<S::Reply>, Exchange)> + Send + 'static>,
+    Ran<
+        Answer<S::Reply>,
+        impl Future<Output = (Answer<S::Reply>, Option<Exchange>)> + Send + 'static,
+    >,
     Failure<S::Error>,
 >
 where
@@ -123,9 +126,11 @@ where
         return Ok(Ran::Discard(Answer { response, unwritten: None }, "server_error"));
     }
     let keep = if status.is_client_error() { Keep::IfWritten } else { Keep::All };
-    let shared = Arc::clone(shared);
+    let (shared, watch) = (Arc::clone(shared), watch.clone());
     let output = async move {
-        let (response, exchange) = reply::capture(&shared.config, &bytes, response).await;
+        let config = &shared.config;
+        let (response, exchange) =
+            reply::read_for_record(config, &turn, &bytes, response, keep, &watch).await;
         let is_written = keep == Keep::All || turn.has_written();
         (Answer { response, unwritten: is_written.then_some(turn) }, exchange)
     };

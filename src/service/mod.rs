@@ -120,14 +120,12 @@ impl<S, D> Persistence<S, D> {
             }
             return false;
         }
-        if !body::may_have_user(request.method(), request.headers()) {
-            return self.shared.config.require_user;
-        }
-        if request.body().is_end_stream() {
+        let limit = self.shared.config.body_limit;
+        let is_read = body::is_read(request.method(), request.headers(), request.body(), limit);
+        if !is_read && body::may_have_user(request.method(), request.headers()) {
             request.extensions_mut().insert(NoUser);
-            return self.shared.config.require_user;
         }
-        true
+        is_read || self.shared.config.require_user
     }
 }
 

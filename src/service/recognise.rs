@@ -8,7 +8,7 @@ use http::Request;
 use http::request::Parts;
 use http_body::Body;
 
-use crate::body;
+use crate::body::{self, OriginalBody};
 use crate::error::{BoxError, Error, Kind};
 use crate::incoming::{EventRequest, Identity, Recognised};
 use crate::options::Config;
@@ -44,12 +44,17 @@ pub(super) async fn recognise<B>(
 where
     B: Body<Error: Into<BoxError>>,
 {
-    let (parts, body) = request.into_parts();
-    let bytes = body::buffer(body, &parts.headers, config.body_limit).await?;
-    let recognition = match body::may_have_user(&parts.method, &parts.headers) {
-        true => find_events(config, bytes)?,
-        false => unrecognised(config, bytes)?,
-    };
+    let (mut parts, body) = request.into_parts();
+    let limit = config.body_limit;
+    if !body::is_read(&parts.method, &parts.headers, &body, limit) {
+        // It would have passed through, if a user were not required.
+        return Ok((parts, unrecognised(config, Bytes::new())?));
+    }
+    let bytes = body::buffer(body, &parts.headers, limit, config.body_timeout).await?;
+    let recognition = find_events(config, bytes.clone())?;
+    if recognition.requests().iter().any(|request| request.bytes != bytes) {
+        parts.extensions.insert(OriginalBody(bytes));
+    }
     Ok((parts, recognition))
 }
 

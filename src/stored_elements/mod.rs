@@ -365,8 +365,9 @@ impl HistoryElement {
         self
     }
 
-    /// Whether an item holds `response`: the reply as the handler wrote it, where it is JSON, not compressed, at most `body_limit`
-    /// long and ready within `save_timeout`. Default: `false`.
+    /// Whether an item holds `response`: the reply as the handler wrote it, where it is declared as
+    /// JSON, not compressed, at most `reply_limit` long and ready within `reply_timeout`. Default:
+    /// `false`.
     #[must_use]
     pub fn response(mut self, on: bool) -> Self {
         self.response = on;

@@ -22,7 +22,7 @@ use crate::incoming::Recognised;
 use crate::observe::Watch;
 use crate::policy::OnConflict;
 use crate::shared::{SavesUnderWay, Shared};
-use crate::turn::{Exchange, Loaded, Turn};
+use crate::turn::{Exchange, Keep, Loaded, Turn};
 
 /// One run of the handler.
 pub(crate) struct Attempt {
@@ -37,17 +37,8 @@ pub(crate) struct Attempt {
 pub(crate) enum Ran<T, F> {
     /// Nothing is stored, for this reason.
     Discard(T, &'static str),
-    /// What changed is stored once `output` is there.
+    /// What changed is stored once `output` is there; nothing, if that comes without an exchange.
     Keep { output: F, keep: Keep },
-}
-
-/// What is stored of a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keep {
-    /// All that changed.
-    All,
-    /// All that changed, if a handle wrote.
-    IfWritten,
 }
 
 /// Runs `run` as one turn of the user whose event it is. Returns `None` if the event was handled before.
@@ -73,7 +64,7 @@ where
     T: Send + 'static,
     F: FnMut(Attempt) -> R,
     R: Future<Output = Result<Ran<T, O>, E>>,
-    O: Future<Output = (T, Exchange)> + Send + 'static,
+    O: Future<Output = (T, Option<Exchange>)> + Send + 'static,
 {
     let config = &shared.config;
     config.stored_elements.check()?;

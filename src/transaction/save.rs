@@ -7,14 +7,14 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::backoff::{ATTEMPTS, pause};
-use super::{DiscardOnDrop, Keep, UserGuard, with_timeout};
+use super::{DiscardOnDrop, UserGuard, with_timeout};
 use crate::database::{Database, Saved, Stored, Version};
 use crate::error::{Error, Kind};
 use crate::observe::{Step, Watch};
 use crate::policy::OnConflict;
 use crate::record::Record;
 use crate::shared::Shared;
-use crate::turn::{Exchange, Outcome, Turn};
+use crate::turn::{Exchange, Keep, Outcome, Turn};
 
 /// How a turn ended.
 pub(super) enum Ended<T> {
@@ -28,14 +28,18 @@ pub(super) async fn complete<D: Database, T>(
     shared: Arc<Shared<D>>,
     turn: DiscardOnDrop,
     _guard: Option<UserGuard>,
-    output: impl Future<Output = (T, Exchange)>,
+    output: impl Future<Output = (T, Option<Exchange>)>,
     keep: Keep,
     watch: Watch,
 ) -> Result<Ended<T>, Error> {
     let (output, exchange) = output.await;
     let turn = &turn.0;
     let limit = shared.config.save_timeout;
-    match turn.seal(exchange, keep, (shared.config.clock)()) {
+    let outcome = match exchange {
+        Some(exchange) => turn.seal(exchange, keep, (shared.config.clock)()),
+        None => Outcome::Nothing("unreachable"),
+    };
+    match outcome {
         Outcome::Nothing(reason) => watch.skip(reason),
         Outcome::Delete => {
             let delete = shared.database.delete(turn.storage_key());

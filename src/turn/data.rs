@@ -73,7 +73,7 @@ macro_rules! data_methods {
         ///
         /// [`is_decode`](Error::is_decode) where data of another type is stored. It stays as it is.
         pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-            self.check_not_updating()?;
+            self.check_readable(Some(key))?;
             self.read_data(|data| data::read_key(data, key))
         }
 
@@ -117,6 +117,7 @@ macro_rules! data_methods {
         /// after the turn's end, [`is_not_stored`](Error::is_not_stored) where
         #[doc = concat!($whose, " data is not stored.")]
         pub fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
+            self.check_readable(Some(key))?;
             self.write_data(|data, writes| {
                 let sum = data::increment(data, key, by)?;
                 writes.by(key, by);
@@ -136,7 +137,7 @@ macro_rules! data_methods {
         ///
         /// [`is_decode`](Error::is_decode) where the data is not a `T`. It stays as it is.
         pub fn data_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
-            self.check_not_updating()?;
+            self.check_readable(None)?;
             let data = self.data();
             data::read(&Value::Object(data), concat!($whose, " data"))
         }

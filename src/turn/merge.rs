@@ -43,6 +43,10 @@ impl Writes {
         }
     }
 
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     fn added(&self, key: &str) -> Option<i128> {
         match self.0.get(key) {
             Some(Write::By(sum)) => Some(*sum),

@@ -36,7 +36,6 @@ use crate::platform::{CarriedSession, Input, NamedPlatform};
 use crate::record::Record;
 use crate::stored_elements::StoredElements;
 use crate::timestamp;
-use crate::transaction::Keep;
 
 /// What the handles of one event share.
 pub(crate) struct Turn {
@@ -112,6 +111,15 @@ impl Phase {
     }
 }
 
+/// What is stored of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// All that changed.
+    All,
+    /// All that changed, if a handle wrote.
+    IfWritten,
+}
+
 /// What is to be done at the end of a turn.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Outcome {
@@ -142,6 +150,10 @@ impl Turn {
     /// The user id, if it was created in this turn.
     pub(crate) fn created_user_id(&self) -> Option<&str> {
         self.user.as_ref().filter(|user| user.is_created).map(|user| &*user.id)
+    }
+
+    pub(crate) fn is_degraded(&self) -> bool {
+        self.is_degraded
     }
 
     pub(crate) fn has_user(&self) -> bool {
@@ -279,7 +291,9 @@ impl Turn {
             DataOf::Session => (["session", "data"], &mut state.session_writes),
         };
         if let (DataOf::Session, SessionStorage::Carried) = (of, self.session_storage) {
-            return write(state.carried.data_mut(), writes);
+            let result = write(state.carried.data_mut(), writes)?;
+            state.carried.drop_unreadable(|key| writes.has(key));
+            return Ok(result);
         }
         if state.record.object(&path).is_some() {
             return write(state.record.object_mut(&path), writes);

@@ -16,9 +16,13 @@ use crate::error::{Error, Kind};
 /// Where [`StoredElements::session`](crate::StoredElements::session) is on it is stored, and ends when it has not been used for
 /// a while (900 seconds by default), or when the platform starts another one; the next one is empty.
 ///
-/// Where it is off, the session is the platform's: on one that [carries](crate::Platform::carries_session) sessions it is read from
-/// the request and written into the reply, a JSON object. Attributes that the handler puts there itself win, and so does the end of the
-/// session (Alexa's `shouldEndSession: true`). On any other platform it is empty, and writing is an error.
+/// Where it is off, the session is the platform's: on one that
+/// [carries](crate::Platform::carries_session) sessions it is read from the request and written
+/// into the reply, a JSON object. Attributes that the handler puts there itself win, and so does
+/// the end of the session (Alexa's `shouldEndSession: true`); a mere copy of what came with the
+/// request does not. Data that came and cannot be read, such as a lone surrogate, goes back as it
+/// came until its key is set or removed: [`get`](Self::get) of it and
+/// [`data_as`](Self::data_as) are errors, and [`data`](Self::data) leaves it out. On any other platform it is empty, and writing is an error.
 ///
 /// Like [`User`](crate::User) it is in the request's extensions, and an extractor with feature `axum`. A request without user has one, too, if the
 /// platform carries it.
@@ -85,6 +89,22 @@ impl Session {
 
     data_methods!("the session's");
 
+    /// # Errors
+    ///
+    /// [`is_decode`](Error::is_decode) where the platform brought `key`, or without one any key, in a form that cannot be read.
+    fn check_readable(&self, key: Option<&str>) -> Result<(), Error> {
+        let state = self.0.state();
+        self.0.check_not_updating(&state)?;
+        let is_carried = matches!(self.0.session_storage, SessionStorage::Carried);
+        if !is_carried || !state.carried.is_unreadable(key) {
+            return Ok(());
+        }
+        let what = key.map_or("a member of the session".to_owned(), |key| format!("`{key}`"));
+        Err(Error::decode(format!(
+            "{what} came with the request, but cannot be read as JSON; it goes back as it came: set or remove it to replace it"
+        )))
+    }
+
     fn read_data<T>(&self, read: impl FnOnce(&Data) -> T) -> T {
         match self.0.session_data(&self.0.state()) {
             Some(data) => read(data),
@@ -106,10 +126,6 @@ impl Session {
     ) -> Result<T, Error> {
         self.check_kept()?;
         self.0.update_data(DataOf::Session, change)
-    }
-
-    fn check_not_updating(&self) -> Result<(), Error> {
-        self.0.check_not_updating(&self.0.state())
     }
 
     /// Whether the layer that made this handle has this database.

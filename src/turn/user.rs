@@ -134,6 +134,11 @@ impl User {
 
     data_methods!("the user's");
 
+    /// A record that cannot be read is not served, so its keys can be read.
+    fn check_readable(&self, _: Option<&str>) -> Result<(), Error> {
+        self.0.check_not_updating(&self.0.state())
+    }
+
     fn read_data<T>(&self, read: impl FnOnce(&Data) -> T) -> T {
         self.0.read(|record| match record.object(&["user", "data"]) {
             Some(data) if self.0.elements.user => read(data),
@@ -162,10 +167,6 @@ impl User {
             true => Ok(()),
             false => Err(not_stored("the user's data", "StoredElements::user")),
         }
-    }
-
-    fn check_not_updating(&self) -> Result<(), Error> {
-        self.0.check_not_updating(&self.0.state())
     }
 }
 

@@ -255,7 +255,7 @@ async fn a_reply_that_is_too_long_or_too_slow_goes_out_as_it_is() {
     let (layer, _) = layer();
     let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(2000));
     let sent = long.clone();
-    let app = serve(&layer.clone().body_limit(1000), move |request| {
+    let app = serve(&layer.clone().reply_limit(1000), move |request| {
         let (changed, long) = (session_of(&request).set("lives", 3), long.clone());
         async move {
             changed?;

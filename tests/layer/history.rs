@@ -113,7 +113,7 @@ async fn custom_elements_see_what_the_handler_did() {
 
 /// Answers with these headers and body, and returns what came of it.
 async fn capture(limit: usize, header: (&'static str, &'static str), body: &'static str) -> Value {
-    let layer = layer(nothing().response(true)).body_limit(limit);
+    let layer = layer(nothing().response(true)).reply_limit(limit);
     let app = serve(&layer, move |_| async move {
         let response = Response::builder().header(header.0, header.1);
         let response = response.header("content-type", "application/json");
@@ -135,7 +135,6 @@ async fn a_reply_is_captured_if_it_is_plain_json_within_the_limit() {
     assert_eq!(capture(1000, ("x-any", "header"), "").await, Value::Null);
     let text = capture(1000, ("content-type", "text/plain"), json).await;
     assert_eq!(text, Value::Null, "the first content type counts");
-    // The request is longer than this reply, so the limit that refuses the reply has to let the request in.
     let long: &'static str = Box::leak(format!("\"{}\"", "x".repeat(2000)).into_boxed_str());
     assert_eq!(capture(2001, ("x-any", "header"), long).await, Value::Null);
     assert_eq!(

@@ -4,11 +4,13 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod batches;
+mod bodies;
 mod cancellation;
 mod carried;
 mod common;
 mod concurrency;
 mod conflicts;
+mod echoes;
 mod elements;
 mod erasure;
 mod handles;
@@ -22,6 +24,7 @@ mod places;
 mod platforms;
 mod properties;
 mod receipts;
+mod replies;
 mod requests;
 mod sessions;
 mod side_by_side;
@@ -30,3 +33,4 @@ mod stacks;
 mod statuses;
 mod turns;
 mod typed;
+mod untouched;

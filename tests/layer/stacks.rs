@@ -388,7 +388,7 @@ async fn a_captured_reply_longer_than_the_limit_goes_out_whole() {
     let elements = StoredElements::new()
         .history(tower_persistence::stored_elements::HistoryElement::new().response(true));
     let db = MemoryDb::new();
-    let layer = PersistenceLayer::new(db.clone()).stored_elements(elements).body_limit(1000);
+    let layer = PersistenceLayer::new(db.clone()).stored_elements(elements).reply_limit(1000);
     let chunks: Vec<Bytes> = (0..50).map(|number| Bytes::from(format!("{number:0>99},"))).collect();
     let expected = chunks.concat();
     let router = Router::new().route(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tower_persistence::{
     AnyDatabase, Database, Error, MemoryDb, Migrations, OnConflict, OnOutage, PersistenceLayer,
-    Schema, StoredElements, UserData,
+    Schema, Session, StoredElements, UserData,
 };
 use tracing::{Instrument, info_span};
 
@@ -141,6 +141,68 @@ async fn failures_are_in_the_spans_and_in_the_log() {
     assert!(recorder.outcomes().ends_with("load failed, call answered, save degraded"));
     let [(level, event)] = &recorder.events()[..] else { panic!("one event") };
     assert_eq!((&**level, &*event["error.type"]), ("ERROR", "database"));
+}
+
+/// Each cause is named, with what to do, and counted.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_written_into_the_reply_is_a_warning() {
+    let (recorder, _guard) = Recorder::start();
+    let layer = PersistenceLayer::new(TestDb::default()).reply_limit(20);
+    for (name, value, body, reason, remedy) in [
+        ("content-encoding", "gzip", "{}", "compressed", "outside of this layer"),
+        ("content-type", "text/html", "{}", "content_type", "application/json"),
+        ("content-type", "text/plain", "hello", "not_object", "answer with one"),
+        ("x-none", "", "[]", "not_object", "answer with one"),
+        ("x-none", "", "{\"a\":\"0123456789012\"}", "too_long", "reply_limit"),
+    ] {
+        let app = serve(&layer, move |request| {
+            let changed = request.extensions().get::<Session>().unwrap().set("likes", DATA);
+            async move {
+                changed?;
+                let mut response = reply(200, body);
+                response.headers_mut().remove("content-type");
+                response.headers_mut().insert(name, value.parse()?);
+                Ok(response)
+            }
+        });
+        assert_eq!(ask(&app).await, 200);
+        let [(level, event)] = &recorder.events()[..] else { panic!("one event for {reason}") };
+        assert_eq!((&**level, &*event["reason"]), ("WARN", reason));
+        assert!(event["message"].starts_with("the session could not be written"), "{event:?}");
+        assert!(event["message"].contains(remedy), "{event:?}");
+
+        let google = json!({ "handler": { "a": 1 }, "session": { "id": SESSION }, "device": { "a": 1 }, "user": { "verificationStatus": "VERIFIED" } });
+        send_json(&app, &google).await.assert_ok();
+        let [(level, event), _session] = &recorder.events()[..] else { panic!("two events") };
+        assert_eq!((&**level, &*event["reason"]), ("WARN", reason));
+        assert!(event["message"].contains("the user is not stored"), "{event:?}");
+        assert!(recorder.outcomes().contains("save unreachable"));
+    }
+    // A platform does not look into such a reply.
+    let app = serve(&layer, |request| {
+        let changed = request.extensions().get::<Session>().unwrap().set("likes", DATA);
+        async move {
+            changed?;
+            let mut response = reply(404, "not found");
+            response.headers_mut().insert("content-type", "text/plain".parse()?);
+            Ok(response)
+        }
+    });
+    assert_eq!(ask(&app).await, 404);
+    assert!(recorder.events().is_empty());
+}
+
+/// The names of members that cannot be read may be data.
+#[tokio::test]
+async fn a_session_that_cannot_be_read_is_a_warning_without_a_name() {
+    let (recorder, _guard) = Recorder::start();
+    let app = serve(&PersistenceLayer::new(TestDb::default()), |_| async { Ok(reply(200, "{}")) });
+    let mut request = alexa_session(USER, SESSION, false);
+    request["session"]["attributes"] = json!({ DATA: "x", "fine": 1 });
+    let request = request.to_string().replace("\"x\"", "\"\\ud83d\"");
+    send(&app, post(request)).await.assert_ok();
+    let [(level, event)] = &recorder.events()[..] else { panic!("one event") };
+    assert_eq!((&**level, &*event["members"]), ("WARN", "1"));
 }
 
 /// An app whose turns are all overtaken by `theirs`, until nothing changes any more.
@@ -301,7 +363,16 @@ async fn numbers_are_counted_by_database_platform_and_outcome() {
     ask(&overtaken(OnConflict::Merge, "likes")).await;
     ask(&overtaken(OnConflict::Overwrite, "likes")).await;
     ask(&remembers(&layer.body_limit(10))).await;
-    ask(&sync_app(&PersistenceLayer::new(MemoryDb::new()), |_, _, _| Ok(()))).await;
+    let carrying = PersistenceLayer::new(MemoryDb::new());
+    ask(&sync_app(&carrying, |_, _, _| Ok(()))).await;
+    let unwritten = serve(&carrying, |request| {
+        let changed = request.extensions().get::<Session>().unwrap().set("likes", DATA);
+        async move {
+            changed?;
+            Ok(reply(200, "[]"))
+        }
+    });
+    ask(&unwritten).await;
 
     let snapshot = snapshotter.snapshot().into_vec();
     assert_discreet(&snapshot);
@@ -326,6 +397,7 @@ async fn numbers_are_counted_by_database_platform_and_outcome() {
             "conflicts other alexa merge 1",
             "conflicts other alexa overwrite 1",
             "degraded other alexa timeout 1",
+            "loads memory alexa found 1",
             "loads memory alexa new_user 1",
             "loads other alexa found 3",
             "loads other alexa new_user 3",
@@ -333,10 +405,12 @@ async fn numbers_are_counted_by_database_platform_and_outcome() {
             "refused other alexa conflict 1",
             "refused other alexa database 1",
             "refused other none body_too_large 1",
+            "replies_unwritten memory alexa not_object 1",
             "saves memory alexa stored 1",
             "saves other alexa conflict 1",
             "saves other alexa failed 1",
             "saves other alexa stored 3",
+            "saves.skipped memory alexa unchanged 1",
             "saves.skipped other alexa degraded 1",
             "saves.skipped other alexa server_error 1",
         ]
