@@ -82,10 +82,7 @@ mod observe;
 mod options;
 mod policy;
 mod record;
-mod reply;
-mod response;
 mod service;
-mod shared;
 mod timestamp;
 mod transaction;
 mod turn;
@@ -98,7 +95,7 @@ pub mod stored_elements;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use self::body::{FromBuffered, OriginalBody};
+pub use self::body::{FromBuffered, OriginalBody, ResponseBody};
 pub use self::config::{PersistenceConfig, connect};
 #[cfg(feature = "circuit-breaker")]
 pub use self::database::CircuitBreaker;
@@ -114,7 +111,6 @@ pub use self::layer::PersistenceLayer;
 pub use self::platform::Platform;
 pub use self::policy::{OnConflict, OnOutage};
 pub use self::record::Record;
-pub use self::response::ResponseBody;
 pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 pub use self::turn::{History, MetaData, Migrated, Migrations, Schema, Session, User, UserData};

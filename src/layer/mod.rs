@@ -1,4 +1,4 @@
-mod options;
+mod setters;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::database::{AnyDatabase, Database};
 use crate::error::{Error, Kind};
 use crate::options::Config;
 use crate::service::Persistence;
-use crate::shared::{SavesUnderWay, Shared};
+use crate::transaction::{SavesUnderWay, Shared};
 use crate::transaction::{UserGuard, with_timeout};
 use crate::user_key::UserId;
 

@@ -15,6 +15,8 @@ use tracing::level_filters::LevelFilter;
 use self::metrics::Labels;
 pub(crate) use self::step::Step;
 use self::step::{Operation, error_type};
+#[cfg(feature = "user-hash")]
+pub(crate) use self::users::Key as UserHashKey;
 use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::Recognised;
@@ -25,7 +27,7 @@ pub(crate) struct Settings {
     database: Arc<str>,
     collection: Option<Arc<str>>,
     #[cfg(feature = "user-hash")]
-    key: Option<users::Key>,
+    pub(crate) user_hash_key: Option<UserHashKey>,
 }
 
 impl Settings {
@@ -35,13 +37,13 @@ impl Settings {
             database: database.name().into(),
             collection: database.collection().map(Into::into),
             #[cfg(feature = "user-hash")]
-            key: None,
+            user_hash_key: None,
         }
     }
 
     #[cfg(feature = "user-hash")]
     fn user_hash(&self, user_id: &str) -> Option<Arc<str>> {
-        self.key.as_ref().map(|key| key.hash(user_id))
+        self.user_hash_key.as_ref().map(|key| key.hash(user_id))
     }
 
     #[cfg(not(feature = "user-hash"))]

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::{Database, PersistenceLayer};
-
 /// The app's key. It has no `Debug`, so that it cannot get into a log.
 #[derive(Clone)]
-pub(super) struct Key(Hmac<Sha256>);
+pub(crate) struct Key(Hmac<Sha256>);
 
 impl Key {
-    fn new(key: &[u8]) -> Option<Self> {
+    pub(crate) fn new(key: &[u8]) -> Option<Self> {
         // Whoever can guess an id can find out its hash under the empty key.
         if key.is_empty() {
             return None;
@@ -29,25 +27,6 @@ impl Key {
             let _ = write!(text, "{byte:02x}");
         }
         text.into()
-    }
-}
-
-impl<D: Database> PersistenceLayer<D> {
-    /// Marks spans and failures with `user.hash`, by which the lines of one user are found without showing who it is: the first
-    /// 16 bytes of HMAC-SHA256 of the user id under this key, in hexadecimal digits. It is the same in all processes that have the
-    /// same key. Without the key nobody finds the user; with it, whoever knows an id finds its lines, so keep it as you keep a
-    /// password. Use at least 16 random bytes. An empty key marks nothing. Default: nothing is marked.
-    ///
-    /// ```
-    /// use tower_persistence::{MemoryDb, PersistenceLayer};
-    ///
-    /// let key = std::env::var("LOG_KEY").unwrap_or_default();
-    /// let layer = PersistenceLayer::new(MemoryDb::new()).log_users_with_key(key);
-    /// ```
-    #[must_use]
-    pub fn log_users_with_key(self, key: impl AsRef<[u8]>) -> Self {
-        let key = Key::new(key.as_ref());
-        self.with(|config| Arc::make_mut(&mut config.observe).key = key)
     }
 }
 

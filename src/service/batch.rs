@@ -16,13 +16,13 @@ use http_body::Body;
 use super::reserved::Reserved;
 use super::{Failure, InnerService, Served, acknowledge, event, refuse};
 use crate::body::FromBuffered;
+use crate::body::ResponseBody;
 use crate::database::Database;
 use crate::error::Error;
 use crate::incoming::EventRequest;
 use crate::platform::NamedPlatform;
-use crate::response::ResponseBody;
-use crate::shared::Shared;
 use crate::transaction::QueuedTurn;
+use crate::transaction::Shared;
 
 /// Serves each user's events in their order, and several users at a time. The answer says nothing if
 /// all went well, and is that of the first failed event otherwise.

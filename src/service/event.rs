@@ -8,15 +8,14 @@ use http::{Request, Response};
 use tokio::time::timeout;
 
 use super::reserved::Reserved;
-use super::{Failure, InnerService, Served, acknowledge};
+use super::{Failure, InnerService, Served, acknowledge, reply};
+use crate::body::ResponseBody;
 use crate::body::{FromBuffered, NoUser, put_back};
 use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::EventRequest;
 use crate::observe::Watch;
-use crate::reply;
-use crate::response::ResponseBody;
-use crate::shared::Shared;
+use crate::transaction::Shared;
 use crate::transaction::{Attempt, Ran, UserGuard, transact};
 use crate::turn::{Exchange, History, Keep, Session, Turn, User};
 

@@ -6,6 +6,7 @@ mod batch;
 mod event;
 mod future;
 mod recognise;
+mod reply;
 mod reserved;
 
 use std::fmt;
@@ -20,13 +21,13 @@ use tower_service::Service;
 pub use self::future::ResponseFuture;
 use self::recognise::{Recognition, recognise};
 use self::reserved::Reserved;
+use crate::body::ResponseBody;
 use crate::body::{self, FromBuffered, NoUser};
 use crate::database::Database;
 use crate::error::{BoxError, Error};
 use crate::observe::{self, Watch};
 use crate::options::Config;
-use crate::response::ResponseBody;
-use crate::shared::Shared;
+use crate::transaction::Shared;
 use crate::turn::Session;
 
 /// The service that [`PersistenceLayer`](crate::PersistenceLayer) makes of an inner one.

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{run_to_completion, with_timeout};
+use super::{Shared, run_to_completion, with_timeout};
 use crate::database::{Database, Found};
 use crate::error::Error;
 use crate::observe::Watch;
 use crate::policy::OnOutage;
-use crate::shared::Shared;
 use crate::turn::Loaded;
 
 /// Loads the user's record, once the database is ready. What could not be loaded can never be saved

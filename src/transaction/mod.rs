@@ -4,6 +4,7 @@ mod backoff;
 mod load;
 mod locks;
 mod save;
+mod shared;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -16,12 +17,12 @@ use tracing::Instrument;
 
 pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
 use self::save::{Ended, complete, too_many_conflicts};
+pub(crate) use self::shared::{SavesUnderWay, Shared};
 use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::Recognised;
 use crate::observe::Watch;
 use crate::policy::OnConflict;
-use crate::shared::{SavesUnderWay, Shared};
 use crate::turn::{Exchange, Keep, Loaded, Turn};
 
 /// One run of the handler.

@@ -7,13 +7,12 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::backoff::{ATTEMPTS, pause};
-use super::{DiscardOnDrop, UserGuard, with_timeout};
+use super::{DiscardOnDrop, Shared, UserGuard, with_timeout};
 use crate::database::{Database, Saved, Stored, Version};
 use crate::error::{Error, Kind};
 use crate::observe::{Step, Watch};
 use crate::policy::OnConflict;
 use crate::record::Record;
-use crate::shared::Shared;
 use crate::turn::{Exchange, Keep, Outcome, Turn};
 
 /// How a turn ended.

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use http_body::Body;
 
+use crate::body::{ResponseBody, Unread};
 use crate::body::{content_type, is_json};
 use crate::observe::Watch;
 use crate::options::Config;
 use crate::platform::{Carried, Document, Reply};
-use crate::response::{ResponseBody, Unread};
 use crate::turn::{Exchange, Keep, Turn};
 
 /// Why something could not be written into a reply.

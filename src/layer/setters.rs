@@ -9,6 +9,8 @@ use http::Response;
 use super::PersistenceLayer;
 use crate::database::Database;
 use crate::error::Error;
+#[cfg(feature = "user-hash")]
+use crate::observe::UserHashKey;
 use crate::options::Config;
 use crate::platform::{NamedPlatform, Platform};
 use crate::policy::{OnConflict, OnOutage};
@@ -224,6 +226,24 @@ impl<D: Database> PersistenceLayer<D> {
         on_error: impl Fn(&Error) -> Response<T> + Send + Sync + 'static,
     ) -> Self {
         self.with(|config| config.on_error = Arc::new(move |error| on_error(error).map(Into::into)))
+    }
+
+    /// Marks spans and failures with `user.hash`, by which the lines of one user are found without showing who it is: the first
+    /// 16 bytes of HMAC-SHA256 of the user id under this key, in hexadecimal digits. It is the same in all processes that have the
+    /// same key. Without the key nobody finds the user; with it, whoever knows an id finds its lines, so keep it as you keep a
+    /// password. Use at least 16 random bytes. An empty key marks nothing. Default: nothing is marked.
+    ///
+    /// ```
+    /// use tower_persistence::{MemoryDb, PersistenceLayer};
+    ///
+    /// let key = std::env::var("LOG_KEY").unwrap_or_default();
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).log_users_with_key(key);
+    /// ```
+    #[cfg(feature = "user-hash")]
+    #[must_use]
+    pub fn log_users_with_key(self, key: impl AsRef<[u8]>) -> Self {
+        let key = UserHashKey::new(key.as_ref());
+        self.with(|config| Arc::make_mut(&mut config.observe).user_hash_key = key)
     }
 
     /// Where the layer takes the time from: for tests of what expires. Default: [`SystemTime::now`].

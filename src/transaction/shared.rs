@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::UserLocks;
 use crate::options::Config;
-use crate::transaction::UserLocks;
 
 pub(crate) struct Shared<D> {
     pub(crate) database: Arc<D>,

@@ -1,0 +1,11 @@
+//! Bodies: of requests, which are read and put back, and of responses, which may have been read in part.
+
+mod request;
+mod response;
+
+pub use self::request::{FromBuffered, OriginalBody};
+pub(crate) use self::request::{
+    NoUser, buffer, content_type, is_bodiless, is_json, is_read, may_have_user, put_back,
+};
+pub use self::response::ResponseBody;
+pub(crate) use self::response::Unread;
