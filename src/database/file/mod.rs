@@ -1,6 +1,18 @@
+#[cfg(target_os = "linux")]
+mod attributes;
+mod calls;
 mod disk;
 mod format;
+mod half_pairs;
+mod items;
+mod lock;
+mod old;
 mod open;
+mod permissions;
+mod probe;
+mod raw;
+mod record;
+mod remarks;
 mod shared;
 mod writer;
 
@@ -157,7 +169,10 @@ impl Database for FileDb {
         record: &Record,
         over: Option<&Version>,
     ) -> Result<Saved, Error> {
-        let text = Arc::from(format::text(id, record)?);
+        let shared = &self.handle.shared;
+        let before = shared.get(id).filter(|item| over == Some(&item.version()));
+        let before = before.as_ref().map(|item| &*item.text);
+        let text = Arc::from(record::write(id, record, before)?);
         match self.write(id, Action::Save { text, over: over.cloned() }).await? {
             Outcome::Stored(version) => Ok(Saved::Stored(version)),
             Outcome::Conflict(Some(item)) => Ok(Saved::Conflict(Some(item.stored()?))),
