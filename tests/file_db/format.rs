@@ -87,8 +87,8 @@ async fn what_could_not_be_read_again_is_refused() {
         for level in 0..levels - 1 {
             value = if level % 2 == 0 { json!([value]) } else { json!({ "n": value }) };
         }
-        // The record itself is a level, and so are `user` and `data`. Not made with `from_value`, whose
-        // recursion has no limit.
+        // The record itself is a level, and so are `user` and `data`. Not made with `from_value`,
+        // whose recursion has no limit.
         let Value::Object(mut fields) = json!({ "user": { "data": {} } }) else { panic!() };
         fields["user"]["data"]["tree"] = value;
         Record::new(fields)

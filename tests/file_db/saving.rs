@@ -101,7 +101,8 @@ async fn no_increment_is_lost_among_many() {
     assert_eq!(counts, [8; 8]);
 }
 
-/// Begins a save and lets go of it. Whether it was still under way then; it may have been answered at once.
+/// Begins a save and lets go of it. Whether it was still under way then; it may have been answered
+/// at once.
 fn begin(db: &FileDb, id: &str) -> bool {
     let record = named("begun");
     let mut save = tokio_test::task::spawn(db.save(id, &record, None));

@@ -14,7 +14,8 @@ const POSIX_ACL: &CStr = c"system.posix_acl_access";
 /// What a file's content is measured by; it would be wrong for another file.
 const MEASURES: [&CStr; 2] = [c"security.ima", c"security.evm"];
 
-/// Removes the access control list that the new file `to` has from its directory, where the file `from` has none.
+/// Removes the access control list that the new file `to` has from its directory, where the file
+/// `from` has none.
 pub(super) fn remove_inherited(from: &Path, to: &File) -> io::Result<()> {
     let inherited = get(|value| fgetxattr(to, POSIX_ACL, value))?.is_some();
     if inherited && get(|value| getxattr(from, POSIX_ACL, value))?.is_none() {
@@ -23,7 +24,8 @@ pub(super) fn remove_inherited(from: &Path, to: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the new file `to` the extended attributes of the file `from`; returns whether it has them all.
+/// Gives the new file `to` the extended attributes of the file `from`; returns whether it has them
+/// all.
 ///
 /// Fails if it cannot have an access control list: it would be open to others, or closed to some.
 pub(super) fn carry(from: &Path, to: &File, keeps_group: bool) -> io::Result<bool> {
@@ -68,16 +70,17 @@ fn names(path: &Path) -> io::Result<Vec<CString>> {
     Ok(names.filter_map(|name| CString::from_vec_with_nul(name.to_owned()).ok()).collect())
 }
 
-/// What `read` puts into a buffer that is large enough; `None` where there is nothing.
-fn get(read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Option<Vec<u8>>> {
-    let all = || {
-        let mut value = vec![0; read(&mut [])?];
-        let length = read(&mut value)?;
-        value.truncate(length);
-        Ok(value)
-    };
-    match all() {
-        Ok(value) => Ok(Some(value)),
+/// What `read` puts into its buffer; `None` where there is nothing.
+fn get(read: impl FnOnce(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Option<Vec<u8>>> {
+    /// Linux allows no larger attribute, and no longer list of names.
+    const LARGEST: usize = 64 * 1024;
+
+    let mut value = vec![0; LARGEST];
+    match read(&mut value) {
+        Ok(length) => {
+            value.truncate(length);
+            Ok(Some(value))
+        }
         Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -1,4 +1,5 @@
-//! The calls that some file systems do not know, or answer in ways of their own. Tests put others in their place.
+//! The calls that some file systems do not know, or answer in ways of their own. Tests put others
+//! in their place.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -38,7 +39,8 @@ pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
 
 /// Whether `error` says that it cannot be done here at all, and not that it went wrong.
 pub(super) fn is_unsupported(error: &io::Error) -> bool {
-    /// No descriptor for this, in the words of some network file systems; the same number on every Unix.
+    /// No descriptor for this, in the words of some network file systems; the same number on every
+    /// Unix.
     const EBADF: i32 = 9;
     matches!(
         error.kind(),

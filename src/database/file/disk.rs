@@ -183,7 +183,8 @@ impl Disk {
         fs::metadata(&self.path).map(|metadata| Fingerprint::from(&metadata))
     }
 
-    /// What the file holds. The fingerprint is from before the reading, so that what is written meanwhile is noticed.
+    /// What the file holds. The fingerprint is from before the reading, so that what is written
+    /// meanwhile is noticed.
     pub(super) fn read(&self) -> io::Result<(Vec<u8>, Fingerprint)> {
         // Opening a pipe would wait for its other end.
         if !fs::metadata(&self.path)?.is_file() {
@@ -228,7 +229,8 @@ impl Disk {
         Ok(temporary)
     }
 
-    /// Removes what processes left that were ended while they wrote. It was not acknowledged, and may be half a file.
+    /// Removes what processes left that were ended while they wrote. It was not acknowledged, and
+    /// may be half a file.
     pub(super) fn remove_temporaries(&self) {
         // A directory that cannot be listed keeps them, which does no harm.
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
@@ -247,7 +249,8 @@ impl Disk {
         unique().is_some_and(|id| id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit))
     }
 
-    /// Puts `temporary` in the place of db.json, at once. It is durable after [`sync_directory`](Self::sync_directory).
+    /// Puts `temporary` in the place of db.json, at once. It is durable after
+    /// [`sync_directory`](Self::sync_directory).
     pub(super) fn replace(&self, temporary: &Temporary) -> Result<(), NotReplaced> {
         self.rename(temporary, &self.path)
     }
@@ -262,7 +265,8 @@ impl Disk {
         if is_temporary(temporary.path.as_path()) {
             Err(NotReplaced::Refused(error))
         } else if is_temporary(to) {
-            // Over a network, a repeated call finds that the first one, whose answer was lost, did it.
+            // Over a network, a repeated call finds that the first one, whose answer was lost, did
+            // it.
             Ok(())
         } else {
             Err(NotReplaced::Unknown(error))
@@ -298,7 +302,8 @@ impl Disk {
     }
 }
 
-/// A directory whose entry in the one above is not on the disk would take the file with it in a power cut.
+/// A directory whose entry in the one above is not on the disk would take the file with it in a
+/// power cut.
 fn create_directory(directory: &Path) -> io::Result<()> {
     let is_missing = |directory: &&Path| !directory.as_os_str().is_empty() && !directory.exists();
     let missing: Vec<&Path> = directory.ancestors().take_while(is_missing).collect();

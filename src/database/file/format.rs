@@ -1,7 +1,7 @@
 //! The text of db.json: which items it holds, and whose they are.
 //!
-//! Items stay the text that they are in the file. So what nobody touches is written back byte for byte, and
-//! reading the file does not build a tree of every user's data.
+//! Items stay the text that they are in the file. So what nobody touches is written back byte for
+//! byte, and reading the file does not build a tree of every user's data.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use super::raw;
 /// What JSON takes for space. (`trim_ascii` takes more.)
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Why a text is not a db.json. The texts follow upon the file's name and show nothing that is in the file.
+/// Why a text is not a db.json. The texts follow upon the file's name and show nothing that is in
+/// the file.
 #[derive(Debug)]
 pub(super) enum Defect {
     /// Not JSON, or nothing at all: what an interrupted write of another program leaves.
@@ -34,8 +35,8 @@ pub(super) struct Content {
     pub(super) has_half_pairs: bool,
 }
 
-/// Reads the items in the order of the file. Those that are the same text as in `before` stay what they are there, and
-/// are not read again.
+/// Reads the items in the order of the file. Those that are the same text as in `before` stay what
+/// they are there, and are not read again.
 pub(super) fn read(text: &[u8], before: &Items) -> Result<Content, Defect> {
     let text = str::from_utf8(text).map_err(|error| {
         let (valid, _) = text.split_at(error.valid_up_to());
@@ -196,7 +197,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The id of the user to whom an item belongs; `None` where it belongs to none, since the id is not text.
+/// The id of the user to whom an item belongs; `None` where it belongs to none, since the id is not
+/// text.
 fn owner(item: &str) -> Result<Option<Cow<'_, str>>, &'static str> {
     if !item.starts_with('{') {
         return Err("it is not an object");

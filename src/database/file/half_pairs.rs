@@ -1,7 +1,7 @@
 //! Halves of surrogate pairs in the text of JSON strings.
 //!
-//! `JSON.stringify` writes a text that was cut inside an emoji as `"\ud83d"`. That is valid JSON which `JSON.parse`
-//! reads, but it is not Unicode text, so `serde_json` refuses it.
+//! `JSON.stringify` writes a text that was cut inside an emoji as `"\ud83d"`. That is valid JSON
+//! which `JSON.parse` reads, but it is not Unicode text, so `serde_json` refuses it.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;

@@ -17,8 +17,8 @@ pub(super) type Changes = IndexMap<Arc<str>, Change>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     User(Arc<str>),
-    /// The `id` is not text (it holds half of a surrogate pair), so the item belongs to no user; with a number that
-    /// nothing else has.
+    /// The `id` is not text (it holds half of a surrogate pair), so the item belongs to no user;
+    /// with a number that nothing else has.
     NoUser(u64),
 }
 

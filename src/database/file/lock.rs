@@ -11,8 +11,8 @@ use crate::error::Kind;
 
 /// The right to be the only one who writes the file.
 ///
-/// The lock is on a file of its own, since db.json is another file after each save. It is never deleted: a process
-/// could hold the lock of the deleted one while the next locks a new one.
+/// The lock is on a file of its own, since db.json is another file after each save. It is never
+/// deleted: a process could hold the lock of the deleted one while the next locks a new one.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
@@ -23,7 +23,8 @@ impl Lock {
     /// Takes the lock of `disk`, if no other process has it.
     pub(super) fn take(disk: &Disk) -> Result<Self, Error> {
         let path = disk.beside(".lock");
-        // Another process may remove it in the moment between opening and locking; not again and again.
+        // Another process may remove it in the moment between opening and locking; not again and
+        // again.
         for _ in 0..3 {
             let lock = Self { file: open(disk, &path)?, path: path.clone() };
             match lock.file.try_lock() {
@@ -49,7 +50,8 @@ impl Lock {
     }
 
     pub(super) fn release(&self) {
-        // Closing alone would not do: a child process that is just being started holds a copy of the handle.
+        // Closing alone would not do: a child process that is just being started holds a copy of
+        // the handle.
         let _ = self.file.unlock();
     }
 }

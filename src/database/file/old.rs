@@ -1,6 +1,7 @@
 //! An item as it stands in the file, for what is written in its place.
 //!
-//! Also takes the items of the first Jovo, `{userId, userData: {data, metaData}}`, for what they are today.
+//! Also takes the items of the first Jovo, `{userId, userData: {data, metaData}}`, for what they
+//! are today.
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -20,7 +21,8 @@ pub(super) enum Old<'a> {
 pub(super) struct OldMembers<'a> {
     /// By the names as they are read, with the texts of the names.
     pub(super) by_name: IndexMap<String, (&'a str, Old<'a>)>,
-    /// Members that cannot be read, because halves of surrogate pairs in their names are all the same once read.
+    /// Members that cannot be read, because halves of surrogate pairs in their names are all the
+    /// same once read.
     pub(super) hidden: Vec<(&'a str, &'a str)>,
 }
 
@@ -114,8 +116,8 @@ pub(super) fn is_first_jovo(
         && !has_todays()
 }
 
-/// `userData.data` is `user.data` today, `userData.metaData` is `metaData`, and its times are those of the item.
-/// What has no place today stays in `userData`.
+/// `userData.data` is `user.data` today, `userData.metaData` is `metaData`, and its times are those
+/// of the item. What has no place today stays in `userData`.
 fn of_first_jovo(mut fields: OldMembers<'_>) -> OldMembers<'_> {
     let mut user_data = fields.take("userData").map(OldMembers::of).unwrap_or_default();
     let mut today = OldMembers::default();

@@ -25,11 +25,12 @@ impl FileDbBuilder {
         Self { path, recover_damaged: false }
     }
 
-    /// Whether a file that is no valid JSON, or empty, is set aside as `db.json.damaged-<time>` and a new one begun. It is
-    /// never deleted or overwritten, and a warning with its new name is logged. The default is `false`: opening fails.
+    /// Whether a file that is no valid JSON, or empty, is set aside as `db.json.damaged-<time>` and
+    /// a new one begun. It is never deleted or overwritten, and a warning with its new name is
+    /// logged. The default is `false`: opening fails.
     ///
-    /// A file that is valid JSON but not a list of users (no array, an item without `id`, one `id` twice) is not
-    /// damaged but of another make, and opening it fails either way.
+    /// A file that is valid JSON but not a list of users (no array, an item without `id`, one `id`
+    /// twice) is not damaged but of another make, and opening it fails either way.
     pub fn recover_damaged(mut self, recover: bool) -> Self {
         self.recover_damaged = recover;
         self
@@ -49,7 +50,7 @@ impl FileDbBuilder {
         self.open_on(disk)
     }
 
-    fn open_on(self, disk: Disk) -> Result<FileDb, Error> {
+    pub(super) fn open_on(self, disk: Disk) -> Result<FileDb, Error> {
         let lock = Lock::take(&disk)?;
         disk.remove_temporaries();
         let (content, fingerprint) = self.read(&disk)?;

@@ -7,8 +7,8 @@ use super::calls;
 use super::disk::Disk;
 use super::remarks::Remark;
 
-/// Gives the new `file` the owner, group, permissions and extended attributes of db.json, which is `like`. Where that
-/// is not possible, it gets less and not more.
+/// Gives the new `file` the owner, group, permissions and extended attributes of db.json, which is
+/// `like`. Where that is not possible, it gets less and not more.
 pub(super) fn give(disk: &Disk, file: &File, like: &Metadata) -> io::Result<()> {
     #[cfg(unix)]
     let (permissions, keeps_group) = owner_and_mode(disk, file, like)?;
@@ -33,8 +33,8 @@ pub(super) fn give(disk: &Disk, file: &File, like: &Metadata) -> io::Result<()> 
     Ok(())
 }
 
-/// Changes owner and group as far as that is allowed; returns what then may be permitted, and whether the group is that
-/// of `like`.
+/// Changes owner and group as far as that is allowed; returns what then may be permitted, and
+/// whether the group is that of `like`.
 #[cfg(unix)]
 fn owner_and_mode(
     disk: &Disk,

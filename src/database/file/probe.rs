@@ -1,7 +1,9 @@
-//! Finds out, when a file is opened, whether it can be saved: better at start than with the first user.
+//! Finds out, when a file is opened, whether it can be saved: better at start than with the first
+//! user.
 //!
 //! The file itself is not touched by that.
 
+#[cfg(target_os = "linux")]
 use std::fs;
 use std::io;
 
@@ -9,9 +11,10 @@ use super::disk::{Disk, NotReplaced};
 use crate::Error;
 use crate::error::Kind;
 
-/// Refuses a file that could never be replaced, as each save does. Warns of what the file system cannot do.
+/// Refuses a file that could never be replaced, as each save does. Warns of what the file system
+/// cannot do.
 pub(super) fn check(disk: &Disk) -> Result<(), Error> {
-    try_saving(disk).and_then(|()| is_replaceable(disk)).map_err(|error| {
+    is_replaceable(disk).and_then(|()| try_saving(disk)).map_err(|error| {
         let (name, advice) = (disk.name(), disk.advice(&error));
         let text = format!("{name} cannot be saved and was not opened: {error}. {advice}");
         Error::new(Kind::Database, text)
@@ -28,10 +31,12 @@ fn try_saving(disk: &Disk) -> io::Result<()> {
     }
 }
 
-/// What only this file stands in the way of: it is a mount, it is immutable, it is another user's in a sticky directory.
+/// What only this file stands in the way of: it is a mount, it is immutable, it is another user's
+/// in a sticky directory.
 #[cfg(target_os = "linux")]
 fn is_replaceable(disk: &Disk) -> io::Result<()> {
-    // A file is not a directory, so this always fails; but first the kernel looks whether the name may be removed.
+    // A file is not a directory, so this always fails; but first the kernel looks whether the name
+    // may be removed.
     match fs::remove_dir(disk.path()) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
         _ => {}

@@ -1,4 +1,5 @@
-//! JSON that is taken apart without being read: its members and elements as the texts that they are.
+//! JSON that is taken apart without being read: its members and elements as the texts that they
+//! are.
 
 use std::fmt;
 
@@ -46,7 +47,8 @@ pub(super) fn elements(json: &str) -> Vec<&str> {
     elements.into_iter().map(RawValue::get).collect()
 }
 
-/// The text that the JSON string `json` stands for, with U+FFFD in the place of halves of surrogate pairs.
+/// The text that the JSON string `json` stands for, with U+FFFD in the place of halves of surrogate
+/// pairs.
 pub(super) fn string(json: &str) -> Option<String> {
     serde_json::from_str(&half_pairs::replace(json)).ok()
 }

@@ -1,8 +1,8 @@
 //! The record in the text of an item, and the text of a record.
 //!
-//! What a record has in common with the item in whose place it comes keeps the text that it has in the file. So a number
-//! is not spelled anew, and what can be read but not be written the same way (an integer beyond 64 bits, half of a
-//! surrogate pair) is not lost.
+//! What a record has in common with the item in whose place it comes keeps the text that it has in
+//! the file. So a number is not spelled anew, and what can be read but not be written the same way
+//! (an integer beyond 64 bits, half of a surrogate pair) is not lost.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,8 @@ use super::half_pairs;
 use super::old::{Old, OldItem, OldMembers};
 use crate::{Error, Record};
 
-/// `serde_json` reads 127 levels. One of them is the array of the file, which another program reads as a whole.
+/// `serde_json` reads 127 levels. One of them is the array of the file, which another program reads
+/// as a whole.
 const LEVELS: usize = 126;
 
 /// Reads the record in the text of an item.
@@ -33,8 +34,8 @@ pub(super) fn read(text: &str) -> Result<Record, Error> {
     Ok(Record::new(fields))
 }
 
-/// Writes the text of an item as it stands in the file, indented as a member of its array. `before` is the text of the
-/// item in whose place it comes.
+/// Writes the text of an item as it stands in the file, indented as a member of its array. `before`
+/// is the text of the item in whose place it comes.
 pub(super) fn write(id: &str, record: &Record, before: Option<&str>) -> Result<String, Error> {
     let fields = record.fields();
     if fields.get("id").is_some_and(|other| other != id) {
@@ -179,7 +180,8 @@ impl<'a> List<'a> {
     }
 }
 
-/// Whether both are written the same: other than for `==`, the order of members and the sign of zero count.
+/// Whether both are written the same: other than for `==`, the order of members and the sign of
+/// zero count.
 fn is_same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Object(left), Value::Object(right)) => is_same_object(left, right),
@@ -199,8 +201,8 @@ fn is_same_object(left: &Map<String, Value>, right: &Map<String, Value>) -> bool
         && left.iter().zip(right).all(|((l, left), (r, right))| l == r && is_same(left, right))
 }
 
-/// Refuses what could be written but not be read again. Not recursive, or the depth that it guards against
-/// would end it.
+/// Refuses what could be written but not be read again. Not recursive, or the depth that it guards
+/// against would end it.
 fn check_depth(fields: &Map<String, Value>) -> Result<(), Error> {
     type Path<'a> = [Option<&'a str>; 3];
     fn below<'a>(path: Path<'a>, name: &'a str) -> Path<'a> {

@@ -1,4 +1,5 @@
-//! What is committed: the items as they are on the disk. Everyone reads it, only the writer changes it.
+//! What is committed: the items as they are on the disk. Everyone reads it, only the writer changes
+//! it.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

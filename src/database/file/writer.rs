@@ -220,7 +220,8 @@ impl Writer {
         (outcomes.collect(), changes)
     }
 
-    /// Writes the file with `changes`; `false` if somebody else has changed it meanwhile, and nothing was done.
+    /// Writes the file with `changes`; `false` if somebody else has changed it meanwhile, and
+    /// nothing was done.
     fn store(&self, changes: Changes, now: Instant) -> Result<bool, Error> {
         let disk = &self.shared.disk;
         let written = {
@@ -272,7 +273,6 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::mpsc;
 
-    use super::super::calls::Calls;
     use super::super::disk::Disk;
     use super::super::items::Items;
     use super::super::shared;
@@ -286,15 +286,10 @@ mod tests {
     }
 
     fn bench(file: &str) -> Bench {
-        bench_with(file, Calls::default())
-    }
-
-    fn bench_with(file: &str, calls: Calls) -> Bench {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("db.json");
         fs::write(&path, file).unwrap();
-        let mut disk = Disk::locate(&path).unwrap();
-        disk.calls = calls;
+        let disk = Disk::locate(&path).unwrap();
         let lock = Lock::take(&disk).unwrap();
         let (content, fingerprint) = shared::read(&disk, &Items::new()).unwrap();
         let (commands, receiver) = mpsc::channel();
