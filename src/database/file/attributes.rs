@@ -8,6 +8,8 @@ use std::path::Path;
 use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr, getxattr, listxattr};
 use rustix::io::Errno;
 
+use super::calls;
+
 /// The access control list that a file may get from its directory.
 const POSIX_ACL: &CStr = c"system.posix_acl_access";
 
@@ -56,7 +58,7 @@ fn not_in_group() -> io::Error {
 }
 
 fn carry_one(from: &Path, to: &File, name: &CStr) -> io::Result<()> {
-    let Some(value) = get(|value| getxattr(from, name, value))? else { return Ok(()) };
+    let value = get(|value| getxattr(from, name, value))?.ok_or(io::ErrorKind::NotFound)?;
     // Some can be set by nobody, but are the same anyway.
     if !matches!(get(|value| fgetxattr(to, name, value)), Ok(Some(own)) if own == value) {
         fsetxattr(to, name, &value, XattrFlags::empty())?;
@@ -81,7 +83,10 @@ fn get(read: impl FnOnce(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<
             value.truncate(length);
             Ok(Some(value))
         }
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(Errno::NODATA) => Ok(None),
+        Err(error) => match io::Error::from(error) {
+            error if calls::is_unsupported(&error) => Ok(None),
+            error => Err(error),
+        },
     }
 }

@@ -1,12 +1,12 @@
 //! The files: db.json itself, and the temporary file that replaces it. Everything here blocks.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf, is_separator};
-use std::time::SystemTime;
 
 use super::calls::{self, Calls};
+use super::fingerprint::Fingerprint;
 use super::permissions;
 use super::remarks::{Remark, Remarks};
 use crate::Error;
@@ -21,38 +21,6 @@ pub(super) struct Disk {
     directory: PathBuf,
     pub(super) calls: Calls,
     remarks: Remarks,
-}
-
-/// By what a change of the file is noticed without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint {
-    modified: Option<SystemTime>,
-    length: u64,
-    identity: Identity,
-}
-
-impl From<&Metadata> for Fingerprint {
-    fn from(metadata: &Metadata) -> Self {
-        let identity = Identity::from(metadata);
-        Self { modified: metadata.modified().ok(), length: metadata.len(), identity }
-    }
-}
-
-/// Which file it is, whatever its name: device and inode. Elsewhere than on Unix it is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(u64, u64);
-
-impl From<&Metadata> for Identity {
-    #[cfg(unix)]
-    fn from(metadata: &Metadata) -> Self {
-        use std::os::unix::fs::MetadataExt;
-        Self(metadata.dev(), metadata.ino())
-    }
-
-    #[cfg(not(unix))]
-    fn from(_: &Metadata) -> Self {
-        Self(0, 0)
-    }
 }
 
 /// A file next to db.json, to take its place. It is removed unless it does.

@@ -4,7 +4,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::{Disk, Identity};
+use super::disk::Disk;
+use super::fingerprint::Identity;
 use super::permissions;
 use crate::Error;
 use crate::error::Kind;
@@ -33,7 +34,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => return Err(in_use(disk)),
                 Err(TryLockError::Error(error)) => {
                     return Err(disk.failed(
-                        "locked: its file system may not know locks, then use another one",
+                        "locked. If its file system does not know locks, use another one",
                         error,
                     ));
                 }

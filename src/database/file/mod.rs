@@ -2,6 +2,7 @@
 mod attributes;
 mod calls;
 mod disk;
+mod fingerprint;
 mod format;
 mod half_pairs;
 mod items;

@@ -2,7 +2,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use super::disk::{Disk, Fingerprint, NotReplaced};
+use super::disk::{Disk, NotReplaced};
+use super::fingerprint::Fingerprint;
 use super::format::{Content, Defect};
 use super::items::Items;
 use super::lock::Lock;

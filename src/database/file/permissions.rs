@@ -1,6 +1,6 @@
 //! Who may use the file that takes the place of db.json: those who might use that.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
 
 use super::calls;
@@ -18,7 +18,7 @@ pub(super) fn give(disk: &Disk, file: &File, like: &Metadata) -> io::Result<()> 
     #[cfg(target_os = "linux")]
     super::attributes::remove_inherited(disk.path(), file)?;
     // Some file systems refuse to set even what is set already.
-    if file.metadata()?.permissions() != permissions {
+    if !has(file, &permissions)? {
         match (disk.calls.set_permissions)(file, permissions) {
             Err(error) if calls::is_unsupported(&error) => disk.remark(Remark::PermissionsNotSet),
             result => result?,
@@ -33,14 +33,21 @@ pub(super) fn give(disk: &Disk, file: &File, like: &Metadata) -> io::Result<()> 
     Ok(())
 }
 
+#[cfg(unix)]
+fn has(file: &File, permissions: &Permissions) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(file.metadata()?.permissions().mode() & 0o7777 == permissions.mode())
+}
+
+#[cfg(not(unix))]
+fn has(file: &File, permissions: &Permissions) -> io::Result<bool> {
+    Ok(file.metadata()?.permissions() == *permissions)
+}
+
 /// Changes owner and group as far as that is allowed; returns what then may be permitted, and
 /// whether the group is that of `like`.
 #[cfg(unix)]
-fn owner_and_mode(
-    disk: &Disk,
-    file: &File,
-    like: &Metadata,
-) -> io::Result<(std::fs::Permissions, bool)> {
+fn owner_and_mode(disk: &Disk, file: &File, like: &Metadata) -> io::Result<(Permissions, bool)> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     let own = file.metadata()?;
@@ -65,5 +72,5 @@ fn owner_and_mode(
         }
         mode &= 0o707;
     }
-    Ok((std::fs::Permissions::from_mode(mode), keeps_group))
+    Ok((Permissions::from_mode(mode), keeps_group))
 }

@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::time::Instant;
 
-use super::disk::{Disk, Fingerprint};
+use super::disk::Disk;
+use super::fingerprint::Fingerprint;
 use super::format::{self, Content, Defect};
 use super::items::{Change, Changes, Item, Items, Key};
 use super::remarks::{MANY_USERS, Remark};

@@ -1,5 +1,8 @@
 //! File systems that cannot do, or do not say, what others do.
 
+// Clippy allows it in test functions, not in what these call.
+#![allow(clippy::unwrap_used)]
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -124,6 +127,9 @@ async fn permissions_that_cannot_be_set_are_warned_of_once() {
     assert!(log[0].contains("does not set permissions"), "{log:?}");
     assert!(matches!(save(&opened.unwrap(), "a").await.unwrap(), Saved::Stored(_)));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // What a new file has anyway is not set.
+    let calls = Calls { set_permissions, ..Calls::default() };
+    assert_eq!(logged(|| drop(open(&path, calls).unwrap())), [""; 0]);
 }
 
 #[tokio::test]
