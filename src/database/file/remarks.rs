@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(super) const MANY_USERS: usize = 10_000;
 
 #[derive(Clone, Copy, Debug)]
+// Owners, groups and attributes are not known everywhere.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(super) enum Remark {
     NotSynced,
     PermissionsNotSet,
