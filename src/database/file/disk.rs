@@ -1,11 +1,14 @@
-//! The files: db.json itself, the temporary file that replaces it, and its lock. Everything here blocks.
+//! The files: db.json itself, and the temporary file that replaces it. Everything here blocks.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf, is_separator};
-use std::time::SystemTime;
 
+use super::calls::{self, Calls};
+use super::fingerprint::Fingerprint;
+use super::permissions;
+use super::remarks::{Remark, Remarks};
 use crate::Error;
 use crate::error::Kind;
 
@@ -16,41 +19,37 @@ pub(super) struct Disk {
     /// Without links: a rename onto a link would replace the link, not the file.
     path: PathBuf,
     directory: PathBuf,
+    pub(super) calls: Calls,
+    remarks: Remarks,
 }
 
-/// The right to be the only one who writes the file.
+/// A file next to db.json, to take its place. It is removed unless it does.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(super) struct Temporary {
+    path: PathBuf,
+    pub(super) fingerprint: Fingerprint,
+}
 
-impl Lock {
-    pub(super) fn release(&self) {
-        // Closing alone would not do: a child process that is just being started holds a copy of the handle.
-        let _ = self.0.unlock();
+impl Temporary {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
-impl Drop for Lock {
+impl Drop for Temporary {
     fn drop(&mut self) {
-        self.release();
+        // Once it has taken the place of db.json, nothing has this name.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
-/// By what a change of the file is noticed without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint {
-    modified: Option<SystemTime>,
-    length: u64,
-    inode: u64,
-}
-
-impl From<&Metadata> for Fingerprint {
-    fn from(metadata: &Metadata) -> Self {
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(metadata);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Self { modified: metadata.modified().ok(), length: metadata.len(), inode }
-    }
+/// Why db.json was not replaced.
+#[derive(Debug)]
+pub(super) enum NotReplaced {
+    /// It is as it was.
+    Refused(io::Error),
+    /// Whether it was replaced is not known.
+    Unknown(io::Error),
 }
 
 impl Disk {
@@ -89,52 +88,71 @@ impl Disk {
             return Err(is_directory());
         }
         let directory = path.parent().unwrap_or(Path::new(".")).to_owned();
-        Ok(Self { name, path, directory })
+        Ok(Self { name, path, directory, calls: Calls::default(), remarks: Remarks::default() })
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     pub(super) fn failed(&self, to: &str, error: io::Error) -> Error {
         Error::new(Kind::Database, format!("{} could not be {to}", self.name)).with_source(error)
     }
 
-    fn beside(&self, ending: &str) -> PathBuf {
+    /// The same where the file, or what is to replace it, cannot be written.
+    pub(super) fn unwritable(&self, to: &str, error: io::Error) -> Error {
+        let text = format!("{} could not be {to}. {}", self.name, self.advice(&error));
+        Error::new(Kind::Database, text).with_source(error)
+    }
+
+    /// What to do about it.
+    pub(super) fn advice(&self, error: &io::Error) -> String {
+        let directory = self.directory.display();
+        match error.kind() {
+            io::ErrorKind::ResourceBusy => "It is mounted as a file, as by `docker -v file:file`, \
+                and a mounted file cannot be replaced: mount its directory instead"
+                .to_owned(),
+            io::ErrorKind::PermissionDenied => format!(
+                "Let this process create, rename and remove files in {directory}. In a sticky \
+                 directory, it has to own the file; an immutable file or directory has to be \
+                 released with `chattr -i` or `chattr -a`"
+            ),
+            io::ErrorKind::ReadOnlyFilesystem => format!("Mount {directory} for writing"),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                format!("Free space for another file of that size in {directory}")
+            }
+            _ => format!(
+                "Each save writes a new file in {directory} and renames it: use a directory where \
+                 that is possible"
+            ),
+        }
+    }
+
+    /// Logs a warning, unless that was done since the file was opened.
+    pub(super) fn remark(&self, remark: Remark) {
+        self.remarks.once(remark, &self.name);
+    }
+
+    pub(super) fn beside(&self, ending: &str) -> PathBuf {
         let mut path = OsString::from(&self.path);
         path.push(ending);
         path.into()
-    }
-
-    fn temporary(&self) -> PathBuf {
-        self.beside(".tmp")
-    }
-
-    /// The lock is on a file of its own, since db.json is another file after each rename. It is never deleted: a
-    /// process could hold the lock of the deleted one while the next locks a new one.
-    pub(super) fn lock(&self) -> Result<Lock, Error> {
-        let path = self.beside(".lock");
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|error| self.failed("locked", error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock(file)),
-            Err(TryLockError::WouldBlock) => Err(Error::new(
-                Kind::Database,
-                format!(
-                    "{0} is in use: another process, or another `FileDb` of this one, has it open \
-                     and holds {0}.lock; only one at a time can. To share it, clone the `FileDb`",
-                    self.name
-                ),
-            )),
-            Err(TryLockError::Error(error)) => Err(self.failed("locked", error)),
-        }
     }
 
     pub(super) fn fingerprint(&self) -> io::Result<Fingerprint> {
         fs::metadata(&self.path).map(|metadata| Fingerprint::from(&metadata))
     }
 
-    /// What the file holds. The fingerprint is from before the reading, so that what is written meanwhile is noticed.
+    /// What the file holds. The fingerprint is from before the reading, so that what is written
+    /// meanwhile is noticed.
     pub(super) fn read(&self) -> io::Result<(Vec<u8>, Fingerprint)> {
         // Opening a pipe would wait for its other end.
         if !fs::metadata(&self.path)?.is_file() {
@@ -151,20 +169,19 @@ impl Disk {
     pub(super) fn write_temporary<'a>(
         &self,
         items: impl Iterator<Item = &'a str>,
-    ) -> io::Result<Fingerprint> {
-        let path = self.temporary();
-        remove(&path)?;
-        let existing = fs::metadata(&self.path).ok();
+    ) -> io::Result<Temporary> {
+        // A name of its own: another process may have lost the lock without having noticed yet.
+        let path = self.beside(&format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
-        // Until it has the permissions of the file that it replaces, nobody else reads it.
+        // Until it has the permissions of the file that it replaces, only its owner reads it.
         #[cfg(unix)]
-        if existing.is_some() {
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        }
-        let file = options.open(path)?;
-        if let Some(existing) = existing {
-            give_permissions(&file, &existing)?;
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path)?;
+        let fingerprint = Fingerprint::from(&file.metadata()?);
+        let mut temporary = Temporary { path, fingerprint };
+        if let Ok(like) = fs::metadata(&self.path) {
+            permissions::give(self, &file, &like)?;
         }
         let mut writer = BufWriter::with_capacity(64 * 1024, file);
         let mut before: &[u8] = b"[\n  ";
@@ -175,23 +192,68 @@ impl Disk {
         }
         writer.write_all(if before.starts_with(b"[") { b"[]" } else { b"\n]" })?;
         let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        Ok(Fingerprint::from(&file.metadata()?))
+        self.synced(file.sync_all())?;
+        temporary.fingerprint = Fingerprint::from(&file.metadata()?);
+        Ok(temporary)
     }
 
-    pub(super) fn remove_temporary(&self) {
-        // What stays behind is replaced by the next write, which says so if it cannot.
-        let _ = remove(&self.temporary());
+    /// Removes what processes left that were ended while they wrote. It was not acknowledged, and
+    /// may be half a file.
+    pub(super) fn remove_temporaries(&self) {
+        // A directory that cannot be listed keeps them, which does no harm.
+        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            if self.is_temporary(&entry.file_name()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
-    /// Puts the temporary file in the place of db.json, at once. It is durable after
+    fn is_temporary(&self, name: &std::ffi::OsStr) -> bool {
+        let unique = || {
+            let name = name.as_encoded_bytes();
+            let rest = name.strip_prefix(self.path.file_name()?.as_encoded_bytes())?;
+            rest.strip_prefix(b".")?.strip_suffix(b".tmp")
+        };
+        unique().is_some_and(|id| id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit))
+    }
+
+    /// Puts `temporary` in the place of db.json, at once. It is durable after
     /// [`sync_directory`](Self::sync_directory).
-    pub(super) fn replace(&self) -> io::Result<()> {
-        fs::rename(self.temporary(), &self.path)
+    pub(super) fn replace(&self, temporary: &Temporary) -> Result<(), NotReplaced> {
+        self.rename(temporary, &self.path)
     }
 
+    /// The same for any other file.
+    pub(super) fn rename(&self, temporary: &Temporary, to: &Path) -> Result<(), NotReplaced> {
+        let Err(error) = (self.calls.rename)(&temporary.path, to) else { return Ok(()) };
+        let is_temporary = |path| {
+            let metadata = fs::symlink_metadata(path);
+            metadata.is_ok_and(|found| Fingerprint::from(&found) == temporary.fingerprint)
+        };
+        if is_temporary(temporary.path.as_path()) {
+            Err(NotReplaced::Refused(error))
+        } else if is_temporary(to) {
+            // Over a network, a repeated call finds that the first one, whose answer was lost, did
+            // it.
+            Ok(())
+        } else {
+            Err(NotReplaced::Unknown(error))
+        }
+    }
+
+    /// Waits until names are on the disk, where that can be done.
     pub(super) fn sync_directory(&self) -> io::Result<()> {
-        sync_directory(&self.directory)
+        self.synced((self.calls.sync_directory)(&self.directory))
+    }
+
+    fn synced(&self, result: io::Result<()>) -> io::Result<()> {
+        match result {
+            Err(error) if calls::is_unsupported(&error) => {
+                self.remark(Remark::NotSynced);
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     /// Moves db.json to a name that nothing has yet, and returns that.
@@ -203,52 +265,26 @@ impl Disk {
             number += 1;
             aside = self.beside(&format!("{ending}-{number}"));
         }
-        fs::rename(&self.path, &aside)?;
+        (self.calls.rename)(&self.path, &aside)?;
         Ok(aside)
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// A directory whose entry in the one above is not on the disk would take the file with it in a power cut.
+/// A directory whose entry in the one above is not on the disk would take the file with it in a
+/// power cut.
 fn create_directory(directory: &Path) -> io::Result<()> {
     let is_missing = |directory: &&Path| !directory.as_os_str().is_empty() && !directory.exists();
     let missing: Vec<&Path> = directory.ancestors().take_while(is_missing).collect();
     fs::create_dir_all(directory)?;
     for made in missing {
-        match made.parent() {
-            Some(above) if !above.as_os_str().is_empty() => sync_directory(above)?,
-            _ => sync_directory(Path::new("."))?,
+        let above = match made.parent() {
+            Some(above) if !above.as_os_str().is_empty() => above,
+            _ => Path::new("."),
+        };
+        match calls::sync_directory(above) {
+            Err(error) if !calls::is_unsupported(&error) => return Err(error),
+            _ => {}
         }
     }
     Ok(())
-}
-
-#[cfg(unix)]
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
-/// Elsewhere a directory cannot be opened as a file.
-#[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-fn give_permissions(file: &File, like: &Metadata) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt, fchown};
-        let own = file.metadata()?;
-        if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
-            // Only root may give a file away; for everybody else it stays theirs.
-            let _ = fchown(file, Some(like.uid()), Some(like.gid()));
-        }
-    }
-    file.set_permissions(like.permissions())
 }

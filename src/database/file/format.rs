@@ -1,21 +1,24 @@
-//! The text of db.json: which items it holds, and how an item is written.
+//! The text of db.json: which items it holds, and whose they are.
 //!
-//! Items stay the text that they are in the file. So what nobody touches is written back byte for byte, and
-//! reading the file does not build a tree of every user's data.
+//! Items stay the text that they are in the file. So what nobody touches is written back byte for
+//! byte, and reading the file does not build a tree of every user's data.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
-use crate::{Error, Record};
+use super::half_pairs;
+use super::items::{Item, Items, Key};
+use super::old::is_first_jovo;
+use super::raw;
 
-/// `serde_json` reads 127 levels. One of them is the array of the file, which another program reads as a whole.
-const LEVELS: usize = 126;
+/// What JSON takes for space. (`trim_ascii` takes more.)
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Why a text is not a db.json. The texts follow upon the file's name and show nothing that is in the file.
+/// Why a text is not a db.json. The texts follow upon the file's name and show nothing that is in
+/// the file.
 #[derive(Debug)]
 pub(super) enum Defect {
     /// Not JSON, or nothing at all: what an interrupted write of another program leaves.
@@ -24,12 +27,20 @@ pub(super) enum Defect {
     Foreign(String),
 }
 
-/// The ids and the texts of the items, in the order of the file.
-pub(super) fn items(text: &[u8]) -> Result<Vec<(Cow<'_, str>, &str)>, Defect> {
+/// What a file holds.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) items: Items,
+    /// Whether an item that was not known before holds half of a surrogate pair.
+    pub(super) has_half_pairs: bool,
+}
+
+/// Reads the items in the order of the file. Those that are the same text as in `before` stay what
+/// they are there, and are not read again.
+pub(super) fn read(text: &[u8], before: &Items) -> Result<Content, Defect> {
     let text = str::from_utf8(text).map_err(|error| {
         let (valid, _) = text.split_at(error.valid_up_to());
-        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-        Defect::Damaged(format!("is not UTF-8 text at line {line}"))
+        Defect::Damaged(format!("is not UTF-8 text at line {}", line(valid)))
     })?;
     // Some editors put a byte order mark first.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -37,9 +48,8 @@ pub(super) fn items(text: &[u8]) -> Result<Vec<(Cow<'_, str>, &str)>, Defect> {
     if root.is_empty() {
         return Err(Defect::Damaged("is empty; without users it holds `[]`".to_owned()));
     }
-    let broken = |error: serde_json::Error| Defect::Damaged(format!("is not valid JSON: {error}"));
     if !root.starts_with('[') {
-        serde_json::from_str::<&RawValue>(text).map_err(broken)?;
+        valid(text)?;
         let hint = if root.starts_with('{') {
             "; an object with the user ids as keys is what an early Jovo v1 wrote"
         } else {
@@ -47,135 +57,178 @@ pub(super) fn items(text: &[u8]) -> Result<Vec<(Cow<'_, str>, &str)>, Defect> {
         };
         return Err(Defect::Foreign(format!("is JSON, but not an array of users{hint}")));
     }
-    let raw: Vec<&RawValue> = serde_json::from_str(text).map_err(broken)?;
-    let place = |index: usize| {
-        let before = raw[index].get().as_ptr() as usize - text.as_ptr() as usize;
-        let line = 1 + text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count();
-        format!("item {} (line {line})", index + 1)
-    };
-    let mut items = Vec::with_capacity(raw.len());
-    for (index, item) in raw.iter().enumerate() {
-        let id = id(item).map_err(|why| Defect::Foreign(format!("has {}: {why}", place(index))))?;
-        items.push((id, item.get()));
+    let mut walk = Walk { text, at: 0, content: Content::default(), places: Vec::new() };
+    match walk.array(before) {
+        Ok(()) => Ok(walk.content),
+        Err(Stop::Syntax) => {
+            valid(text)?;
+            Err(Defect::Damaged("is not a valid JSON array".to_owned()))
+        }
+        Err(Stop::Item(why)) => {
+            // What is damaged somewhere is not of another make.
+            valid(text)?;
+            Err(Defect::Foreign(walk.describe(&why)))
+        }
     }
-    if let Some((first, second)) = duplicate(&items) {
-        let (first, second) = (place(first), place(second));
-        return Err(Defect::Foreign(format!(
-            "has the same `id` twice: {first} and {second}; one of them has to go"
-        )));
-    }
-    Ok(items)
 }
 
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(rename = "userId", borrow)]
-    user_id: Option<&'a RawValue>,
-    #[serde(rename = "userData", borrow)]
-    user_data: Option<&'a RawValue>,
+fn valid(text: &str) -> Result<(), Defect> {
+    match serde_json::from_str(text) {
+        Ok(IgnoredAny) => Ok(()),
+        Err(error) => Err(Defect::Damaged(format!("is not valid JSON: {error}"))),
+    }
 }
 
-fn id(item: &RawValue) -> Result<Cow<'_, str>, &'static str> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+fn line(before: &[u8]) -> usize {
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
+}
 
-    // Serde would also fill the struct from an array.
-    if !item.get().starts_with('{') {
+/// What ends the reading of a file.
+enum Stop {
+    Syntax,
+    Item(BadItem),
+}
+
+enum BadItem {
+    /// The last item.
+    Unknown(&'static str),
+    /// The last item has the `id` of the one with this number.
+    Duplicate(usize),
+}
+
+struct Walk<'a> {
+    text: &'a str,
+    at: usize,
+    content: Content,
+    /// Where the items begin.
+    places: Vec<usize>,
+}
+
+impl<'a> Walk<'a> {
+    fn array(&mut self, before: &Items) -> Result<(), Stop> {
+        self.content.items.reserve(before.len());
+        self.token('[')?;
+        if self.token(']').is_err() {
+            // Which item of `before` comes next if nothing was added or removed here.
+            let mut expected = 0;
+            loop {
+                self.item(before, &mut expected)?;
+                if self.token(',').is_err() {
+                    self.token(']')?;
+                    break;
+                }
+            }
+        }
+        self.space();
+        if self.at == self.text.len() { Ok(()) } else { Err(Stop::Syntax) }
+    }
+
+    fn space(&mut self) {
+        self.at = self.text.len() - self.rest().trim_start_matches(SPACE).len();
+    }
+
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn token(&mut self, token: char) -> Result<(), Stop> {
+        self.space();
+        if !self.rest().starts_with(token) {
+            return Err(Stop::Syntax);
+        }
+        self.at += token.len_utf8();
+        Ok(())
+    }
+
+    fn item(&mut self, before: &Items, expected: &mut usize) -> Result<(), Stop> {
+        self.space();
+        self.places.push(self.at);
+        // What begins with the text of a whole object is that object.
+        let (key, item) = match before.get_index(*expected) {
+            Some((key, item)) if self.rest().starts_with(&*item.text) => {
+                *expected += 1;
+                (key.clone(), item.clone())
+            }
+            _ => {
+                let text = self.value()?;
+                let owner = owner(text).map_err(|why| Stop::Item(BadItem::Unknown(why)))?;
+                let known = owner.as_deref().and_then(|id| before.get_full(id));
+                if let Some((index, ..)) = known {
+                    *expected = index + 1;
+                }
+                match known {
+                    Some((_, key, item)) if *item.text == *text => (key.clone(), item.clone()),
+                    _ => {
+                        self.content.has_half_pairs |= half_pairs::contains(text);
+                        let key = known
+                            .map(|(_, key, _)| key.clone())
+                            .or_else(|| owner.map(|id| Key::User(Arc::from(id))));
+                        (key.unwrap_or_else(Key::of_no_user), Item::new(Arc::from(text)))
+                    }
+                }
+            }
+        };
+        self.at = self.places[self.places.len() - 1] + item.text.len();
+        match self.content.items.insert_full(key, item) {
+            (_, None) => Ok(()),
+            (first, Some(_)) => Err(Stop::Item(BadItem::Duplicate(first))),
+        }
+    }
+
+    /// The next value, whatever it is.
+    fn value(&self) -> Result<&'a str, Stop> {
+        let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter::<&RawValue>();
+        values.next().and_then(Result::ok).map(RawValue::get).ok_or(Stop::Syntax)
+    }
+
+    fn describe(&self, item: &BadItem) -> String {
+        let place = |index: usize| {
+            let before = &self.text.as_bytes()[..self.places[index]];
+            format!("item {} (line {})", index + 1, line(before))
+        };
+        let last = place(self.places.len() - 1);
+        match item {
+            BadItem::Unknown(why) => format!("has {last}: {why}"),
+            BadItem::Duplicate(first) => format!(
+                "has the same `id` twice: {} and {last}; one of them has to go",
+                place(*first)
+            ),
+        }
+    }
+}
+
+/// The id of the user to whom an item belongs; `None` where it belongs to none, since the id is not
+/// text.
+fn owner(item: &str) -> Result<Option<Cow<'_, str>>, &'static str> {
+    if !item.starts_with('{') {
         return Err("it is not an object");
     }
-    let head: Head<'_> = serde_json::from_str(item.get())
-        .map_err(|_| "it has `id`, `userId` or `userData` twice, or a name that is not text")?;
-    match head.id {
-        Some(id) => match serde_json::from_str(id.get()) {
-            Ok(Text(id)) => Ok(id),
-            Err(_) => Err("its `id` is not a string"),
-        },
-        None if head.user_id.is_some() || head.user_data.is_some() => {
-            Err("it has no `id` but looks like a user of Jovo v1, v2 or v3 (`userId`, `userData`)")
+    let members = raw::members(item);
+    let find = |name| {
+        let mut values = members.iter().filter(|(other, _)| raw::is_string(other, name));
+        let value = values.next().map(|(_, value)| *value).filter(|value| *value != "null");
+        if values.next().is_some() {
+            return Err("it has `id`, `userId` or `userData` twice");
         }
-        None => Err("it has no `id`"),
-    }
-}
-
-fn duplicate(items: &[(Cow<'_, str>, &str)]) -> Option<(usize, usize)> {
-    let mut places = std::collections::HashMap::with_capacity(items.len());
-    items
-        .iter()
-        .enumerate()
-        .find_map(|(index, (id, _))| places.insert(id.as_ref(), index).map(|first| (first, index)))
-}
-
-/// The record in the text of an item.
-pub(super) fn record(text: &str) -> Result<Record, Error> {
-    let mut fields: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
-        // What `serde_json` says here is about the syntax and shows nothing of the text.
-        Error::decode(format!("a stored item cannot be read: {error} of the item"))
-    })?;
-    fields.shift_remove("id");
-    Ok(Record::new(fields))
-}
-
-/// The text of an item as it stands in the file, indented as a member of its array.
-pub(super) fn text(id: &str, record: &Record) -> Result<String, Error> {
-    struct Item<'a>(&'a str, &'a Map<String, Value>);
-
-    impl Serialize for Item<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let mut item = serializer.serialize_map(None)?;
-            item.serialize_entry("id", self.0)?;
-            for (name, value) in self.1.iter().filter(|(name, _)| *name != "id") {
-                item.serialize_entry(name, value)?;
-            }
-            item.end()
+        Ok(value)
+    };
+    let (id, user_id, user_data) = (find("id")?, find("userId")?, find("userData")?);
+    let id = match (id, user_data) {
+        (Some(id), _) => id,
+        (None, Some(user_data)) if is_first_jovo(user_id, user_data, &members) => {
+            user_id.unwrap_or_default()
         }
-    }
-
-    let fields = record.fields();
-    if fields.get("id").is_some_and(|other| other != id) {
-        return Err(Error::encode(
-            "`id` of the record is not the user's id, whose place this is in the file",
-        ));
-    }
-    check_depth(fields)?;
-    let array = serde_json::to_string_pretty(&[Item(id, fields)])
-        .map_err(|error| Error::encode("the record has no JSON form").with_source(error))?;
-    let item = array.strip_prefix("[\n  ").and_then(|rest| rest.strip_suffix("\n]"));
-    Ok(item.unwrap_or(&array).to_owned())
-}
-
-/// Refuses what could be written but not be read again. Not recursive, or the depth that it guards against
-/// would end it.
-fn check_depth(fields: &Map<String, Value>) -> Result<(), Error> {
-    type Path<'a> = [Option<&'a str>; 3];
-    fn below<'a>(path: Path<'a>, name: &'a str) -> Path<'a> {
-        match path {
-            [None, ..] => [Some(name), None, None],
-            [first, None, _] => [first, Some(name), None],
-            [first, second, None] => [first, second, Some(name)],
-            full => full,
+        (None, _) if user_id.is_some() || user_data.is_some() => {
+            return Err(
+                "it has no `id` but looks like a user of Jovo v1, v2 or v3 (`userId`, `userData`)",
+            );
         }
+        (None, _) => return Err("it has no `id`"),
+    };
+    match id.strip_prefix('"').and_then(|id| id.strip_suffix('"')) {
+        None => Err("its `id` is not a string"),
+        Some(plain) if !plain.contains('\\') => Ok(Some(Cow::Borrowed(plain))),
+        Some(_) if half_pairs::contains(id) => Ok(None),
+        Some(_) => Ok(raw::string(id).map(Cow::Owned)),
     }
-
-    let mut waiting: Vec<(&Value, usize, Path<'_>)> =
-        fields.iter().map(|(name, value)| (value, 2, below([None; 3], name))).collect();
-    while let Some((value, level, path)) = waiting.pop() {
-        if level > LEVELS && (value.is_object() || value.is_array()) {
-            let path: Vec<&str> = path.into_iter().flatten().collect();
-            let path = path.join(".");
-            return Err(Error::encode(format!(
-                "`{path}` is nested more than {LEVELS} levels deep and could not be read again"
-            )));
-        }
-        match value {
-            Value::Object(members) => waiting
-                .extend(members.iter().map(|(name, value)| (value, level + 1, below(path, name)))),
-            Value::Array(elements) => {
-                waiting.extend(elements.iter().map(|value| (value, level + 1, path)));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -1,7 +1,22 @@
+#[cfg(target_os = "linux")]
+mod attributes;
+mod calls;
 mod disk;
+mod fingerprint;
 mod format;
+mod half_pairs;
+mod items;
+mod lock;
+mod old;
 mod open;
+mod permissions;
+mod probe;
+mod raw;
+mod record;
+mod remarks;
 mod shared;
+#[cfg(all(test, unix))]
+mod tests;
 mod writer;
 
 use std::fmt;
@@ -34,19 +49,58 @@ use crate::{Error, Record};
 /// # Ok(()) }
 /// ```
 ///
-/// * What was acknowledged is on the disk: a save returns when the file was written beside the old one, took its place in
-///   one step, and both are synced. Saves that wait at the same time are written together. There is never half a file.
-/// * The file may be edited while the program runs. Every load and save first looks whether that was done (time, length and
-///   inode of the file). An edit that is no valid JSON fails loads and saves until it is repaired, and is not overwritten. Two
-///   edits are told apart only if the clock of the file system moved, or the length, or the inode.
-/// * One process at a time: whoever opens the file a second time gets an error. Beside it stands `db.json.lock`, which is
-///   locked, not read, and stays.
-/// * Unknown fields, their order and the formatting of users that are not saved stay as they are in the file.
-/// * A link is followed, and the file keeps its permissions. On Unix, who may not give files away becomes its owner.
-/// * Deleted users' [tombstones](Database#what-is-deleted-stays-deleted) are in memory only, never in the file.
+/// # For up to 10,000 users
 ///
-/// All users are held in memory. Clones share one database. When the last is dropped, what waits is written first, for
-/// which that thread waits; [`close`](Database::close) does the same without blocking.
+/// All users are held in memory, and each save writes the whole file. That suits development and
+/// small apps, up to 10,000 users; with more, a warning is logged once, and with hundreds of
+/// thousands saves take longer than requests wait for them. Use `DynamoDb` or `MongoDb` for those.
+///
+/// # What is written
+///
+/// * A save returns when it is on the disk: the file is written beside the old one, takes its place
+///   in one step, and both are synced. Saves that wait at the same time are written together. There
+///   is never half a file.
+/// * What a save does not change keeps its text: other users byte for byte, and of the saved user
+///   each member that equals what was loaded, with its spelling of numbers and its formatting.
+/// * A text with half of a surrogate pair (an emoji that was cut in two) loads with U+FFFD in its
+///   place. A user whose `id` holds one cannot be loaded, and stays in the file.
+/// * A user whose data cannot be read (a number beyond `f64`, more than 127 levels) is an error for
+///   that user alone, and stays in the file.
+/// * Records of the first Jovo, `{userId, userData: {data, metaData}}`, are served as records of
+///   today and written as such when they are next saved.
+/// * Deleted users' [tombstones](Database#what-is-deleted-stays-deleted) are in memory only.
+///
+/// # Editing the file
+///
+/// The file may be edited while the program runs. Every load and save first looks whether that was
+/// done (time, length and inode of the file), and reads what differs. Two edits are told apart only
+/// if the clock of the file system moved, or the length, or the inode. An edit that is not valid
+/// JSON fails loads and saves until it is repaired, and is not overwritten. **An edit within the
+/// moment in which a save replaces the file can be lost**: edit while no user is active.
+///
+/// # One process at a time
+///
+/// Opening the file a second time is an error. `db.json.lock` beside it is locked while it is open,
+/// and stays. If it, or the directory, is replaced meanwhile, the next save notices: it locks the
+/// new one, or fails if another process has done so.
+///
+/// # File systems and permissions
+///
+/// Each save renames a new file over the old one. Whether that is possible is tried when the file
+/// is opened: a file that is mounted (`docker -v file:file`; mount its directory), immutable, or
+/// another user's in a sticky directory is refused. What a file system cannot do without harm to
+/// what is stored (to sync a directory, to set permissions) is logged once as a warning.
+///
+/// New files can be read by their owner only. A file that is there keeps owner, group, permissions
+/// and, on Linux, access control lists and extended attributes. On Unix, a process that may not
+/// give files away becomes the owner; if it cannot keep the group, the group's permissions are
+/// dropped; and if it cannot keep an access control list, opening fails. A link is followed when
+/// the file is opened.
+///
+/// # Clones
+///
+/// Clones share one database. When the last is dropped, what waits is written first, for which that
+/// thread waits; [`close`](Database::close) does the same without blocking.
 ///
 /// `Debug` shows the path.
 #[derive(Clone)]
@@ -60,10 +114,12 @@ impl FileDb {
     /// # Errors
     ///
     /// * It is open already, in another process or in this one.
-    /// * It is damaged (see [`FileDbBuilder::recover_damaged`]): the error says at which line and column.
-    /// * It is JSON of another kind: not an array, an item without `id` (as Jovo before v4 wrote them), one `id` twice. The
-    ///   error says where.
-    /// * It could not be read or created, or `path` is a directory.
+    /// * It is damaged (see [`FileDbBuilder::recover_damaged`]): the error says at which line and
+    ///   column.
+    /// * It is JSON of another kind: not an array, a record without `id` (but for the first
+    ///   Jovo's), one `id` twice. The error says where.
+    /// * It could not be read, created or, as each save does, replaced; or `path` is a directory.
+    ///   The error says what to mount or change.
     ///
     /// A file that is there is left as it is.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
@@ -84,7 +140,8 @@ impl FileDb {
         FileDbBuilder::new(path.as_ref().to_owned())
     }
 
-    /// Waits until everything that was begun before is written, also if nobody waits for it any more.
+    /// Waits until everything that was begun before is written, also if nobody waits for it any
+    /// more.
     ///
     /// # Errors
     ///
@@ -157,7 +214,10 @@ impl Database for FileDb {
         record: &Record,
         over: Option<&Version>,
     ) -> Result<Saved, Error> {
-        let text = Arc::from(format::text(id, record)?);
+        let shared = &self.handle.shared;
+        let before = shared.get(id).filter(|item| over == Some(&item.version()));
+        let before = before.as_ref().map(|item| &*item.text);
+        let text = Arc::from(record::write(id, record, before)?);
         match self.write(id, Action::Save { text, over: over.cloned() }).await? {
             Outcome::Stored(version) => Ok(Saved::Stored(version)),
             Outcome::Conflict(Some(item)) => Ok(Saved::Conflict(Some(item.stored()?))),

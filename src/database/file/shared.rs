@@ -1,70 +1,21 @@
-//! What is committed: the items as they are on the disk. Everyone reads it, only the writer changes it.
+//! What is committed: the items as they are on the disk. Everyone reads it, only the writer changes
+//! it.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use indexmap::IndexMap;
 use tokio::time::Instant;
 
-use super::disk::{Disk, Fingerprint};
-use super::format::{self, Defect};
+use super::disk::Disk;
+use super::fingerprint::Fingerprint;
+use super::format::{self, Content, Defect};
+use super::items::{Change, Changes, Item, Items, Key};
+use super::remarks::{MANY_USERS, Remark};
+use crate::Error;
 use crate::database::tombstone::{self, Tombstones};
-use crate::database::{Found, Stored, Version};
+use crate::database::{Found, Version};
 use crate::error::Kind;
-use crate::{Error, Record};
-
-pub(super) type Items = IndexMap<Arc<str>, Item>;
-pub(super) type Changes = IndexMap<Arc<str>, Change>;
-
-/// An item as the text that it is in the file.
-#[derive(Clone, Debug)]
-pub(super) struct Item {
-    pub(super) text: Arc<str>,
-    version: u64,
-}
-
-/// What comes to stand in the place of an item.
-#[derive(Clone, Debug)]
-pub(super) enum Change {
-    Stored(Item),
-    /// With the version of the tombstone.
-    Deleted(Version),
-}
-
-impl Change {
-    pub(super) fn deleted() -> Self {
-        Self::Deleted(tombstone::version(next_version()))
-    }
-
-    pub(super) fn item(&self) -> Option<&Item> {
-        match self {
-            Self::Stored(item) => Some(item),
-            Self::Deleted(_) => None,
-        }
-    }
-}
-
-fn next_version() -> u64 {
-    // One count for all databases of the process, so that closing and opening starts none anew.
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    LAST.fetch_add(1, Ordering::Relaxed) + 1
-}
-
-impl Item {
-    pub(super) fn new(text: Arc<str>) -> Self {
-        Self { text, version: next_version() }
-    }
-
-    pub(super) fn version(&self) -> Version {
-        Version::from(self.version)
-    }
-
-    pub(super) fn stored(&self) -> Result<Stored, Error> {
-        let record: Record = format::record(&self.text)?;
-        Ok(Stored { record, version: self.version() })
-    }
-}
 
 /// Why the file could not be taken over.
 #[derive(Debug)]
@@ -74,14 +25,13 @@ pub(super) enum Unreadable {
 }
 
 /// Reads the file. An item that is the same text as in `before` keeps its version.
-pub(super) fn read(disk: &Disk, before: &Items) -> Result<(Items, Fingerprint), Unreadable> {
+pub(super) fn read(disk: &Disk, before: &Items) -> Result<(Content, Fingerprint), Unreadable> {
     let (text, fingerprint) = disk.read().map_err(Unreadable::Failed)?;
-    let items = format::items(&text).map_err(Unreadable::Defect)?;
-    let items = items.into_iter().map(|(id, text)| match before.get_key_value(id.as_ref()) {
-        Some((id, item)) if *item.text == *text => (id.clone(), item.clone()),
-        _ => (Arc::from(id), Item::new(Arc::from(text))),
-    });
-    Ok((items.collect(), fingerprint))
+    let content = format::read(&text, before).map_err(Unreadable::Defect)?;
+    if content.has_half_pairs {
+        disk.remark(Remark::HalfPairs);
+    }
+    Ok((content, fingerprint))
 }
 
 #[derive(Debug)]
@@ -103,7 +53,9 @@ struct Known {
 }
 
 impl Shared {
-    pub(super) fn new(disk: Disk, items: Items, fingerprint: Fingerprint) -> Self {
+    pub(super) fn new(disk: Disk, content: Content, fingerprint: Fingerprint) -> Self {
+        let items = content.items;
+        remark_many(&disk, &items);
         Self {
             disk,
             items: RwLock::new(items),
@@ -169,10 +121,11 @@ impl Shared {
         self.commit_tombstones(&changes, now);
         for (id, change) in changes {
             match change {
-                Change::Stored(item) => drop(items.insert(id, item)),
-                Change::Deleted(_) => drop(items.shift_remove(&id)),
+                Change::Stored(item) => drop(items.insert(Key::User(id), item)),
+                Change::Deleted(_) => drop(items.shift_remove(&*id)),
             }
         }
+        remark_many(&self.disk, &items);
         *self.known() = Known { current: Some(fingerprint), next: None };
     }
 
@@ -193,10 +146,12 @@ impl Shared {
             return Ok(());
         }
         let read = read(&self.disk, &self.items());
-        let (mut items, fingerprint) = read.map_err(|unreadable| self.unavailable(unreadable))?;
+        let (mut content, fingerprint) = read.map_err(|unreadable| self.unavailable(unreadable))?;
+        remark_many(&self.disk, &content.items);
         {
+            // What was there before is dropped later, when nobody waits for it.
             let mut current = self.items.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut *current, &mut items);
+            std::mem::swap(&mut *current, &mut content.items);
         }
         *self.known() = Known { current: Some(fingerprint), next: None };
         Ok(())
@@ -234,5 +189,11 @@ impl Shared {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+}
+
+fn remark_many(disk: &Disk, items: &Items) {
+    if items.len() > MANY_USERS {
+        disk.remark(Remark::ManyUsers);
     }
 }

@@ -1,13 +1,16 @@
 //! The one thread that changes the file. What waits when it is free is written together.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::disk::Lock;
-use super::shared::{Change, Changes, Item, Shared};
+use super::disk::NotReplaced;
+use super::items::{Change, Changes, Item, Key};
+use super::lock::Lock;
+use super::shared::Shared;
 use crate::Error;
 use crate::database::{Version, tombstone};
 use crate::error::Kind;
@@ -76,12 +79,12 @@ impl Drop for Failure {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     commands: Receiver<Command>,
-    lock: Lock,
+    lock: RefCell<Lock>,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, commands: Receiver<Command>, lock: Lock) -> Self {
-        Self { shared, commands, lock }
+        Self { shared, commands, lock: RefCell::new(lock) }
     }
 
     /// Runs until it is told to close.
@@ -93,7 +96,7 @@ impl Writer {
             closing = self.turn(first);
         }
         self.shared.close();
-        self.lock.release();
+        self.lock.borrow().release();
         if let Some(reply) = closing {
             let _ = reply.send(self.unheard());
         }
@@ -133,7 +136,7 @@ impl Writer {
         if writes.is_empty() && refreshes.is_empty() {
             return;
         }
-        let refreshed = self.shared.refresh();
+        let refreshed = self.refresh();
         for reply in refreshes {
             // Whoever asked may have gone; here and below that is their right.
             let _ = reply.send(refreshed.clone());
@@ -152,6 +155,26 @@ impl Writer {
         }
     }
 
+    /// Takes over what another program did to the file, or to its lock.
+    fn refresh(&self) -> Result<(), Error> {
+        let disk = &self.shared.disk;
+        // Where the file is gone as well, nothing is to be locked.
+        if !self.lock.borrow().is_in_place() && disk.fingerprint().is_ok() {
+            let lock = Lock::take(disk).map_err(|error| {
+                let text = format!(
+                    "the lock of {} was removed or replaced, and another process has the new one. \
+                     Nothing is loaded or saved here until that process ends",
+                    disk.name()
+                );
+                Error::new(Kind::Database, text).with_source(error)
+            })?;
+            tracing::warn!("the lock of {} was removed or replaced; it is held anew", disk.name());
+            self.lock.replace(lock);
+            self.shared.distrust();
+        }
+        self.shared.refresh()
+    }
+
     /// All of `writes`, or none of them.
     fn write(&self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
         let Some(now) = writes.iter().map(|write| write.now).max() else { return Ok(Vec::new()) };
@@ -160,7 +183,7 @@ impl Writer {
             if self.store(changes, now)? {
                 return Ok(outcomes);
             }
-            self.shared.refresh()?;
+            self.refresh()?;
         }
         let name = self.shared.disk.name();
         let text = format!("{name} was not written, because another program keeps changing it");
@@ -175,7 +198,7 @@ impl Writer {
             let (current, tombstone) = match changes.get(id) {
                 Some(Change::Stored(item)) => (Some(item), None),
                 Some(Change::Deleted(version)) => (None, Some(version.clone())),
-                None => (items.get(id), self.shared.tombstone(id, now)),
+                None => (items.get(&**id), self.shared.tombstone(id, now)),
             };
             match action {
                 Action::Save { text, over } => {
@@ -197,41 +220,47 @@ impl Writer {
         (outcomes.collect(), changes)
     }
 
-    /// Writes the file with `changes`; `false` if somebody else has changed it meanwhile, and nothing was done.
+    /// Writes the file with `changes`; `false` if somebody else has changed it meanwhile, and
+    /// nothing was done.
     fn store(&self, changes: Changes, now: Instant) -> Result<bool, Error> {
         let disk = &self.shared.disk;
         let written = {
             let items = self.shared.items();
             let is_of_file = |(id, change): (&Arc<str>, &Change)| {
-                change.item().is_some() || items.contains_key(id)
+                change.item().is_some() || items.contains_key(&**id)
             };
             if !changes.iter().any(is_of_file) {
                 self.shared.commit_tombstones(&changes, now);
                 return Ok(true);
             }
-            let kept = items.iter().filter_map(|(id, item)| match changes.get(id) {
+            let changed = |key: &Key| match key {
+                Key::User(id) => changes.get(id),
+                Key::NoUser(_) => None,
+            };
+            let kept = items.iter().filter_map(|(key, item)| match changed(key) {
                 Some(changed) => changed.item(),
                 None => Some(item),
             });
-            let added = changes.iter().filter(|(id, _)| !items.contains_key(*id));
+            let added = changes.iter().filter(|(id, _)| !items.contains_key(&***id));
             let added = added.filter_map(|(_, change)| change.item());
             disk.write_temporary(kept.chain(added).map(|item| &*item.text))
         };
-        let fingerprint = written.map_err(|error| {
-            disk.remove_temporary();
-            disk.failed("written; it is as it was", error)
-        })?;
-        if !self.shared.is_unchanged() {
-            disk.remove_temporary();
+        let temporary =
+            written.map_err(|error| disk.unwritable("written; it is as it was", error))?;
+        if !self.shared.is_unchanged() || !self.lock.borrow().is_in_place() {
             return Ok(false);
         }
+        let fingerprint = temporary.fingerprint;
         self.shared.announce(fingerprint);
-        let replaced = disk.replace().and_then(|()| disk.sync_directory());
-        replaced.map_err(|error| {
+        let unknown = |error| {
             self.shared.distrust();
-            disk.remove_temporary();
             disk.failed("replaced for certain, and is read anew", error)
+        };
+        disk.replace(&temporary).map_err(|failed| match failed {
+            NotReplaced::Refused(error) => disk.unwritable("replaced; it is as it was", error),
+            NotReplaced::Unknown(error) => unknown(error),
         })?;
+        disk.sync_directory().map_err(unknown)?;
         tracing::debug!(file = disk.name(), changed = changes.len(), "written");
         self.shared.commit(changes, fingerprint, now);
         Ok(true)
@@ -245,7 +274,8 @@ mod tests {
     use std::sync::mpsc;
 
     use super::super::disk::Disk;
-    use super::super::shared::{self, Items};
+    use super::super::items::Items;
+    use super::super::shared;
     use super::*;
 
     struct Bench {
@@ -260,10 +290,10 @@ mod tests {
         let path = directory.path().join("db.json");
         fs::write(&path, file).unwrap();
         let disk = Disk::locate(&path).unwrap();
-        let lock = disk.lock().unwrap();
-        let (items, fingerprint) = shared::read(&disk, &Items::new()).unwrap();
+        let lock = Lock::take(&disk).unwrap();
+        let (content, fingerprint) = shared::read(&disk, &Items::new()).unwrap();
         let (commands, receiver) = mpsc::channel();
-        let shared = Arc::new(Shared::new(disk, items, fingerprint));
+        let shared = Arc::new(Shared::new(disk, content, fingerprint));
         let writer = Writer::new(shared, receiver, lock);
         Bench { writer, commands, path, _directory: directory }
     }
@@ -317,7 +347,7 @@ mod tests {
         assert_eq!(&*item.text, r#"{"id":"b","edited":true}"#);
         let file = "[\n  { \"id\": \"a\", \"new\": 1 },\n  {\"id\":\"b\",\"edited\":true},\n  {\"id\":\"c\"}\n]";
         assert_eq!(fs::read_to_string(&path).unwrap(), file);
-        assert!(!path.with_file_name("db.json.tmp").exists());
+        assert_eq!(fs::read_dir(_directory.path()).unwrap().count(), 2, "db.json and its lock");
     }
 
     #[test]

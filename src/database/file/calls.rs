@@ -1,0 +1,52 @@
+//! The calls that some file systems do not know, or answer in ways of their own. Tests put others
+//! in their place.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::path::Path;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Calls {
+    pub(super) rename: fn(&Path, &Path) -> io::Result<()>,
+    pub(super) sync_directory: fn(&Path) -> io::Result<()>,
+    pub(super) set_permissions: fn(&File, Permissions) -> io::Result<()>,
+    #[cfg(unix)]
+    pub(super) change_owner: fn(&File, Option<u32>, Option<u32>) -> io::Result<()>,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self {
+            rename: |from, to| fs::rename(from, to),
+            sync_directory,
+            set_permissions: File::set_permissions,
+            #[cfg(unix)]
+            change_owner: |file, user, group| std::os::unix::fs::fchown(file, user, group),
+        }
+    }
+}
+
+#[cfg(unix)]
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Elsewhere a directory cannot be opened as a file.
+#[cfg(not(unix))]
+pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Whether `error` says that it cannot be done here at all, and not that it went wrong.
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
+    /// No descriptor for this, in the words of some network file systems; the same number on every
+    /// Unix.
+    const EBADF: i32 = 9;
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::IsADirectory
+    ) || cfg!(unix) && error.raw_os_error() == Some(EBADF)
+}

@@ -1,0 +1,76 @@
+//! Who may use the file that takes the place of db.json: those who might use that.
+
+use std::fs::{File, Metadata, Permissions};
+use std::io;
+
+use super::calls;
+use super::disk::Disk;
+use super::remarks::Remark;
+
+/// Gives the new `file` the owner, group, permissions and extended attributes of db.json, which is
+/// `like`. Where that is not possible, it gets less and not more.
+pub(super) fn give(disk: &Disk, file: &File, like: &Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    let (permissions, keeps_group) = owner_and_mode(disk, file, like)?;
+    #[cfg(not(unix))]
+    let permissions = like.permissions();
+
+    #[cfg(target_os = "linux")]
+    super::attributes::remove_inherited(disk.path(), file)?;
+    // Some file systems refuse to set even what is set already.
+    if !has(file, &permissions)? {
+        match (disk.calls.set_permissions)(file, permissions) {
+            Err(error) if calls::is_unsupported(&error) => disk.remark(Remark::PermissionsNotSet),
+            result => result?,
+        }
+    }
+    #[cfg(target_os = "linux")]
+    if !super::attributes::carry(disk.path(), file, keeps_group)? {
+        disk.remark(Remark::AttributesNotKept);
+    }
+    #[cfg(all(unix, not(target_os = "linux")))]
+    let _ = keeps_group;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn has(file: &File, permissions: &Permissions) -> io::Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(file.metadata()?.permissions().mode() & 0o7777 == permissions.mode())
+}
+
+#[cfg(not(unix))]
+fn has(file: &File, permissions: &Permissions) -> io::Result<bool> {
+    Ok(file.metadata()?.permissions() == *permissions)
+}
+
+/// Changes owner and group as far as that is allowed; returns what then may be permitted, and
+/// whether the group is that of `like`.
+#[cfg(unix)]
+fn owner_and_mode(disk: &Disk, file: &File, like: &Metadata) -> io::Result<(Permissions, bool)> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        // Only root may give a file away; others may still give it to a group of theirs.
+        let change = disk.calls.change_owner;
+        let _ = change(file, Some(like.uid()), Some(like.gid()))
+            .or_else(|_| change(file, None, Some(like.gid())));
+    }
+    // Some file systems accept that and do nothing.
+    let own = file.metadata()?;
+    let (keeps_owner, keeps_group) = (own.uid() == like.uid(), own.gid() == like.gid());
+    let mut mode = like.mode() & 0o7777;
+    if !keeps_owner {
+        disk.remark(Remark::OwnerNotKept);
+        mode &= 0o777;
+    }
+    if !keeps_group {
+        // They are not meant for the group that the file has now.
+        if mode & 0o070 != 0 {
+            disk.remark(Remark::GroupNotKept);
+        }
+        mode &= 0o707;
+    }
+    Ok((Permissions::from_mode(mode), keeps_group))
+}

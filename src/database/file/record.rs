@@ -1,0 +1,238 @@
+//! The record in the text of an item, and the text of a record.
+//!
+//! What a record has in common with the item in whose place it comes keeps the text that it has in
+//! the file. So a number is not spelled anew, and what can be read but not be written the same way
+//! (an integer beyond 64 bits, half of a surrogate pair) is not lost.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::half_pairs;
+use super::old::{Old, OldItem, OldMembers};
+use crate::{Error, Record};
+
+/// `serde_json` reads 127 levels. One of them is the array of the file, which another program reads
+/// as a whole.
+const LEVELS: usize = 126;
+
+/// Reads the record in the text of an item.
+pub(super) fn read(text: &str) -> Result<Record, Error> {
+    let unreadable = |error: serde_json::Error| {
+        // What `serde_json` says here is about the syntax and shows nothing of the text.
+        Error::decode(format!(
+            "a stored item cannot be read: {error} of the item. It is left as it is; repair it in \
+             the file"
+        ))
+    };
+    let mut fields: Map<String, Value> =
+        serde_json::from_str(&half_pairs::replace(text)).map_err(unreadable)?;
+    if fields.shift_remove("id").is_none_or(|id| id.is_null()) {
+        let old = Old::Made(OldItem::of(text).fields).value().map_err(unreadable)?;
+        fields = if let Value::Object(fields) = old { fields } else { Map::new() };
+    }
+    Ok(Record::new(fields))
+}
+
+/// Writes the text of an item as it stands in the file, indented as a member of its array. `before`
+/// is the text of the item in whose place it comes.
+pub(super) fn write(id: &str, record: &Record, before: Option<&str>) -> Result<String, Error> {
+    let fields = record.fields();
+    if fields.get("id").is_some_and(|other| other != id) {
+        return Err(Error::encode(
+            "`id` of the record is not the user's id, whose place this is in the file",
+        ));
+    }
+    check_depth(fields)?;
+    let old = before.map(OldItem::of);
+    let is_current = old.as_ref().is_some_and(|old| old.is_current);
+    if let Some(before) = before
+        && is_current
+        && read(before).is_ok_and(|before| is_same_object(before.fields(), fields))
+    {
+        return Ok(before.to_owned());
+    }
+    let id = old.as_ref().and_then(|old| old.id).map_or_else(|| string(id), str::to_owned);
+    let mut first = vec![(r#""id""#, id.as_str())];
+    let members = old.as_ref().map(|old| &old.fields);
+    first.extend(members.into_iter().flat_map(|members| &members.hidden));
+    let mut text = String::new();
+    let fields = fields.iter().filter(|(name, _)| *name != "id");
+    write_members(&mut text, &first, fields, members, 1);
+    Ok(text)
+}
+
+fn string(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn write_value(text: &mut String, value: &Value, old: Option<&Old<'_>>, level: usize) {
+    if let Some(Old::Text(before)) = old
+        && old.is_some_and(|old| old.value().is_ok_and(|old| is_same(&old, value)))
+    {
+        text.push_str(before);
+        return;
+    }
+    match value {
+        Value::Object(members) => {
+            let read;
+            let old = match old {
+                Some(Old::Text(before)) => {
+                    read = OldMembers::of(before);
+                    Some(&read)
+                }
+                Some(Old::Made(old)) => Some(old),
+                None => None,
+            };
+            let hidden = old.map_or(&[][..], |old| &old.hidden);
+            write_members(text, hidden, members.iter(), old, level);
+        }
+        Value::Array(elements) if !elements.is_empty() => {
+            let old = old.map(Old::elements).unwrap_or_default();
+            write_elements(text, elements, &old, level);
+        }
+        _ => text.push_str(&value.to_string()),
+    }
+}
+
+fn write_members<'a>(
+    text: &mut String,
+    first: &[(&str, &str)],
+    members: impl Iterator<Item = (&'a String, &'a Value)>,
+    old: Option<&OldMembers<'_>>,
+    level: usize,
+) {
+    let mut list = List::begin(text, '{', level);
+    for (name, value) in first {
+        let text = list.next();
+        text.push_str(name);
+        text.push_str(": ");
+        text.push_str(value);
+    }
+    for (name, value) in members {
+        let old = old.and_then(|old| old.by_name.get(name));
+        let text = list.next();
+        match old {
+            Some((name, _)) => text.push_str(name),
+            None => text.push_str(&string(name)),
+        }
+        text.push_str(": ");
+        write_value(text, value, old.map(|(_, old)| old), level + 1);
+    }
+    list.end('}');
+}
+
+fn write_elements(text: &mut String, elements: &[Value], old: &[&str], level: usize) {
+    // The history moves its elements, so each may have been another one.
+    let by_value: HashMap<String, &str> = old
+        .iter()
+        .filter_map(|old| Some((Old::Text(old).value().ok()?.to_string(), *old)))
+        .collect();
+    let in_place = old.len() == elements.len();
+    let mut list = List::begin(text, '[', level);
+    for (index, element) in elements.iter().enumerate() {
+        let text = list.next();
+        let same = if by_value.is_empty() { None } else { by_value.get(&element.to_string()) };
+        match same {
+            Some(old) => text.push_str(old),
+            None => {
+                let old = old.get(index).filter(|_| in_place).map(|old| Old::Text(old));
+                write_value(text, element, old.as_ref(), level + 1);
+            }
+        }
+    }
+    list.end(']');
+}
+
+/// Writes an object or an array over several lines, as `JSON.stringify` does.
+struct List<'a> {
+    text: &'a mut String,
+    level: usize,
+    is_empty: bool,
+}
+
+impl<'a> List<'a> {
+    fn begin(text: &'a mut String, bracket: char, level: usize) -> Self {
+        text.push(bracket);
+        Self { text, level, is_empty: true }
+    }
+
+    /// Begins the next line, to which the caller adds.
+    fn next(&mut self) -> &mut String {
+        if !self.is_empty {
+            self.text.push(',');
+        }
+        self.is_empty = false;
+        self.line(self.level + 1)
+    }
+
+    fn end(mut self, bracket: char) {
+        if !self.is_empty {
+            self.line(self.level);
+        }
+        self.text.push(bracket);
+    }
+
+    fn line(&mut self, level: usize) -> &mut String {
+        self.text.push('\n');
+        self.text.extend(std::iter::repeat_n("  ", level));
+        self.text
+    }
+}
+
+/// Whether both are written the same: other than for `==`, the order of members and the sign of
+/// zero count.
+fn is_same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Object(left), Value::Object(right)) => is_same_object(left, right),
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(l, r)| is_same(l, r))
+        }
+        (Value::Number(left), Value::Number(right)) => {
+            let bits = |number: &serde_json::Number| number.as_f64().map(f64::to_bits);
+            left == right && bits(left) == bits(right)
+        }
+        _ => left == right,
+    }
+}
+
+fn is_same_object(left: &Map<String, Value>, right: &Map<String, Value>) -> bool {
+    left.len() == right.len()
+        && left.iter().zip(right).all(|((l, left), (r, right))| l == r && is_same(left, right))
+}
+
+/// Refuses what could be written but not be read again. Not recursive, or the depth that it guards
+/// against would end it.
+fn check_depth(fields: &Map<String, Value>) -> Result<(), Error> {
+    type Path<'a> = [Option<&'a str>; 3];
+    fn below<'a>(path: Path<'a>, name: &'a str) -> Path<'a> {
+        match path {
+            [None, ..] => [Some(name), None, None],
+            // Names further down are data, and do not stand in errors.
+            [first @ Some("user" | "session"), None, _] => [first, Some(name), None],
+            [first, second @ Some("data"), None] => [first, second, Some(name)],
+            full => full,
+        }
+    }
+
+    let mut waiting: Vec<(&Value, usize, Path<'_>)> =
+        fields.iter().map(|(name, value)| (value, 2, below([None; 3], name))).collect();
+    while let Some((value, level, path)) = waiting.pop() {
+        if level > LEVELS && (value.is_object() || value.is_array()) {
+            let path: Vec<&str> = path.into_iter().flatten().collect();
+            let path = path.join(".");
+            return Err(Error::encode(format!(
+                "`{path}` is nested more than {LEVELS} levels deep and could not be read again"
+            )));
+        }
+        match value {
+            Value::Object(members) => waiting
+                .extend(members.iter().map(|(name, value)| (value, level + 1, below(path, name)))),
+            Value::Array(elements) => {
+                waiting.extend(elements.iter().map(|value| (value, level + 1, path)));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! A second process, and what keeps it out once the lock file is not the locked one any more.
+
+use super::*;
+
+async fn count(db: &FileDb) -> Result<u64, Error> {
+    let found = db.load("user").await?;
+    let n = found.as_ref().map_or(0, |found| found.record.fields()["n"].as_u64().unwrap());
+    let over = found.as_ref().map(|found| &found.version);
+    match db.save("user", &record(json!({ "n": n + 1 })), over).await? {
+        Saved::Stored(_) => Ok(n + 1),
+        conflict @ Saved::Conflict(_) => panic!("{conflict:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_removed_lock_is_held_anew() {
+    let (directory, path) = file("[]");
+    let db = FileDb::open(&path).await.unwrap();
+    assert_eq!(count(&db).await.unwrap(), 1);
+    fs::remove_file(directory.path().join("db.json.lock")).unwrap();
+    assert_eq!(count(&db).await.unwrap(), 2);
+    let error = FileDb::open(&path).await.unwrap_err();
+    assert!(error.to_string().contains("is in use: another process"), "{error}");
+    assert_eq!(count(&db).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn of_two_that_came_to_be_by_a_removed_lock_one_works() {
+    let (directory, path) = file("[]");
+    let first = FileDb::open(&path).await.unwrap();
+    assert_eq!(count(&first).await.unwrap(), 1);
+    fs::remove_file(directory.path().join("db.json.lock")).unwrap();
+    let second = FileDb::open(&path).await.unwrap();
+    assert_eq!(count(&second).await.unwrap(), 2);
+    for _ in 0..2 {
+        let error = count(&first).await.unwrap_err();
+        assert!(error.is_database());
+        assert!(error.to_string().contains("another process has the new one"), "{error}");
+    }
+    assert_eq!(count(&second).await.unwrap(), 3);
+    // Nothing acknowledged is lost, and once the other has ended, the first goes on.
+    second.close().await.unwrap();
+    assert_eq!(count(&first).await.unwrap(), 4);
+    FileDb::open(&path).await.unwrap_err();
+    first.close().await.unwrap();
+    assert_eq!(count(&FileDb::open(&path).await.unwrap()).await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn a_replaced_directory_is_noticed() {
+    let outer = directory();
+    let directory = outer.path().join("db");
+    let path = directory.join("db.json");
+    let first = FileDb::open(&path).await.unwrap();
+    assert_eq!(count(&first).await.unwrap(), 1);
+    let replace = |number: u8| {
+        let before = outer.path().join(format!("before-{number}"));
+        fs::rename(&directory, &before).unwrap();
+        fs::create_dir(&directory).unwrap();
+        fs::copy(before.join("db.json"), &path).unwrap();
+        before
+    };
+    let before = replace(1);
+    let second = FileDb::open(&path).await.unwrap();
+    assert_eq!(count(&second).await.unwrap(), 2);
+    count(&first).await.unwrap_err();
+    assert_eq!(count(&second).await.unwrap(), 3);
+    drop(second);
+    // Without another process, what stands at the path now is served and saved.
+    replace(2);
+    assert_eq!(count(&first).await.unwrap(), 4);
+    assert!(text(&path).contains("\"n\": 4"));
+    assert!(text(&before.join("db.json")).contains("\"n\": 1"));
+    FileDb::open(&path).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_removed_directory_is_not_made_anew() {
+    let outer = directory();
+    let directory = outer.path().join("db");
+    let db = FileDb::open(directory.join("db.json")).await.unwrap();
+    count(&db).await.unwrap();
+    fs::remove_dir_all(&directory).unwrap();
+    let error = count(&db).await.unwrap_err();
+    assert!(error.to_string().contains("was removed"), "{error}");
+    assert!(!directory.exists());
+}
+
+#[tokio::test]
+async fn the_error_does_not_invite_to_delete_the_lock() {
+    let (_directory, path) = file("[]");
+    let _db = FileDb::open(&path).await.unwrap();
+    let error = FileDb::open(&path).await.unwrap_err();
+    assert!(!all(&error).contains(".lock"), "{error:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_in_the_way_of_the_lock_is_named() {
+    let (directory, path) = file("[]");
+    let lock = directory.path().join("db.json.lock");
+    fs::create_dir(&lock).unwrap();
+    let error = FileDb::open(&path).await.unwrap_err();
+    assert!(error.to_string().contains("db.json.lock is in the way"), "{error}");
+    fs::remove_dir(&lock).unwrap();
+    // A pipe, whose other end nobody would open.
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    let error = FileDb::open(&path).await.unwrap_err();
+    assert!(error.to_string().contains("db.json.lock is in the way"), "{error}");
+    assert_eq!(text(&path), "[]");
+}
