@@ -29,7 +29,7 @@ pub struct DynamoDbBuilder {
     pub(super) endpoint: Option<String>,
     client: Option<Client>,
     pub(super) timeout: Duration,
-    ready_timeout: Duration,
+    pub(super) ready_timeout: Duration,
     partition_key: String,
     sort_key: Option<(String, String)>,
     key_prefix: String,

@@ -11,6 +11,9 @@ use super::builder::{DynamoDbBuilder, configuration};
 use super::credentials::CredentialsCache;
 use crate::Error;
 
+/// The region where an endpoint is given: requests are signed for one, and another server takes any.
+pub(super) const DEFAULT_REGION: &str = "us-east-1";
+
 /// Where AWS SDKs look for an endpoint.
 const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"];
 
@@ -38,7 +41,7 @@ impl DynamoDbBuilder {
                     advice("AWS_REGION", "`.region(…)`")
                 )));
             }
-            config = config.region(Region::from_static("us-east-1"));
+            config = config.region(Region::from_static(DEFAULT_REGION));
         }
         #[cfg(not(feature = "aws-config"))]
         if self.credentials.is_none() {

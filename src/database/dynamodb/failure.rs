@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 
 use crate::Error;
-use crate::error::Kind;
+use crate::error::{BoxError, Kind};
 
 /// What AWS answers a call that a policy forbids.
 pub(super) const DENIED: [&str; 2] = ["AccessDeniedException", "AccessDenied"];
@@ -17,8 +17,9 @@ pub(super) const BUSY: [&str; 3] =
     ["ThrottlingException", "RequestLimitExceeded", "ProvisionedThroughputExceededException"];
 
 /// Texts of AWS that say what is wrong with a request without quoting it.
-const HARMLESS: [(&str, Trouble); 5] = [
+const HARMLESS: [(&str, Trouble); 6] = [
     ("The provided key element does not match the schema", Trouble::Key),
+    ("The number of conditions on the keys is invalid", Trouble::Key),
     ("One or more parameter values were invalid: Missing the key", Trouble::Key),
     ("One or more parameter values were invalid: Type mismatch for", Trouble::IndexKey),
     ("Item size has exceeded the maximum allowed size", Trouble::TooLarge),
@@ -37,6 +38,24 @@ pub(super) enum Trouble {
     TooLarge,
     Denied,
     Busy,
+    /// It said nothing: there was no answer, or none that can be read.
+    Silent,
+}
+
+/// Why there is no answer. It shows the reason as it is.
+#[derive(Debug)]
+struct Silence(BoxError);
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Silence {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
 }
 
 /// What DynamoDB answered.
@@ -81,7 +100,7 @@ where
     let failed =
         Error::new(Kind::Database, format!("{action} on table \"{table}\" failed: {what}"));
     let SdkError::ServiceError(context) = &error else {
-        return failed.with_source(error);
+        return failed.with_source(Silence(error.into()));
     };
     let message = context.err().message().map(str::to_owned);
     // What is wrong with a request is told by quoting it.
@@ -110,7 +129,12 @@ fn told(code: &str, message: &str) -> Option<Trouble> {
 
 /// What DynamoDB said was wrong, of an error made by [`failed`].
 pub(super) fn trouble(error: &Error) -> Option<Trouble> {
-    error.source()?.downcast_ref::<Answer>()?.trouble
+    let source = error.source()?;
+    if source.is::<Silence>() {
+        Some(Trouble::Silent)
+    } else {
+        source.downcast_ref::<Answer>()?.trouble
+    }
 }
 
 /// AWS's code of the error, as `ResourceNotFoundException`.

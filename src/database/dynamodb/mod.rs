@@ -70,13 +70,18 @@ const MAX_PARTITION_KEY: usize = 2048;
 ///
 /// * One item a user: the partition key `userId`, maps `user`, `session` and `history`, strings `createdAt` and `updatedAt`.
 ///   What Jovo v4 wrote is read, and it reads what is written here.
-/// * `persistenceVersion` is added, by which a save is refused that is not over what was loaded. A write of Jovo v4 is
-///   noticed as well, by `updatedAt`.
+/// * `persistenceVersion` is added, by which a save is refused that is not over what was loaded. A save
+///   also compares the old values of what it changes (up to 100 attributes), since others leave that
+///   version alone: Jovo v4, a script, the console.
 /// * A load is one consistent read, a save one conditional write of the attributes that changed; attributes that others write
 ///   meanwhile stay. A conflict brings the current item with it. Where more than 250 attributes change at once, the
 ///   whole item is written.
-/// * The table is created where it is missing, at [`ensure_ready`](Database::ensure_ready) or at the first request, unless
-///   [`create_table(false)`](DynamoDbBuilder::create_table) is set.
+/// * Reads and writes need nothing but the table's data. Only where they do not find the table, or it has
+///   another key, it is looked at: it is created where it is missing, unless
+///   [`create_table(false)`](DynamoDbBuilder::create_table) is set. One that was there before and is gone is
+///   an error.
+/// * What is throttled is tried again within [`timeout`](DynamoDbBuilder::timeout). Credentials have a limit
+///   of their own, [`ready_timeout`](DynamoDbBuilder::ready_timeout).
 ///
 /// # What is stored how
 ///
@@ -93,7 +98,7 @@ const MAX_PARTITION_KEY: usize = 2048;
 ///
 /// A [tombstone](Database#what-is-deleted-stays-deleted), if the table's time to live removes it: key, `persistenceVersion`,
 /// `persistenceTombstone` and the attribute of the time to live, whatever its name. On tables that are created here it is switched on,
-/// for `expiresAt`. A table of your own is asked once, at the first deletion. Where its time to live is off, or the role may not ask, or
+/// for `persistenceExpiresAt`. A table of your own is asked once, at the first deletion. Where its time to live is off, or the role may not ask, or
 /// its attribute is a key or means something else, the item is deleted plainly, and a user's first turn that is under way meanwhile can
 /// bring them back: switch it on to close that gap.
 ///
@@ -108,9 +113,9 @@ const MAX_PARTITION_KEY: usize = 2048;
 /// | --- | --- |
 /// | loading, saving, forgetting users | `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` |
 /// | tombstones | `DescribeTimeToLive`; `UpdateTimeToLive` for tables that are created here; it does without |
-/// | the table, unless `create_table(false)` | `DescribeTable`, `CreateTable` |
-/// | `create_table(false)` | `DescribeTable`, if the key is to be checked |
-/// | `expire_users_after` | `DescribeTimeToLive`, `UpdateTimeToLive`; with `create_table(false)` it does without, if somebody else switches it on |
+/// | creating a missing table | `DescribeTable`, `CreateTable` |
+/// | an error that says which key the table has | `DescribeTable` |
+/// | `expire_users_after` | `DescribeTimeToLive`, `UpdateTimeToLive`; it does without, if another program switches it on |
 ///
 /// # Clones
 ///
@@ -219,6 +224,8 @@ impl Database for DynamoDb {
     async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
         let inner = &self.inner;
         let key = inner.key(id)?;
+        // What a read has no answer to, another would have none to either.
+        inner.ready().await?;
         inner.on_table(|| inner.read(key.clone())).await
     }
 

@@ -63,21 +63,23 @@ impl Inner {
         if self.readiness.ready.load(Ordering::Acquire) {
             return Ok(());
         }
-        let inner = self.clone();
-        self.readiness.flight.join(async move { inner.make_ready().await }).await
+        self.make_ready(None).await
     }
 
-    /// Makes a call under the client's time limit, once there are credentials. Where it finds something
-    /// wrong with the table, the table is made ready, and the call is repeated: it has had no effect.
+    /// Makes a call once the table is ready. Where it finds something wrong with the table after all, the
+    /// table is looked at, and the call is repeated: it has had no effect.
     pub(super) async fn on_table<T, F>(self: &Arc<Self>, call: impl Fn() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        self.credentials().await?;
+        match self.ready().await {
+            // The call has a time limit of its own, and may find an answer.
+            Err(error) if failure::trouble(&error) != Some(Trouble::Silent) => return Err(error),
+            _ => {}
+        }
         let error = match call().await {
             Ok(done) => {
                 self.readiness.note();
-                self.clone().begin_expiry();
                 return Ok(done);
             }
             Err(error) => error,
@@ -85,7 +87,7 @@ impl Inner {
         match failure::trouble(&error) {
             Some(Trouble::Missing | Trouble::Key) => {
                 self.readiness.reset();
-                self.ready().await?;
+                self.make_ready(Some(error)).await?;
             }
             // The type that an index has for what is projected is known once the table was looked at.
             Some(Trouble::IndexKey) if !self.projections.is_empty() => self.look(&error).await?,
@@ -94,23 +96,37 @@ impl Inner {
         call().await
     }
 
-    async fn make_ready(self: Arc<Self>) -> Result<(), Error> {
+    /// Finds out by a read whether the table can be used, and looks at it if not; at once for a `reason`,
+    /// the error of a call. Callers that come meanwhile wait for the same.
+    async fn make_ready(self: &Arc<Self>, reason: Option<Error>) -> Result<(), Error> {
+        let inner = self.clone();
+        let work = async move {
+            let found = match reason {
+                Some(reason) => Err(reason),
+                None => inner.probe().await,
+            };
+            if let Err(error) = found {
+                match failure::trouble(&error) {
+                    Some(Trouble::Missing | Trouble::Key) => inner.look(&error).await?,
+                    // A policy may allow other keys. Neither says anything about the table.
+                    Some(Trouble::Denied | Trouble::Busy) => {
+                        inner.readiness.ready.store(true, Ordering::Release);
+                        return Ok(());
+                    }
+                    _ => return Err(error),
+                }
+            }
+            inner.readiness.note();
+            inner.begin_expiry();
+            Ok(())
+        };
+        self.readiness.flight.join(work).await
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
         let read = self.client.get_item().table_name(&self.table);
         let read = read.set_key(Some(self.key(NOBODY)?)).send().await;
-        if let Err(error) = read.map_err(|error| self.failed("GetItem", error)) {
-            match failure::trouble(&error) {
-                Some(Trouble::Missing | Trouble::Key) => self.look(&error).await?,
-                // A policy may allow other keys. Neither says anything about the table.
-                Some(Trouble::Denied | Trouble::Busy) => {
-                    self.readiness.ready.store(true, Ordering::Release);
-                    return Ok(());
-                }
-                _ => return Err(error),
-            }
-        }
-        self.readiness.note();
-        self.begin_expiry();
-        Ok(())
+        read.map(drop).map_err(|error| self.failed("GetItem", error))
     }
 
     /// Switches the time to live on if users expire, once for the process and in no request's way.

@@ -200,6 +200,8 @@ impl Inner {
                 .map(|(path, kind)| (path.clone(), kind.clone())),
         );
         set.extend(own);
+        // The whole is known only to DynamoDB: others may have stored more in it.
+        size::check(key.iter().chain(&set))?;
         let mut expression = Expression::default();
         let condition = self.is_still(known, &[changed, gone].concat(), &mut expression)?;
         // Those that have a value are set, not removed.
