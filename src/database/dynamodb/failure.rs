@@ -17,9 +17,11 @@ pub(super) const BUSY: [&str; 3] =
     ["ThrottlingException", "RequestLimitExceeded", "ProvisionedThroughputExceededException"];
 
 /// Texts of AWS that say what is wrong with a request without quoting it.
-const HARMLESS: [(&str, Trouble); 6] = [
+const HARMLESS: [(&str, Trouble); 7] = [
     ("The provided key element does not match the schema", Trouble::Key),
     ("The number of conditions on the keys is invalid", Trouble::Key),
+    // DynamoDB Local.
+    ("One of the required keys was not given a value", Trouble::Key),
     ("One or more parameter values were invalid: Missing the key", Trouble::Key),
     ("One or more parameter values were invalid: Type mismatch for", Trouble::IndexKey),
     ("Item size has exceeded the maximum allowed size", Trouble::TooLarge),
@@ -38,8 +40,8 @@ pub(super) enum Trouble {
     TooLarge,
     Denied,
     Busy,
-    /// It said nothing: there was no answer, or none that can be read.
-    Silent,
+    /// Anything else, or no answer.
+    Other,
 }
 
 /// Why there is no answer. It shows the reason as it is.
@@ -63,7 +65,7 @@ impl StdError for Silence {
 struct Answer {
     message: Option<String>,
     request: Option<String>,
-    trouble: Option<Trouble>,
+    trouble: Trouble,
 }
 
 impl fmt::Display for Answer {
@@ -115,26 +117,23 @@ where
     failed.with_source(Answer { message, request, trouble })
 }
 
-fn told(code: &str, message: &str) -> Option<Trouble> {
+fn told(code: &str, message: &str) -> Trouble {
     match code {
-        "ResourceNotFoundException" => Some(Trouble::Missing),
-        code if DENIED.contains(&code) => Some(Trouble::Denied),
-        code if BUSY.contains(&code) => Some(Trouble::Busy),
+        "ResourceNotFoundException" => Trouble::Missing,
+        code if DENIED.contains(&code) => Trouble::Denied,
+        code if BUSY.contains(&code) => Trouble::Busy,
         _ => {
             let is_told = |(text, _): &&(&str, _)| message.starts_with(text);
-            HARMLESS.iter().find(is_told).map(|(_, trouble)| *trouble)
+            HARMLESS.iter().find(is_told).map_or(Trouble::Other, |(_, trouble)| *trouble)
         }
     }
 }
 
-/// What DynamoDB said was wrong, of an error made by [`failed`].
+/// What was wrong with a call, of an error made by [`failed`]; `None` of any other.
 pub(super) fn trouble(error: &Error) -> Option<Trouble> {
     let source = error.source()?;
-    if source.is::<Silence>() {
-        Some(Trouble::Silent)
-    } else {
-        source.downcast_ref::<Answer>()?.trouble
-    }
+    let told = source.downcast_ref::<Answer>().map(|answer| answer.trouble);
+    told.or_else(|| source.is::<Silence>().then_some(Trouble::Other))
 }
 
 /// AWS's code of the error, as `ResourceNotFoundException`.

@@ -73,8 +73,8 @@ impl Inner {
         F: Future<Output = Result<T, Error>>,
     {
         match self.ready().await {
-            // The call has a time limit of its own, and may find an answer.
-            Err(error) if failure::trouble(&error) != Some(Trouble::Silent) => return Err(error),
+            // Where a read failed, a write may succeed, or says better what is wrong with it.
+            Err(error) if failure::trouble(&error).is_none() => return Err(error),
             _ => {}
         }
         let error = match call().await {
