@@ -44,6 +44,10 @@ fn each_form_names_its_database() {
             ],
         ),
         (
+            json!({ "tableName": "T", "timeoutMs": 5000, "readyTimeoutMs": 60000 }),
+            &["timeout: Some(5s)", "ready_timeout: Some(60s)"],
+        ),
+        (
             json!({ "table": { "name": "T", "primaryKeyColumn": "userId" } }),
             &["table: \"T\"", "partition_key: Some(\"userId\")", "provisioned: None"],
         ),
@@ -86,6 +90,7 @@ fn what_cannot_be_meant_is_an_error_that_names_it_and_shows_no_secret() {
         (json!({ "type": "memory", "pathToFile": "x" }), "`pathToFile`"),
         (json!({ "pathToFile": "x", "localDbFilename": "y" }), "`localDbFilename`"),
         (json!({ "tableName": "T", "dax": {} }), "`dax`"),
+        (json!({ "tableName": "T", "timeoutMs": "secret-key" }), "another type"),
         (json!({ "tableName": "T", "awsConfig": { "secret": "x" } }), "`secret`"),
         (json!({ "tableName": "T", "awsConfig": "secret-key" }), "another type"),
         (

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
@@ -15,7 +16,7 @@ const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `mem
 /// | --- | --- | --- |
 /// | `file:db/db.json` | `FileDb`; what follows `file:` is the path as it is, relative or not, nothing in it is decoded | `file` |
 /// | `memory:` | [`MemoryDb`](crate::MemoryDb) | |
-/// | `dynamodb://Table?region=eu-west-1` | `DynamoDb`; all options: `region`, `endpoint`, `create_table=false` | `dynamodb`, and `aws-config` for credentials from the environment |
+/// | `dynamodb://Table?region=eu-west-1` | `DynamoDb`; all options: `region`, `endpoint`, `create_table=false`, and in milliseconds `timeout_ms` and `ready_timeout_ms` | `dynamodb`, and `aws-config` for credentials from the environment |
 /// | `mongodb://host/database?collection=users` | `MongoDb`; `collection` is taken out, the rest is the driver's; also `mongodb+srv` | `mongodb` |
 ///
 /// ```
@@ -87,15 +88,24 @@ fn dynamodb(rest: &str) -> Result<DatabaseConfig, Message> {
             ("create_table", _) => {
                 return Err("`create_table` in the database url is neither true nor false".into());
             }
+            ("timeout_ms", _) => config.timeout = Some(milliseconds(name, &value)?),
+            ("ready_timeout_ms", _) => config.ready_timeout = Some(milliseconds(name, &value)?),
             _ => {
                 return Err(format!(
-                    "unknown option `{name}` in the database url; known are `region`, `endpoint` and `create_table`"
+                    "unknown option `{name}` in the database url; known are `region`, `endpoint`, \
+                     `create_table`, `timeout_ms` and `ready_timeout_ms`"
                 )
                 .into());
             }
         }
     }
     Ok(DatabaseConfig::DynamoDb(Box::new(config)))
+}
+
+fn milliseconds(name: &str, value: &str) -> Result<Duration, Message> {
+    value.parse().map(Duration::from_millis).map_err(|_| {
+        format!("`{name}` in the database url is not a number of milliseconds, such as 5000").into()
+    })
 }
 
 /// The driver refuses options that it does not know: `collection` is ours.
@@ -128,12 +138,14 @@ mod tests {
 
     #[test]
     fn a_dynamodb_url_has_a_table_and_options() {
-        let url = "dynamodb://My-Table?region=eu-west-1&endpoint=http%3A%2F%2Flocalhost%3A8000&create_table=false";
+        let url = "dynamodb://My-Table?region=eu-west-1&endpoint=http%3A%2F%2Flocalhost%3A8000&create_table=false&timeout_ms=5000&ready_timeout_ms=60000";
         let expected = DynamoDbConfig {
             table: "My-Table".to_owned(),
             region: Some("eu-west-1".to_owned()),
             endpoint: Some("http://localhost:8000".to_owned()),
             create_table: Some(false),
+            timeout: Some(Duration::from_secs(5)),
+            ready_timeout: Some(Duration::from_secs(60)),
             ..DynamoDbConfig::default()
         };
         assert_eq!(parse(url), Ok(DatabaseConfig::DynamoDb(Box::new(expected))));
@@ -143,6 +155,8 @@ mod tests {
             ("dynamodb://", "the table"),
             ("dynamodb://T?tabel=SECRET", "`tabel`"),
             ("dynamodb://T?create_table=SECRET", "`create_table`"),
+            ("dynamodb://T?timeout_ms=SECRET", "`timeout_ms`"),
+            ("dynamodb://T?ready_timeout_ms=-1", "`ready_timeout_ms`"),
         ] {
             let error = parse(url).unwrap_err();
             assert!(error.contains(why) && !error.contains("SECRET"), "{error}");

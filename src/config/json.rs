@@ -1,6 +1,7 @@
 //! The configuration's JSON forms.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
@@ -111,6 +112,8 @@ struct DynamoDb {
     sort_key_column: Option<String>,
     sort_key: Option<String>,
     aws_config: Option<AwsConfig>,
+    timeout_ms: Option<u64>,
+    ready_timeout_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -140,6 +143,8 @@ impl DynamoDb {
             key_prefix: self.primary_key_prefix.filter(|prefix| !prefix.is_empty()),
             has_platform_prefix: self.prefix_primary_key_with_platform,
             create_table: self.create_table_on_init,
+            timeout: self.timeout_ms.map(Duration::from_millis),
+            ready_timeout: self.ready_timeout_ms.map(Duration::from_millis),
             // Version 3 has this value of its own.
             sort_key: self.sort_key_column.map(|name| {
                 (name, self.sort_key.unwrap_or_else(|| "USER#jovo.user.data".to_owned()))

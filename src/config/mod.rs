@@ -18,6 +18,7 @@ mod open;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use self::connect::connect;
 use crate::StoredElements;
@@ -41,7 +42,8 @@ use crate::StoredElements;
 /// Each takes `storedElements`: see [`StoredElements`]. An unknown key is an error that names it.
 ///
 /// Without `billingMode` or capacity units a table is created with on-demand billing. `awsConfig` takes `endpoint`,
-/// too, and where it is missing, region and credentials come from the environment.
+/// too, and where it is missing, region and credentials come from the environment. Beside Jovo's own,
+/// DynamoDB takes `timeoutMs` and `readyTimeoutMs`, its time-outs in milliseconds.
 #[derive(Clone, Debug)]
 pub struct PersistenceConfig {
     pub(crate) database: DatabaseConfig,
@@ -91,6 +93,8 @@ pub(crate) struct DynamoDbConfig {
     pub(crate) has_platform_prefix: bool,
     pub(crate) create_table: Option<bool>,
     pub(crate) provisioned: Option<(u32, u32)>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) ready_timeout: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

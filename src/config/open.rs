@@ -51,6 +51,12 @@ impl super::DynamoDbConfig {
         if let Some((read, write)) = self.provisioned {
             builder = builder.provisioned(read, write);
         }
+        if let Some(timeout) = self.timeout {
+            builder = builder.timeout(timeout);
+        }
+        if let Some(ready_timeout) = self.ready_timeout {
+            builder = builder.ready_timeout(ready_timeout);
+        }
         builder.build().await.map(AnyDatabase::new)
     }
 }

@@ -29,6 +29,7 @@ mod tombstone;
 
 use std::fmt;
 use std::future::{Future, ready};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 pub use self::any::AnyDatabase;
@@ -223,13 +224,23 @@ pub enum Saved {
 ///
 /// assert_eq!(Version::new("7"), Version::from(7));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Version(Arc<str>);
+#[derive(Clone)]
+pub struct Version {
+    text: Arc<str>,
+    /// What was loaded under this version, so that a save can compare with it. Two versions are
+    /// equal without it, and `Debug` does not show it.
+    #[cfg(feature = "dynamodb")]
+    loaded: Option<Arc<dyn std::any::Any + Send + Sync>>,
+}
 
 impl Version {
     /// A version of this text: a counter, an entity tag, a time stamp with a counter.
     pub fn new(version: impl Into<Arc<str>>) -> Self {
-        Self(version.into())
+        Self {
+            text: version.into(),
+            #[cfg(feature = "dynamodb")]
+            loaded: None,
+        }
     }
 
     /// A version that no other write has, of no process: a random number of 128 bits.
@@ -239,24 +250,56 @@ impl Version {
 
         // Each `RandomState` has keys of its own from the system's source of random numbers.
         let random = || RandomState::new().hash_one(std::time::SystemTime::now());
-        Self(format!("{:016x}{:016x}", random(), random()).into())
+        Self::new(format!("{:016x}{:016x}", random(), random()))
+    }
+
+    /// Carries what was loaded along.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn with_loaded<T: Send + Sync + 'static>(self, loaded: T) -> Self {
+        Self { loaded: Some(Arc::new(loaded)), ..self }
+    }
+
+    /// Returns what [`with_loaded`](Self::with_loaded) was given.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn loaded<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.loaded.as_deref()?.downcast_ref()
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Version {}
+
+impl Hash for Version {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
     }
 }
 
 impl From<u64> for Version {
     fn from(version: u64) -> Self {
-        Self(version.to_string().into())
+        Self::new(version.to_string())
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Version").field(&self.text).finish()
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 
-use super::client::bounded;
+use super::client::adapted;
+use super::credentials::CredentialsCache;
 use super::projection::Projection;
+use super::readiness::Readiness;
 use super::tombstone::TOMBSTONE;
 use super::{DynamoDb, EXPIRES, Inner, PARTITION_KEY, VERSION};
 use crate::Error;
@@ -27,6 +29,7 @@ pub struct DynamoDbBuilder {
     pub(super) endpoint: Option<String>,
     client: Option<Client>,
     pub(super) timeout: Duration,
+    pub(super) ready_timeout: Duration,
     partition_key: String,
     sort_key: Option<(String, String)>,
     key_prefix: String,
@@ -45,6 +48,7 @@ impl DynamoDbBuilder {
             endpoint: None,
             client: None,
             timeout: Duration::from_secs(2),
+            ready_timeout: Duration::from_secs(25),
             partition_key: PARTITION_KEY.to_owned(),
             sort_key: None,
             key_prefix: String::new(),
@@ -55,15 +59,20 @@ impl DynamoDbBuilder {
         }
     }
 
-    /// The region, such as `eu-central-1`. Without it, feature `aws-config` finds it in the environment; where an
-    /// [`endpoint_url`](Self::endpoint_url) is given, it is `us-east-1` if nothing says otherwise.
+    /// Sets the region, such as `eu-central-1`. Without it, feature `aws-config` finds it in the
+    /// environment, in a profile or on EC2. Where an [`endpoint_url`](Self::endpoint_url) is given,
+    /// EC2 is not asked, and it is `us-east-1` if nothing says otherwise.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = Some(region.into());
         self
     }
 
-    /// The access key. Without it, feature `aws-config` finds credentials in the environment, as those of a Lambda's role.
-    /// DynamoDB Local takes any, and gives each access key tables of its own.
+    /// Sets the access key. Without it, feature `aws-config` finds credentials where AWS SDKs do: in
+    /// the environment (Lambda), a profile (SSO and `credential_process` included), a web identity
+    /// (EKS), a container (ECS) or EC2. Those of `aws login` need the feature `aws-login`.
+    ///
+    /// They are loaded once for all requests, within [`ready_timeout`](Self::ready_timeout), and again
+    /// before they expire. DynamoDB Local takes any, and gives each access key tables of its own.
     pub fn credentials(
         mut self,
         access_key_id: impl Into<String>,
@@ -80,17 +89,36 @@ impl DynamoDbBuilder {
         self
     }
 
-    /// A client of your own, instead of `region`, `credentials` and `endpoint_url`. Where it has neither an operation
-    /// time-out nor one for an attempt, it gets [`timeout`](Self::timeout).
+    /// Uses a client of your own, instead of `region`, `credentials` and `endpoint_url`. Where it has
+    /// neither an operation time-out nor one for an attempt, it gets [`timeout`](Self::timeout). Its
+    /// credentials are loaded and kept as those of a client that is made here.
     pub fn client(mut self, client: Client) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// How long one load, save or deletion may take, tries included; one try of it may take half of that. The default is 2 seconds. The
-    /// layer has time-outs of its own, which come on top.
+    /// Sets how long one load, save or deletion may take, tries included; one try of it may take half of
+    /// that. What DynamoDB throttles is tried again as long as there is time. The default is 2 seconds.
+    /// The layer has time-outs of its own, which come on top.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets how long work may take that is done once for all requests: loading credentials, and waiting
+    /// for a table that is being created. It goes on when the request that began it gives up.
+    ///
+    /// The default is 25 seconds: less than the layer's own
+    /// [`ready_timeout`](crate::PersistenceLayer::ready_timeout), so that the error says what took so long.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").ready_timeout(Duration::from_secs(60));
+    /// ```
+    pub fn ready_timeout(mut self, ready_timeout: Duration) -> Self {
+        self.ready_timeout = ready_timeout;
         self
     }
 
@@ -125,8 +153,12 @@ impl DynamoDbBuilder {
         self
     }
 
-    /// Whether the table is created where it is missing, paid per request unless it is [`provisioned`](Self::provisioned).
-    /// Its time to live is switched on for `expiresAt`, by which it removes tombstones. The default is `true`. With `false`, a role that may not describe the table can use it as well.
+    /// Creates the table where it is missing, paid per request unless it is
+    /// [`provisioned`](Self::provisioned), and switches its time to live on for `persistenceExpiresAt`, by
+    /// which it removes tombstones. The default is `true`.
+    ///
+    /// A table that was there before is not created again by this process: one that was deleted while it
+    /// runs is an error, since a new table would have lost everything in silence.
     pub fn create_table(mut self, create: bool) -> Self {
         self.create_table = create;
         self
@@ -138,33 +170,41 @@ impl DynamoDbBuilder {
         self
     }
 
-    /// Forgets a user for whom nothing was saved for so long. Every save writes `expiresAt` (epoch seconds); a request that
-    /// only reads does not put it off. The table's time to live is switched on, so that DynamoDB removes what is
-    /// expired, usually within days; until then it is not served, and a new user takes its place.
+    /// Forgets a user for whom nothing was saved for so long. Every save writes `persistenceExpiresAt`
+    /// (epoch seconds); a request that only reads does not put it off. The table's time to live is
+    /// switched on in the background, so that DynamoDB removes what is expired, usually within days; until
+    /// then it is not served, and a new user takes its place. That it could not be switched on is a warning.
     ///
-    /// What was stored before this was set expires only after its next save. What was stored with it keeps its `expiresAt` when this
-    /// is taken away again, and is removed then unless the table's time to live is switched off as well.
+    /// What was stored before this was set expires only after its next save. What was stored with it keeps
+    /// its `persistenceExpiresAt` when this is taken away again, and is removed then unless the table's
+    /// time to live is switched off as well.
     pub fn expire_users_after(mut self, duration: Duration) -> Self {
         self.expire_users_after = Some(duration);
         self
     }
 
-    /// Makes the client. The table is looked at by [`ensure_ready`](crate::Database::ensure_ready), or at the first request.
+    /// Makes the client. Nothing is sent yet: credentials of the environment are loaded, and a missing
+    /// table is created, by [`ensure_ready`](crate::Database::ensure_ready) or the first request.
     ///
     /// # Errors
     ///
-    /// When a setting is wrong, or region or credentials are neither given nor, with feature `aws-config`, found. Whether
-    /// credentials that come from the environment are there shows at the first request.
+    /// When a setting is wrong, when the region is neither given nor, with feature `aws-config`, found, or
+    /// when credentials are not given without that feature.
     pub async fn build(self) -> Result<DynamoDb, Error> {
         self.check()?;
+        let credentials = CredentialsCache::new(&self.table, self.ready_timeout);
         let client = match &self.client {
-            Some(client) => bounded(client, self.timeout),
-            None => Client::from_conf(self.config().await?.build()),
+            Some(client) => adapted(client, credentials.clone(), self.timeout),
+            None => {
+                let config = self.config().await?.identity_cache(credentials.clone());
+                Client::from_conf(config.build())
+            }
         };
         let projections = self.projections.iter();
         Ok(DynamoDb {
             inner: Arc::new(Inner {
                 client,
+                credentials,
                 // A password in it is not to be seen.
                 endpoint: self.endpoint.as_deref().map(|url| {
                     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -182,7 +222,8 @@ impl DynamoDbBuilder {
                 provisioned: self.provisioned.map(|(read, write)| (read.into(), write.into())),
                 expire_users_after: self.expire_users_after,
                 timeout: self.timeout,
-                readiness: super::table::Readiness::default(),
+                ready_timeout: self.ready_timeout,
+                readiness: Readiness::default(),
             }),
         })
     }
@@ -206,7 +247,7 @@ impl DynamoDbBuilder {
         if self.expire_users_after.is_some_and(|duration| duration.is_zero()) {
             return Err(configuration("users cannot expire after no time at all"));
         }
-        if self.timeout.is_zero() {
+        if self.timeout.is_zero() || self.ready_timeout.is_zero() {
             return Err(configuration("the time-out is zero"));
         }
         if self
@@ -224,9 +265,8 @@ impl DynamoDbBuilder {
     /// No attribute may have two meanings.
     fn check_names(&self) -> Result<(), Error> {
         let ours = ["user", "session", "history", "createdAt", "updatedAt", "metaData"];
-        let mut names = vec![VERSION, TOMBSTONE];
+        let mut names = vec![VERSION, TOMBSTONE, EXPIRES];
         names.extend(ours);
-        names.extend(self.expire_users_after.map(|_| EXPIRES));
         let keys = [
             Some(self.partition_key.as_str()),
             self.sort_key.as_ref().map(|(name, _)| name.as_str()),

@@ -8,7 +8,14 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{self, Credentials, Region};
 
 use super::builder::{DynamoDbBuilder, configuration};
+use super::credentials::CredentialsCache;
 use crate::Error;
+
+/// The region where an endpoint is given: requests are signed for one, and another server takes any.
+pub(super) const DEFAULT_REGION: &str = "us-east-1";
+
+/// Where AWS SDKs look for an endpoint.
+const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"];
 
 impl DynamoDbBuilder {
     pub(super) async fn config(&self) -> Result<config::Builder, Error> {
@@ -28,13 +35,13 @@ impl DynamoDbBuilder {
         let table = &self.table;
         let found = config.clone().build();
         if found.region().is_none() {
-            if self.endpoint.is_none() {
+            if !self.has_endpoint() {
                 return Err(configuration(format!(
                     "the region of table \"{table}\" is not known: {}",
                     advice("AWS_REGION", "`.region(…)`")
                 )));
             }
-            config = config.region(Region::from_static("us-east-1"));
+            config = config.region(Region::from_static(DEFAULT_REGION));
         }
         #[cfg(not(feature = "aws-config"))]
         if self.credentials.is_none() {
@@ -46,20 +53,10 @@ impl DynamoDbBuilder {
         Ok(config)
     }
 
-    /// What the environment says. It is asked only where something is missing: outside of AWS it may be slow to answer.
-    #[cfg(feature = "aws-config")]
-    async fn environment(&self) -> config::Builder {
-        if self.credentials.is_some() && (self.region.is_some() || self.endpoint.is_some()) {
-            return config::Builder::new();
-        }
-        let mut loader = aws_config::defaults(config::BehaviorVersion::latest());
-        if let Some(region) = &self.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        if self.credentials.is_some() {
-            loader = loader.no_credentials();
-        }
-        config::Builder::from(&loader.load().await)
+    /// Says whether an endpoint is given, here or where AWS SDKs look for one.
+    pub(super) fn has_endpoint(&self) -> bool {
+        let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        self.endpoint.is_some() || cfg!(feature = "aws-config") && ENDPOINTS.iter().any(is_set)
     }
 
     #[cfg(not(feature = "aws-config"))]
@@ -96,13 +93,14 @@ fn retries() -> RetryConfig {
         .with_max_backoff(Duration::from_millis(500))
 }
 
-/// The client, with time-outs where it has none.
-pub(super) fn bounded(client: &Client, timeout: Duration) -> Client {
+/// The client with these credentials' cache, and with time-outs where it has none.
+pub(super) fn adapted(client: &Client, credentials: CredentialsCache, timeout: Duration) -> Client {
+    let config = client.config().to_builder().identity_cache(credentials);
     let is_bounded = client.config().timeout_config().is_some_and(|timeouts| {
         timeouts.operation_timeout().is_some() || timeouts.operation_attempt_timeout().is_some()
     });
-    if is_bounded {
-        return client.clone();
-    }
-    Client::from_conf(client.config().to_builder().timeout_config(timeouts(timeout)).build())
+    Client::from_conf(match is_bounded {
+        true => config.build(),
+        false => config.timeout_config(timeouts(timeout)).build(),
+    })
 }

@@ -2,8 +2,8 @@
 
 use aws_sdk_dynamodb::types::{TimeToLiveSpecification, TimeToLiveStatus};
 
-use super::failure::{code, failed};
-use super::table::{DENIED, patient};
+use super::failure::failed;
+use super::table::patient;
 use super::{EXPIRES, Inner};
 use crate::Error;
 use crate::error::Kind;
@@ -36,10 +36,7 @@ impl Inner {
                     _ => {}
                 }
             }
-            Err(error) => {
-                let denied = code(&error).is_some_and(|code| DENIED.contains(&code));
-                return self.without_expiry(denied, failed("DescribeTimeToLive", table, error));
-            }
+            Err(error) => return Err(failed("DescribeTimeToLive", table, error)),
         }
         let specification =
             TimeToLiveSpecification::builder().attribute_name(EXPIRES).enabled(true).build();
@@ -56,20 +53,6 @@ impl Inner {
         if message.contains("already enabled") {
             return Ok(());
         }
-        let denied = code(&error).is_some_and(|code| DENIED.contains(&code));
-        self.without_expiry(denied, failed("UpdateTimeToLive", table, error))
-    }
-
-    /// A role that may not even look at the table does not stop requests where no table is to be created: what is
-    /// expired is not served either way.
-    fn without_expiry(&self, denied: bool, error: Error) -> Result<(), Error> {
-        if denied && !self.create_table {
-            let table = &self.table;
-            tracing::warn!(
-                "whether table \"{table}\" removes what is expired is not known: {error}"
-            );
-            return Ok(());
-        }
-        Err(error)
+        Err(failed("UpdateTimeToLive", table, error))
     }
 }

@@ -3,13 +3,18 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Map, Value};
 
 use super::item::{Attributes, Writer};
-use super::known::{Known, TIMES};
+use super::known::{Content, Item, Known, TIMES};
 use super::tombstone::TOMBSTONE;
 use super::write::ORDER;
 use super::{EXPIRES, Inner, VERSION, seconds};
 use crate::Error;
+
+/// How many fields a condition compares: an expression has at most 300 operators.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
+const MAX_COMPARED: usize = 100;
 
 /// The parts of an expression: every name and value stands in it as a placeholder.
 #[derive(Debug, Default)]
@@ -67,10 +72,13 @@ impl Inner {
         ORDER.map(|name| expression.is_absent(name)).join(" AND ")
     }
 
-    /// That the item is the one that is known.
+    /// That the item is the one that is known, and that the fields `touched` are as they were: others
+    /// that write into an item of ours leave its version, and Jovo may write twice in a millisecond,
+    /// or without `updatedAt`.
     pub(super) fn is_still(
         &self,
         known: &Known,
+        touched: &[&str],
         expression: &mut Expression,
     ) -> Result<String, Error> {
         let mut conditions =
@@ -79,23 +87,34 @@ impl Inner {
             Some(version) => expression.compared(VERSION, "=", AttributeValue::S(version.clone())),
             None => expression.is_absent(VERSION),
         });
-        let times = known.times.iter().map(|(name, time)| (name.clone(), time.clone())).collect();
-        let mut times = Writer::new(Some(&known.types)).fields(&times)?;
-        for name in TIMES {
-            conditions.push(match times.remove(name) {
-                Some(time) => expression.compared(name, "=", time),
-                None => expression.is_absent(name),
-            });
-        }
+        let Content::Item(Item { record, types }) = &known.content else {
+            return Ok(conditions.join(" AND "));
+        };
+        let touched = touched.iter().copied().filter(|name| !TIMES.contains(name));
+        let names = TIMES.into_iter().chain(touched.take(MAX_COMPARED));
+        let (present, absent): (Vec<_>, Vec<_>) =
+            names.partition(|name| record.fields().contains_key(*name));
+        let before = Writer::new(Some(types)).fields(only(record.fields(), &present))?;
+        conditions
+            .extend(before.into_iter().map(|(name, value)| expression.compared(&name, "=", value)));
+        conditions.extend(absent.into_iter().map(|name| expression.is_absent(name)));
         Ok(conditions.join(" AND "))
     }
 }
 
+/// The fields of these names.
+pub(super) fn only<'a>(
+    fields: &'a Map<String, Value>,
+    names: &'a [&'a str],
+) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    names.iter().filter_map(|name| fields.get_key_value(*name))
+}
+
 /// Sets these attributes, and removes those.
-pub(super) fn update(expression: &mut Expression, set: Attributes, removed: &[String]) -> String {
+pub(super) fn update(expression: &mut Expression, set: Attributes, removed: &[&str]) -> String {
     let removed: Vec<String> = removed
         .iter()
-        .filter(|name| !set.contains_key(*name))
+        .filter(|name| !set.contains_key(**name))
         .map(|name| expression.name(name))
         .collect();
     let set: Vec<String> =

@@ -77,8 +77,8 @@ impl Reader {
                 self.noted(Type::Numbers, array)
             }
             _ => {
-                let path = &self.path;
-                return Err(Error::decode(format!("`{path}` is of a type that is not known")));
+                let path = shown(&self.path);
+                return Err(Error::decode(format!("`{path}` has a type that is not known")));
             }
         })
     }
@@ -94,7 +94,8 @@ impl Reader {
 
     fn number(&mut self, digits: String) -> Result<Value, Error> {
         let Some((number, exact)) = number::parse(&digits) else {
-            return Err(Error::decode(format!("`{}` is a number that is none", self.path)));
+            let path = shown(&self.path);
+            return Err(Error::decode(format!("`{path}` has a number that cannot be read")));
         };
         Ok(if exact { number } else { self.noted(Type::Digits(digits), number) })
     }
@@ -121,12 +122,15 @@ impl<'a> Writer<'a> {
         Self { path: String::new(), depth: 0, before, types: Types::new() }
     }
 
-    pub(super) fn fields(&mut self, fields: &Map<String, Value>) -> Result<Attributes, Error> {
-        let mut attributes = Attributes::with_capacity(fields.len());
+    pub(super) fn fields<'f>(
+        &mut self,
+        fields: impl IntoIterator<Item = (&'f String, &'f Value)>,
+    ) -> Result<Attributes, Error> {
+        let mut attributes = Attributes::new();
         for (name, value) in fields {
             let value = self.at(name, |writer| {
                 if name.is_empty() {
-                    return Err(writer.refused("is an empty name, which DynamoDB does not take"));
+                    return Err(writer.refused("has an empty name, which DynamoDB does not take"));
                 }
                 if name.len() > MAX_NAME {
                     return Err(Error::encode(format!(
@@ -168,7 +172,9 @@ impl<'a> Writer<'a> {
 
     fn number(&self, number: &serde_json::Number) -> Result<String, Error> {
         number::text(number).ok_or_else(|| {
-            self.refused("is a number beyond DynamoDB's, whose magnitudes are 1E-130 to 9.99…E+125")
+            self.refused(
+                "has a number beyond DynamoDB's, whose magnitudes are 1E-130 to 9.99…E+125",
+            )
         })
     }
 
@@ -208,8 +214,26 @@ impl<'a> Writer<'a> {
     }
 
     fn refused(&self, why: &str) -> Error {
-        Error::encode(format!("`{}` {why}", self.path))
+        Error::encode(format!("`{}` {why}", shown(&self.path)))
     }
+}
+
+/// The part of a path that errors may show: at most the top-level key of user data, since what is
+/// below it may be made of data.
+pub(super) fn shown(path: &str) -> &str {
+    let mut end = 0;
+    loop {
+        let rest = path.get(end + 1..).unwrap_or_default();
+        end = rest.find('/').map_or(path.len(), |slash| end + 1 + slash);
+        if end == path.len() || !is_known(&path[..end]) {
+            return &path[..end];
+        }
+    }
+}
+
+/// Whether what is at this path has names that may be shown.
+pub(super) fn is_known(path: &str) -> bool {
+    ["/user", "/user/data", "/session", "/session/data", "/history"].contains(&path)
 }
 
 /// Goes through a value and knows where it is.

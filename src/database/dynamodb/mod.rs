@@ -1,15 +1,21 @@
 mod attempts;
 mod builder;
 mod client;
+mod credentials;
+#[cfg(feature = "aws-config")]
+mod environment;
 mod expiry;
 mod expression;
 mod failure;
+mod flight;
 mod item;
 mod known;
 mod number;
 mod projection;
+mod readiness;
 mod size;
 mod table;
+mod throttle;
 mod tombstone;
 mod write;
 
@@ -24,9 +30,10 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 pub use self::builder::DynamoDbBuilder;
+use self::credentials::CredentialsCache;
 use self::item::Attributes;
 use self::projection::Projection;
-use self::table::Readiness;
+use self::readiness::Readiness;
 use self::tombstone::TOMBSTONE;
 use super::{Database, Found, Saved, Stored, Version};
 use crate::{Error, Record};
@@ -36,7 +43,7 @@ const PARTITION_KEY: &str = "userId";
 /// Our attribute with the version. Jovo v4 drops it when it writes, which is as good as a new version.
 const VERSION: &str = "persistenceVersion";
 /// Our attribute with the time of expiry, in epoch seconds.
-const EXPIRES: &str = "expiresAt";
+const EXPIRES: &str = "persistenceExpiresAt";
 
 /// The longest partition key.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
@@ -63,13 +70,18 @@ const MAX_PARTITION_KEY: usize = 2048;
 ///
 /// * One item a user: the partition key `userId`, maps `user`, `session` and `history`, strings `createdAt` and `updatedAt`.
 ///   What Jovo v4 wrote is read, and it reads what is written here.
-/// * `persistenceVersion` is added, by which a save is refused that is not over what was loaded. A write of Jovo v4 is
-///   noticed as well, by `updatedAt`.
+/// * `persistenceVersion` is added, by which a save is refused that is not over what was loaded. A save
+///   also compares the old values of what it changes (up to 100 attributes), since others leave that
+///   version alone: Jovo v4, a script, the console.
 /// * A load is one consistent read, a save one conditional write of the attributes that changed; attributes that others write
 ///   meanwhile stay. A conflict brings the current item with it. Where more than 250 attributes change at once, the
 ///   whole item is written.
-/// * The table is created where it is missing, at [`ensure_ready`](Database::ensure_ready) or at the first request, unless
-///   [`create_table(false)`](DynamoDbBuilder::create_table) is set.
+/// * Reads and writes need nothing but the table's data. Only where they do not find the table, or it has
+///   another key, it is looked at: it is created where it is missing, unless
+///   [`create_table(false)`](DynamoDbBuilder::create_table) is set. One that was there before and is gone is
+///   an error.
+/// * What is throttled is tried again within [`timeout`](DynamoDbBuilder::timeout). Credentials have a limit
+///   of their own, [`ready_timeout`](DynamoDbBuilder::ready_timeout).
 ///
 /// # What is stored how
 ///
@@ -86,7 +98,7 @@ const MAX_PARTITION_KEY: usize = 2048;
 ///
 /// A [tombstone](Database#what-is-deleted-stays-deleted), if the table's time to live removes it: key, `persistenceVersion`,
 /// `persistenceTombstone` and the attribute of the time to live, whatever its name. On tables that are created here it is switched on,
-/// for `expiresAt`. A table of your own is asked once, at the first deletion. Where its time to live is off, or the role may not ask, or
+/// for `persistenceExpiresAt`. A table of your own is asked once, at the first deletion. Where its time to live is off, or the role may not ask, or
 /// its attribute is a key or means something else, the item is deleted plainly, and a user's first turn that is under way meanwhile can
 /// bring them back: switch it on to close that gap.
 ///
@@ -101,9 +113,9 @@ const MAX_PARTITION_KEY: usize = 2048;
 /// | --- | --- |
 /// | loading, saving, forgetting users | `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` |
 /// | tombstones | `DescribeTimeToLive`; `UpdateTimeToLive` for tables that are created here; it does without |
-/// | the table, unless `create_table(false)` | `DescribeTable`, `CreateTable` |
-/// | `create_table(false)` | `DescribeTable`, if the key is to be checked |
-/// | `expire_users_after` | `DescribeTimeToLive`, `UpdateTimeToLive`; with `create_table(false)` it does without, if somebody else switches it on |
+/// | creating a missing table | `DescribeTable`, `CreateTable` |
+/// | an error that says which key the table has | `DescribeTable` |
+/// | `expire_users_after` | `DescribeTimeToLive`, `UpdateTimeToLive`; it does without, if another program switches it on |
 ///
 /// # Clones
 ///
@@ -117,6 +129,7 @@ pub struct DynamoDb {
 
 struct Inner {
     client: Client,
+    credentials: CredentialsCache,
     table: String,
     endpoint: Option<String>,
     partition_key: String,
@@ -127,6 +140,7 @@ struct Inner {
     provisioned: Option<(i64, i64)>,
     expire_users_after: Option<Duration>,
     timeout: Duration,
+    ready_timeout: Duration,
     readiness: Readiness,
 }
 
@@ -162,8 +176,17 @@ impl Inner {
     fn is_own(&self, name: &str) -> bool {
         self.is_key(name)
             || name == TOMBSTONE
-            || (name == EXPIRES && self.expire_users_after.is_some())
+            || name == EXPIRES
             || self.projections.iter().any(|projection| projection.attribute == name)
+    }
+
+    async fn read(&self, key: Attributes) -> Result<Found, Error> {
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(key));
+        let request = request.consistent_read(true);
+        match self.while_throttled(|| request.clone().send()).await {
+            Ok(answer) => self.found(answer.item.unwrap_or_default()).map(Found::with_version),
+            Err(error) => Err(self.failed("GetItem", error)),
+        }
     }
 
     /// Where the table is looked for, for an error.
@@ -181,9 +204,6 @@ impl Inner {
         R: fmt::Debug + Send + Sync + 'static,
         SdkError<E, R>: RequestId,
     {
-        if failure::code(&error) == Some("ResourceNotFoundException") {
-            self.readiness.reset();
-        }
         failure::failed(action, &self.table, error)
     }
 }
@@ -204,12 +224,9 @@ impl Database for DynamoDb {
     async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
         let inner = &self.inner;
         let key = inner.key(id)?;
+        // What a read has no answer to, another would have none to either.
         inner.ready().await?;
-        let request = inner.client.get_item().table_name(&inner.table).set_key(Some(key));
-        match request.consistent_read(true).send().await {
-            Ok(answer) => inner.found(answer.item.unwrap_or_default()).map(Found::with_version),
-            Err(error) => Err(inner.failed("GetItem", error)),
-        }
+        inner.on_table(|| inner.read(key.clone())).await
     }
 
     async fn save(
@@ -218,20 +235,23 @@ impl Database for DynamoDb {
         record: &Record,
         over: Option<&Version>,
     ) -> Result<Saved, Error> {
-        self.inner.ready().await?;
-        self.inner.write(id, record, over).await
+        let inner = &self.inner;
+        inner.on_table(|| inner.write(id, record, over)).await
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {
         let inner = &self.inner;
         let key = inner.key(id)?;
-        inner.ready().await?;
-        inner.delete(key).await
+        inner.on_table(|| inner.delete(key.clone())).await
     }
 
-    /// Creates the table where it is missing, waits until it is active, checks its key, and switches its time to live
-    /// on if users expire. Where it was done before, nothing is asked. It goes on when nobody waits for it any more, and those
-    /// who come meanwhile wait for the same. It takes at most about a minute.
+    /// Loads the credentials, and reads once to find out whether the table is there. Only where it is not
+    /// found, or has another key, it is looked at: created where it is missing, waited for until it is
+    /// active, and its key checked.
+    ///
+    /// Once it was ready, nothing is asked. The work goes on when the caller gives up, and callers that
+    /// come meanwhile wait for the same. Credentials and table may take
+    /// [`ready_timeout`](DynamoDbBuilder::ready_timeout) each.
     async fn ensure_ready(&self) -> Result<(), Error> {
         self.inner.ready().await
     }

@@ -3,7 +3,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::item::Attributes;
+use super::item::{Attributes, is_known};
 use super::number::Decimal;
 use crate::Error;
 
@@ -16,35 +16,34 @@ pub(super) fn check<'a>(
     item: impl Iterator<Item = (&'a String, &'a AttributeValue)> + Clone,
 ) -> Result<(), Error> {
     let size: usize = item.clone().map(|(name, value)| name.len() + bytes(value)).sum();
-    if size <= MAX_ITEM {
-        return Ok(());
-    }
+    if size <= MAX_ITEM { Ok(()) } else { Err(too_large(item)) }
+}
+
+/// The error of an item that is too large. It says which fields make it so.
+pub(super) fn too_large<'a>(
+    item: impl Iterator<Item = (&'a String, &'a AttributeValue)> + Clone,
+) -> Error {
+    let size: usize = item.clone().map(|(name, value)| name.len() + bytes(value)).sum();
     let mut fields = Vec::new();
     for (name, value) in item {
-        list("", name, value, 3, &mut fields);
+        list("", name, value, &mut fields);
     }
     fields.sort_unstable_by(|(_, a), (_, b)| b.cmp(a));
     let biggest: Vec<String> =
         fields.iter().take(3).map(|(path, size)| format!("`{path}` ({size} bytes)")).collect();
-    Err(Error::encode(format!(
+    Error::encode(format!(
         "the item would have {size} bytes, DynamoDB takes at most {MAX_ITEM}; its biggest fields are {}",
         biggest.join(", ")
-    )))
+    ))
 }
 
 /// Lists the fields with their sizes, down to `/user/data/name`.
-fn list(
-    parent: &str,
-    name: &str,
-    value: &AttributeValue,
-    depth: usize,
-    fields: &mut Vec<(String, usize)>,
-) {
+fn list(parent: &str, name: &str, value: &AttributeValue, fields: &mut Vec<(String, usize)>) {
     let path = format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"));
     match value {
-        AttributeValue::M(map) if depth > 1 && !map.is_empty() => {
+        AttributeValue::M(map) if is_known(&path) && !map.is_empty() => {
             for (name, value) in map {
-                list(&path, name, value, depth - 1, fields);
+                list(&path, name, value, fields);
             }
         }
         _ => fields.push((path, name.len() + bytes(value))),

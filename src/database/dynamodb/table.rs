@@ -1,8 +1,7 @@
-//! The table: described, created where it is missing, waited for, and checked, once for the process.
+//! The table: described, created where it is missing, waited for, and checked.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::config;
@@ -10,104 +9,28 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ProvisionedThroughput,
     ScalarAttributeType, TableDescription, TableStatus,
 };
-use tokio::sync::watch;
 
 use super::Inner;
 use super::client::timeouts;
-use super::failure::{code, failed};
-use super::tombstone::TimeToLive;
+use super::failure::{BUSY, DENIED, code, failed};
 use crate::Error;
 use crate::error::Kind;
 
-/// How long a table may take to become active. AWS needs about ten seconds.
-const MAX_WAIT: Duration = Duration::from_secs(60);
-
-/// What AWS answers whom a policy forbids the call.
-pub(super) const DENIED: [&str; 2] = ["AccessDeniedException", "AccessDenied"];
-
-/// What AWS answers who asks for too much at a time. It says nothing about the table.
-const BUSY: [&str; 3] =
-    ["ThrottlingException", "RequestLimitExceeded", "ProvisionedThroughputExceededException"];
-
-type Outcome = Option<Result<(), Error>>;
-
-#[derive(Debug, Default)]
-pub(super) struct Readiness {
-    ready: AtomicBool,
-    /// Those who ask while it is being made ready wait for the same.
-    flight: Mutex<Option<watch::Receiver<Outcome>>>,
-    /// The types of the attributes that are keys, of the table or an index.
-    kinds: RwLock<HashMap<String, ScalarAttributeType>>,
-    pub(super) time_to_live: TimeToLive,
-}
-
-impl Readiness {
-    /// Has the table looked at again by whoever comes next.
-    pub(super) fn reset(&self) {
-        self.ready.store(false, Ordering::Release);
-        self.time_to_live.forget();
-    }
-
-    pub(super) fn kind(&self, attribute: &str) -> Option<ScalarAttributeType> {
-        self.kinds.read().unwrap_or_else(PoisonError::into_inner).get(attribute).cloned()
-    }
-}
-
 impl Inner {
-    pub(super) async fn ready(self: &Arc<Self>) -> Result<(), Error> {
-        if self.readiness.ready.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let mut flight = self.flight();
-        match flight.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(outcome)) => outcome.clone(),
-            _ => Err(Error::new(
-                Kind::Database,
-                format!("making table \"{}\" ready was broken off", self.table),
-            )),
-        }
-    }
-
-    /// The attempt that is under way, or a new one, in a task of its own: it goes on when who asked has lost patience.
-    fn flight(self: &Arc<Self>) -> watch::Receiver<Outcome> {
-        let mut flight = self.readiness.flight.lock().unwrap_or_else(PoisonError::into_inner);
-        // One with an outcome is over. One without whose sender is gone went down with its runtime.
-        let goes_on = |flight: &&watch::Receiver<Outcome>| {
-            flight.borrow().is_none() && flight.has_changed().is_ok()
-        };
-        if let Some(flight) = flight.as_ref().filter(goes_on) {
-            return flight.clone();
-        }
-        let (sender, receiver) = watch::channel(None);
-        *flight = Some(receiver.clone());
-        let inner = self.clone();
-        tokio::spawn(async move {
-            let outcome = inner.make_ready().await;
-            inner.readiness.ready.store(outcome.is_ok(), Ordering::Release);
-            sender.send_replace(Some(outcome));
-        });
-        receiver
-    }
-
-    async fn make_ready(&self) -> Result<(), Error> {
+    /// Looks at the table because of `reason`, the error of a call that found something wrong with it.
+    /// Creates it where it is missing, waits until it is active, and checks its key.
+    pub(super) async fn look(&self, reason: &Error) -> Result<(), Error> {
         let table = &self.table;
         let began = Instant::now();
         let mut wait = Duration::from_millis(20);
         let mut created = false;
         loop {
             let status = match self.describe().await? {
-                Described::Unknown => break,
+                // What is wrong cannot be said better.
+                Described::Unknown => return Err(reason.clone()),
                 Described::Missing if created => "not visible yet".to_owned(),
-                Described::Missing if !self.create_table => {
-                    return Err(Error::new(
-                        Kind::Database,
-                        format!(
-                            "there is no table \"{table}\"{}; create it, or allow it with `create_table(true)`",
-                            self.place()
-                        ),
-                    ));
-                }
                 Described::Missing => {
+                    self.may_create()?;
                     self.create().await?;
                     created = true;
                     "not visible yet".to_owned()
@@ -128,11 +51,11 @@ impl Inner {
                     }
                 },
             };
-            if began.elapsed() > MAX_WAIT {
-                let wait = MAX_WAIT.as_secs();
+            let limit = self.ready_timeout;
+            if began.elapsed() + wait > limit {
                 return Err(Error::new(
                     Kind::Database,
-                    format!("table \"{table}\" is still {status} after {wait} seconds"),
+                    format!("table \"{table}\" is still {status} after {limit:?}"),
                 ));
             }
             tokio::time::sleep(wait).await;
@@ -140,21 +63,35 @@ impl Inner {
         }
         if created {
             tracing::info!("table \"{table}\" was created");
-        }
-        if self.expire_users_after.is_some() {
-            return self.switch_expiry_on().await;
-        }
-        // By which it removes tombstones. It does without them as well.
-        if created && let Err(error) = self.switch_expiry_on().await {
-            tracing::warn!("table \"{table}\" will not remove what is expired: {error}");
+            // By which it removes tombstones and expired users. It does without, too.
+            if let Err(error) = self.switch_expiry_on().await {
+                tracing::warn!("table \"{table}\" will not remove what is expired: {error:?}");
+            }
         }
         Ok(())
     }
 
+    /// Refuses to create a table that is not to be created, or that was there and is gone.
+    fn may_create(&self) -> Result<(), Error> {
+        let (table, place) = (&self.table, self.place());
+        let message = if !self.create_table {
+            format!(
+                "there is no table \"{table}\"{place}; create it, or allow it with `create_table(true)`"
+            )
+        } else if self.readiness.was_seen() {
+            format!(
+                "table \"{table}\"{place} was there and is gone; restore it, or restart the app to begin \
+                 with an empty one"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(Kind::Database, message))
+    }
+
     async fn describe(&self) -> Result<Described, Error> {
-        // With the time-out of any other call: whether the table is there is asked in front of a request.
         let request = self.client.describe_table().table_name(&self.table);
-        let error = match request.send().await {
+        let error = match request.customize().config_override(patient()).send().await {
             Ok(described) => {
                 let table = described.table.map(Box::new);
                 return Ok(table.map_or(Described::Missing, Described::Table));
@@ -169,10 +106,7 @@ impl Inner {
         let denied = DENIED.contains(&code);
         let error = failed("DescribeTable", &self.table, error);
         if tolerable && !self.create_table {
-            tracing::debug!(
-                "table \"{}\" is used without having been looked at: {error}",
-                self.table
-            );
+            tracing::debug!("{error}");
             return Ok(Described::Unknown);
         }
         Err(if denied {
@@ -270,7 +204,7 @@ impl Inner {
                 ),
             ));
         }
-        *self.readiness.kinds.write().unwrap_or_else(PoisonError::into_inner) = kinds;
+        *self.readiness.kinds.write().unwrap_or_else(PoisonError::into_inner) = Some(kinds);
         Ok(())
     }
 

@@ -5,10 +5,9 @@ use std::sync::{PoisonError, RwLock};
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveStatus};
 
 use super::client::timeouts;
-use super::failure::{code, failed};
+use super::failure::{DENIED, code, failed};
 use super::item::Attributes;
 use super::known::Known;
-use super::table::DENIED;
 use super::write::ORDER;
 use super::{Inner, VERSION, seconds};
 use crate::database::tombstone::LIFETIME;
@@ -58,7 +57,7 @@ impl Tombstone {
 
     /// The version, as long as it counts.
     pub(super) fn version(&self) -> Option<Version> {
-        (seconds() < self.ends).then(|| Known::tombstone(self.version.clone()).version())
+        (seconds() < self.ends).then(|| Known::tombstone(self.version.clone()).into_version())
     }
 }
 
@@ -67,7 +66,7 @@ impl Inner {
     pub(super) async fn delete(&self, key: Attributes) -> Result<(), Error> {
         let Some(time_to_live) = self.time_to_live().await else {
             let request = self.client.delete_item().table_name(&self.table).set_key(Some(key));
-            let deleted = request.send().await;
+            let deleted = self.while_throttled(|| request.clone().send()).await;
             return deleted.map(drop).map_err(|error| self.failed("DeleteItem", error));
         };
         let end = AttributeValue::N((seconds() + LIFETIME.as_secs()).to_string());
@@ -75,7 +74,8 @@ impl Inner {
         let own = [(VERSION.into(), version), (TOMBSTONE.into(), end.clone()), (time_to_live, end)];
         let item = key.into_iter().chain(own).collect();
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        request.send().await.map(drop).map_err(|error| self.failed("PutItem", error))
+        let put = self.while_throttled(|| request.clone().send()).await;
+        put.map(drop).map_err(|error| self.failed("PutItem", error))
     }
 
     /// The attribute by which the table removes items, if it does. It is asked once, by the first deletion.

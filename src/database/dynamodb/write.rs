@@ -9,9 +9,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use serde_json::{Map, Value};
 
 use super::attempts::Attempts;
-use super::expression::{Expression, update};
-use super::item::{Attributes, Reader, Writer};
-use super::known::{Known, fingerprint};
+use super::expression::{Expression, only, update};
+use super::failure::{self, Trouble};
+use super::item::{Attributes, Reader, Types, Writer};
+use super::known::{Content, Item, Known};
 use super::tombstone::{TOMBSTONE, Tombstone};
 use super::{EXPIRES, Inner, VERSION, seconds, size};
 use crate::database::tombstone::is_nothing;
@@ -34,6 +35,9 @@ struct Refused {
     /// An attempt before the one that was refused may have taken effect.
     may_have_written: bool,
 }
+
+/// What became of a write, and what the values are that were written.
+type Written = (Option<Refused>, Types);
 
 impl Inner {
     /// What an item stands for: none, and one that is expired, for nothing.
@@ -58,12 +62,15 @@ impl Inner {
                 )));
             }
         };
-        // Written over, a tombstone is an item. What is left of it is not of the record, and removed by the next save.
+        // Written over, a tombstone is an item. What is left of it is not of the record, and removed by
+        // the next save; its expiry above all, which would remove the item.
         let end = item.get(TOMBSTONE).cloned();
-        let left = |value: &AttributeValue| Some(value) == end.as_ref();
+        let is_left = |value: &AttributeValue| Some(value) == end.as_ref();
         let left: Vec<String> =
-            item.iter().filter(|(_, value)| left(value)).map(|(name, _)| name.clone()).collect();
-        item.retain(|name, _| name == TOMBSTONE || !self.is_own(name));
+            item.iter().filter(|(_, value)| is_left(value)).map(|(name, _)| name.clone()).collect();
+        item.retain(|name, value| {
+            name == TOMBSTONE || (name == EXPIRES && is_left(value)) || !self.is_own(name)
+        });
         let mut reader = Reader::default();
         let mut rest = reader.fields(item)?;
         let mut fields = Map::with_capacity(rest.len());
@@ -71,7 +78,12 @@ impl Inner {
             fields.extend(rest.shift_remove_entry(name));
         }
         fields.append(&mut rest);
-        let version = Known::new(version, &fields, reader.types).version();
+        let loaded = Record::new(fields);
+        let version = Known::item(version, loaded.clone(), reader.types).into_version();
+        if left.is_empty() {
+            return Ok(Stored { record: loaded, version });
+        }
+        let mut fields = loaded.fields().clone();
         fields.retain(|name, _| !left.contains(name));
         Ok(Stored { record: Record::new(fields), version })
     }
@@ -112,7 +124,8 @@ impl Inner {
         over: Option<&Version>,
     ) -> Result<Result<Saved, Option<Version>>, Error> {
         let key = self.key(id)?;
-        let over = over.map(Known::from);
+        let known = over.map(Known::of);
+        let known = known.as_deref();
         let fields = record.fields();
         if let Some(name) = fields.keys().find(|name| *name == VERSION || self.is_own(name)) {
             let table = &self.table;
@@ -120,37 +133,40 @@ impl Inner {
                 "`/{name}` cannot be stored: in table \"{table}\" that attribute is used by the database itself"
             )));
         }
-        let mut writer = Writer::new(over.as_ref().map(|known| &known.types));
-        let mut attributes = writer.fields(fields)?;
         let version = Version::unique().to_string();
         let own = self.own_attributes(version.clone(), fields);
-        size::check(key.iter().chain(&attributes).chain(&own))?;
-        let new = Known::new(Some(version.clone()), fields, writer.types);
-
-        let over_item = over.as_ref().filter(|known| !known.is_tombstone);
-        let mut expression = Expression::default();
-        let condition = match (&over, over_item) {
-            (_, Some(known)) => self.is_still(known, &mut expression)?,
-            (Some(tombstone), None) => self.is_nobody_or(tombstone, &mut expression),
-            (None, None) => self.is_nobody(&mut expression),
-        };
-        let refused = match over_item.map(|known| self.changes(known, fields)) {
-            Some((changed, removed)) if changed.len() + removed.len() <= MAX_UPDATE => {
-                attributes.retain(|name, _| changed.contains(&name.as_str()));
-                attributes.extend(own);
-                let update = update(&mut expression, attributes, &removed);
-                self.update_item(key, expression, update, condition).await?
+        let over_item = known.filter(|known| !matches!(known.content, Content::Tombstone));
+        let sent = match known.map(|known| (known, &known.content)) {
+            Some((known, Content::Item(item))) => {
+                let (changed, gone) = item.changes(fields);
+                if changed.len() + gone.len() <= MAX_UPDATE {
+                    self.update(key.clone(), (known, item), (fields, &changed, &gone), own).await
+                } else {
+                    let touched = [changed, gone].concat();
+                    self.replace(key.clone(), known, &touched, fields, own).await
+                }
             }
-            // Where there was nothing, or nothing that still counts; or more changed than an update can say.
-            _ => {
-                let item = key.into_iter().chain(attributes).chain(own).collect();
-                self.put_item(item, expression, condition).await?
+            // Where there was nothing, or nothing that still counts; or where nothing else is known of it.
+            Some((known, _)) => self.replace(key.clone(), known, &[], fields, own).await,
+            None => {
+                let condition = |expression: &mut _| Ok(self.is_nobody(expression));
+                self.put(key.clone(), fields, None, own, condition).await
             }
         };
-        let Some(refused) = refused else { return Ok(Ok(Saved::Stored(new.version()))) };
+        let (refused, types) = match sent {
+            Err(error) if failure::trouble(&error) == Some(Trouble::TooLarge) => {
+                return Err(self.too_large(key, fields).await);
+            }
+            sent => sent?,
+        };
+        let stored = || {
+            let known = Known::item(Some(version.clone()), record.clone(), types);
+            Ok(Ok(Saved::Stored(known.into_version())))
+        };
+        let Some(refused) = refused else { return stored() };
         // It was written by an earlier attempt whose answer was lost.
         if written_version(&refused.item) == Some(&version) {
-            return Ok(Ok(Saved::Stored(new.version())));
+            return stored();
         }
         match self.found(refused.item)? {
             Found::Item(_) if refused.may_have_written => Err(self.uncertain()),
@@ -160,6 +176,89 @@ impl Inner {
             Found::Nothing(tombstone) if over_item.is_none() => Ok(Err(tombstone)),
             Found::Nothing(_) => Ok(Ok(Saved::Conflict(None))),
         }
+    }
+
+    /// Writes what changed. Only that is converted, and compared with what it was.
+    async fn update(
+        &self,
+        key: Attributes,
+        (known, item): (&Known, &Item),
+        (fields, changed, gone): (&Map<String, Value>, &[&str], &[&str]),
+        own: Attributes,
+    ) -> Result<Written, Error> {
+        let mut writer = Writer::new(Some(&item.types));
+        let mut set = writer.fields(only(fields, changed))?;
+        let is_untouched = |path: &str| {
+            let name = name_of(path);
+            !changed.contains(&&*name) && !gone.contains(&&*name)
+        };
+        let mut types = writer.types;
+        types.extend(
+            item.types
+                .iter()
+                .filter(|(path, _)| is_untouched(path))
+                .map(|(path, kind)| (path.clone(), kind.clone())),
+        );
+        set.extend(own);
+        // The whole is known only to DynamoDB: others may have stored more in it.
+        size::check(key.iter().chain(&set))?;
+        let mut expression = Expression::default();
+        let condition = self.is_still(known, &[changed, gone].concat(), &mut expression)?;
+        // Those that have a value are set, not removed.
+        let projections = self.projections.iter().map(|projection| projection.attribute.as_str());
+        let removed: Vec<&str> = gone.iter().copied().chain(projections).collect();
+        let update = update(&mut expression, set, &removed);
+        Ok((self.update_item(key, expression, update, condition).await?, types))
+    }
+
+    /// Writes the whole item over what is known.
+    async fn replace(
+        &self,
+        key: Attributes,
+        known: &Known,
+        touched: &[&str],
+        fields: &Map<String, Value>,
+        own: Attributes,
+    ) -> Result<Written, Error> {
+        let types = match &known.content {
+            Content::Item(item) => Some(&item.types),
+            _ => None,
+        };
+        self.put(key, fields, types, own, |expression| match known.content {
+            Content::Tombstone => Ok(self.is_nobody_or(known, expression)),
+            _ => self.is_still(known, touched, expression),
+        })
+        .await
+    }
+
+    async fn put(
+        &self,
+        key: Attributes,
+        fields: &Map<String, Value>,
+        types: Option<&Types>,
+        own: Attributes,
+        condition: impl FnOnce(&mut Expression) -> Result<String, Error>,
+    ) -> Result<Written, Error> {
+        let mut writer = Writer::new(types);
+        let attributes = writer.fields(fields)?;
+        let item: Attributes = key.into_iter().chain(attributes).chain(own).collect();
+        size::check(item.iter())?;
+        let mut expression = Expression::default();
+        let condition = condition(&mut expression)?;
+        Ok((self.put_item(item, expression, condition).await?, writer.types))
+    }
+
+    /// The error of an item that became too large with what others have stored in it.
+    async fn too_large(&self, key: Attributes, fields: &Map<String, Value>) -> Error {
+        let read = self.client.get_item().table_name(&self.table).set_key(Some(key));
+        // What is ours can be said without it.
+        let current = read.consistent_read(true).send().await.ok().and_then(|answer| answer.item);
+        let mut item = current.unwrap_or_default();
+        match Writer::new(None).fields(fields) {
+            Ok(ours) => item.extend(ours),
+            Err(error) => return error,
+        }
+        size::too_large(item.iter())
     }
 
     /// Somebody else has stored something, over what was loaded or over what this call stored before its answer was lost.
@@ -185,22 +284,6 @@ impl Inner {
         own
     }
 
-    /// Which attributes to set and which to remove.
-    fn changes<'a>(
-        &self,
-        known: &Known,
-        fields: &'a Map<String, Value>,
-    ) -> (Vec<&'a str>, Vec<String>) {
-        let changed = fields
-            .iter()
-            .filter(|(name, value)| known.fields.get(*name) != Some(&fingerprint(value)))
-            .map(|(name, _)| name.as_str());
-        let gone = known.fields.keys().filter(|name| !fields.contains_key(*name)).cloned();
-        // Those that have a value will be set, not removed.
-        let projections = self.projections.iter().map(|projection| projection.attribute.clone());
-        (changed.collect(), gone.chain(projections).collect())
-    }
-
     async fn update_item(
         &self,
         key: Attributes,
@@ -210,16 +293,14 @@ impl Inner {
     ) -> Result<Option<Refused>, Error> {
         let attempts = Attempts::default();
         let request = self.client.update_item().table_name(&self.table).set_key(Some(key));
-        let sent = request
+        let request = request
             .update_expression(update)
             .condition_expression(condition)
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(Some(expression.values))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await;
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let send = || request.clone().customize().interceptor(attempts.clone()).send();
+        let sent = self.while_throttled(send).await;
         let is_refused = UpdateItemError::is_conditional_check_failed_exception;
         self.written("UpdateItem", sent, &attempts, is_refused, |error| match error {
             UpdateItemError::ConditionalCheckFailedException(refused) => refused.item,
@@ -236,15 +317,13 @@ impl Inner {
         let attempts = Attempts::default();
         let values = Some(expression.values).filter(|values| !values.is_empty());
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        let sent = request
+        let request = request
             .condition_expression(condition)
             .set_expression_attribute_names(Some(expression.names))
             .set_expression_attribute_values(values)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await;
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let send = || request.clone().customize().interceptor(attempts.clone()).send();
+        let sent = self.while_throttled(send).await;
         let is_refused = PutItemError::is_conditional_check_failed_exception;
         self.written("PutItem", sent, &attempts, is_refused, |error| match error {
             PutItemError::ConditionalCheckFailedException(refused) => refused.item,
@@ -277,4 +356,10 @@ impl Inner {
 
 fn written_version(item: &Attributes) -> Option<&String> {
     item.get(VERSION)?.as_s().ok()
+}
+
+/// The name of the field that a path leads to or into.
+fn name_of(path: &str) -> String {
+    let name = path.split('/').nth(1).unwrap_or_default();
+    name.replace("~1", "/").replace("~0", "~")
 }

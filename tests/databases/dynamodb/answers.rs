@@ -1,5 +1,7 @@
 //! How often the server is asked, and what it may answer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
@@ -18,6 +20,8 @@ pub(super) fn trials(servers: &Servers) -> Vec<Trial> {
         servers.trial("knows_its_own_write_again", knows_its_own_write_again),
         servers.trial("applies_no_turn_twice", applies_no_turn_twice),
         servers.trial("a_refused_attempt_has_had_no_effect", a_refused_attempt_has_had_no_effect),
+        servers
+            .trial("throttling_is_retried_within_the_time", throttling_is_retried_within_the_time),
         servers.trial("errors_say_what_aws_said", errors_say_what_aws_said),
         servers.trial("gives_up_in_time", gives_up_in_time),
         servers.trial("takes_a_client", takes_a_client),
@@ -146,6 +150,37 @@ async fn a_refused_attempt_has_had_no_effect(endpoint: String) {
     assert_eq!(writes, 2);
 }
 
+/// For most of the time that there is, and then it is told as what it is.
+async fn throttling_is_retried_within_the_time(endpoint: String) {
+    let (_, raw) = ready(&endpoint).await;
+    let id = user("throttled long");
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = is_over.clone();
+    let proxy = Proxy::start(&endpoint, move |called, _| match called {
+        "GetItem" | "PutItem" if !over.load(Ordering::Relaxed) => {
+            Rule::Fail("ProvisionedThroughputExceededException", "The level of configured…")
+        }
+        _ => Rule::Forward,
+    })
+    .await;
+    let db = builder(&raw.table, &proxy.endpoint).timeout(Duration::from_secs(2));
+    let db = db.build().await.unwrap();
+    let began = Instant::now();
+    let error = db.load(&id).await.unwrap_err();
+    let took = began.elapsed();
+    assert!(text(&error).contains("ProvisionedThroughputExceededException"), "{error:?}");
+    assert!((Duration::from_secs(1)..Duration::from_secs(2)).contains(&took), "{took:?}");
+    assert!(proxy.calls().len() > 9, "more than the client itself");
+
+    let ends = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        is_over.store(true, Ordering::Relaxed);
+    });
+    save(&db, &id, &with_data(&json!({})), None).await;
+    assert!(ends.is_finished());
+    assert!(load(&db, &id).await.record == with_data(&json!({})));
+}
+
 fn counting(database: DynamoDb) -> App {
     sync_app(&patient(database), |user, _, _| user.increment("count", 1).map(drop))
 }
@@ -169,7 +204,8 @@ async fn errors_say_what_aws_said(endpoint: String) {
         })
         .await;
         let table = super::table();
-        let db = builder(&table, &proxy.endpoint).build().await.unwrap();
+        let db = builder(&table, &proxy.endpoint).timeout(Duration::from_secs(4));
+        let db = db.build().await.unwrap();
         let id = user("error");
         let errors = [
             ("GetItem", db.load(&id).await.unwrap_err()),
@@ -197,8 +233,8 @@ async fn gives_up_in_time(endpoint: String) {
         assert_eq!(send(&app, post(alexa(&user("unreachable")).to_string())).await.status, 503);
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
-    let late = Proxy::start(&endpoint, |action, _| match action {
-        "GetItem" => Rule::Hang,
+    let late = Proxy::start(&endpoint, |action, before| match action {
+        "GetItem" if before > 0 => Rule::Hang,
         _ => Rule::Forward,
     })
     .await;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tower_persistence::{Database, PersistenceLayer, Record, Saved};
 
 use super::*;
-use crate::common::{alexa, post, send, sync_app};
+use crate::common::{alexa, app, post, send, sync_app};
 
 pub(super) fn trials(servers: &Servers) -> Vec<Trial> {
     vec![
@@ -24,6 +24,11 @@ pub(super) fn trials(servers: &Servers) -> Vec<Trial> {
         servers.trial("projects", projects),
         servers.trial("has_a_sort_key_and_a_prefix", has_a_sort_key_and_a_prefix),
         servers.trial("expires", expires),
+        servers.trial("switches_expiry_on", switches_expiry_on),
+        servers.trial("a_records_own_expiry_is_data", a_records_own_expiry_is_data),
+        servers.trial("others_writes_are_not_overwritten", others_writes_are_not_overwritten),
+        servers
+            .trial("an_item_that_others_grew_is_too_large", an_item_that_others_grew_is_too_large),
     ]
 }
 
@@ -112,7 +117,13 @@ async fn keeps_what_is_not_its_own(endpoint: String) {
     ]));
     assert_eq!(after, before);
 
-    // What is no longer in the record is removed, but not what was never in it.
+    // What is no longer in the record is removed, but not what was never in it. The digits are not what
+    // they were when they were loaded, so they are not removed unseen.
+    let mut without = fields.clone();
+    without.remove("digits");
+    let saved = db.save(&id, &Record::new(without), Some(&version)).await.unwrap();
+    let Saved::Conflict(Some(current)) = saved else { panic!("{saved:?}") };
+    let (mut fields, version) = (current.record.fields().clone(), current.version);
     for name in ["binary", "session", "a.b #c", "digits"] {
         fields.remove(name);
         before.remove(name);
@@ -268,6 +279,137 @@ async fn has_a_sort_key_and_a_prefix(endpoint: String) {
     assert!(raw.get_by(item([("pk", key["pk"].clone()), ("sk", s("ORDER#1"))])).await.is_some());
 }
 
+/// The attribute by which the table removes items.
+async fn time_to_live(raw: &Raw) -> Option<String> {
+    let ttl = raw.client.describe_time_to_live().table_name(&raw.table).send().await.unwrap();
+    let ttl = ttl.time_to_live_description?;
+    let is_on = ttl.time_to_live_status?.as_str().starts_with("ENABL");
+    ttl.attribute_name.filter(|_| is_on)
+}
+
+/// On a table that is there already, in the background.
+async fn switches_expiry_on(endpoint: String) {
+    let raw = not_ours(&endpoint).await;
+    let db = builder(&raw.table, &endpoint).expire_users_after(Duration::from_secs(3600));
+    db.build().await.unwrap().ensure_ready().await.unwrap();
+    let is_on = async {
+        while time_to_live(&raw).await.as_deref() != Some("persistenceExpiresAt") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), is_on).await.expect("it is switched on");
+    // Found so by the next.
+    let again = builder(&raw.table, &endpoint).expire_users_after(Duration::from_secs(60));
+    again.build().await.unwrap().ensure_ready().await.unwrap();
+}
+
+/// Time to live is on in tables of ours. What a record calls `expiresAt` is the record's.
+async fn a_records_own_expiry_is_data(endpoint: String) {
+    let (db, raw) = ready(&endpoint).await;
+    assert_eq!(time_to_live(&raw).await.as_deref(), Some("persistenceExpiresAt"));
+    for expiring in [false, true] {
+        let db = match expiring {
+            false => db.clone(),
+            true => {
+                let db = builder(&raw.table, &endpoint).expire_users_after(Duration::from_secs(60));
+                db.build().await.unwrap()
+            }
+        };
+        let id = user("own expiry");
+        let fields = json!({ "user": { "data": {} }, "expiresAt": 1, "ttl": 1 });
+        let version = save(&db, &id, &record(&fields), None).await;
+        assert_eq!(json_of(&load(&db, &id).await), fields);
+        let ours = json!({ "persistenceExpiresAt": 1 });
+        let error = db.save(&id, &record(&ours), Some(&version)).await.unwrap_err();
+        assert!(error.is_encode() && text(&error).contains("`/persistenceExpiresAt`"), "{error:?}");
+    }
+}
+
+/// Where no version of ours can tell, what is changed is compared.
+async fn others_writes_are_not_overwritten(endpoint: String) {
+    let (db, raw) = ready(&endpoint).await;
+    let changed = |id: &str, name: &str| {
+        let mut item = of_jovo(id, "2021-06-30T05:50:04.034Z");
+        item.insert("user".to_owned(), m([("data", m([("name", s(name)), ("visits", n("3"))]))]));
+        item
+    };
+    // Jovo v4 twice in a millisecond, and with its times switched off.
+    for has_times in [true, false] {
+        let id = user("twice");
+        let put = async |name: &str| {
+            let mut item = changed(&id, name);
+            if !has_times {
+                item.remove("createdAt");
+                item.remove("updatedAt");
+            }
+            raw.put(item).await;
+        };
+        put("Zoë").await;
+        let stored = load(&db, &id).await;
+        put("Anna").await;
+        let saved = db.save(&id, &with_data(&json!({})), Some(&stored.version)).await.unwrap();
+        let Saved::Conflict(Some(current)) = saved else { panic!("{saved:?}") };
+        assert_eq!(json_of(&current)["user"]["data"]["name"], "Anna");
+        save(&db, &id, &with_data(&json!({})), Some(&current.version)).await;
+    }
+    // A script that knows nothing of versions: it sets, adds and removes.
+    for expression in ["SET #u.#d.b = :v", "SET extra = :v", "REMOVE was"] {
+        let id = user("script");
+        let fields = json!({ "user": { "data": { "a": 1.0 } }, "was": [null, "", -2.50, {}] });
+        save(&db, &id, &record(&fields), None).await;
+        let stored = load(&db, &id).await;
+        let request = raw.client.update_item().table_name(&raw.table).key("userId", s(&id));
+        let mut request = request.update_expression(expression);
+        if expression.contains('#') {
+            request = request.expression_attribute_names("#u", "user");
+            request = request.expression_attribute_names("#d", "data");
+        }
+        if expression.contains(':') {
+            request = request.expression_attribute_values(":v", n("7"));
+        }
+        request.send().await.unwrap();
+        let ours = record(&json!({ "user": { "data": { "a": 2 } }, "was": 1, "extra": 1 }));
+        let saved = db.save(&id, &ours, Some(&stored.version)).await.unwrap();
+        let Saved::Conflict(Some(current)) = saved else { panic!("{expression}: {saved:?}") };
+        assert_eq!(current.record, load(&db, &id).await.record);
+        save(&db, &id, &ours, Some(&current.version)).await;
+    }
+    // The layer merges both.
+    let id = user("merged");
+    save(&db, &id, &with_data(&json!({ "a": 1 })), None).await;
+    let script = std::sync::Arc::new((Raw::new(&endpoint, &raw.table), id.clone()));
+    let app = app(&PersistenceLayer::new(db.clone()), move |user, _, _| {
+        let script = script.clone();
+        async move {
+            let (raw, id) = &*script;
+            let request = raw.client.update_item().table_name(&raw.table).key("userId", s(id));
+            let request = request.update_expression("SET #u.#d.b = :v");
+            let request = request.expression_attribute_names("#u", "user");
+            let request = request.expression_attribute_names("#d", "data");
+            request.expression_attribute_values(":v", n("7")).send().await.unwrap();
+            user.set("a", 2)
+        }
+    });
+    assert_eq!(send(&app, post(alexa(&id).to_string())).await.status, 200);
+    assert_eq!(json_of(&load(&db, &id).await)["user"]["data"], json!({ "a": 2, "b": 7 }));
+}
+
+/// What others store in the item counts, too.
+async fn an_item_that_others_grew_is_too_large(endpoint: String) {
+    let (db, raw) = ready(&endpoint).await;
+    let id = user("grown");
+    let version = save(&db, &id, &with_data(&json!({ "a": 1 })), None).await;
+    raw.update(&id, "SET notes = :v", s(&"n".repeat(300_000))).await;
+    let data = json!({ "big": "x".repeat(120_000), "a": 1 });
+    let error = db.save(&id, &with_data(&data), Some(&version)).await.unwrap_err();
+    let text = text(&error);
+    assert!(error.is_encode(), "{text}");
+    let expected =
+        "its biggest fields are `/notes` (300005 bytes), `/user/data/big` (120003 bytes)";
+    assert!(text.contains(expected) && text.contains("at most 409600"), "{text}");
+    assert_eq!(json_of(&load(&db, &id).await)["user"]["data"], json!({ "a": 1 }));
+}
+
 async fn expires(endpoint: String) {
     let table = table();
     let db = builder(&table, &endpoint).expire_users_after(Duration::from_secs(3600));
@@ -275,24 +417,18 @@ async fn expires(endpoint: String) {
     let (raw, id) = (Raw::new(&endpoint, &table), user("expiring"));
     let version = save(&db, &id, &record(&json!({ "user": {}, "old": 1 })), None).await;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let expires = |item: &Item| item["expiresAt"].as_n().unwrap().parse::<u64>().unwrap();
+    let expires =
+        |item: &Item| item["persistenceExpiresAt"].as_n().unwrap().parse::<u64>().unwrap();
     let at = expires(&raw.get(&id).await.unwrap());
     assert!((now + 3590..=now + 3600).contains(&at), "{at}");
     assert_eq!(json_of(&load(&db, &id).await), json!({ "user": {}, "old": 1 }));
-    let ttl = raw.client.describe_time_to_live().table_name(&table).send().await.unwrap();
-    let ttl = ttl.time_to_live_description.unwrap();
-    assert_eq!(ttl.attribute_name.as_deref(), Some("expiresAt"));
-    assert!(ttl.time_to_live_status.unwrap().as_str().starts_with("ENABL"));
+    assert_eq!(time_to_live(&raw).await.as_deref(), Some("persistenceExpiresAt"));
 
-    // Switched on already, which is found.
-    let again = builder(&table, &endpoint).expire_users_after(Duration::from_secs(60));
-    again.build().await.unwrap().ensure_ready().await.unwrap();
-
-    raw.update(&id, "SET expiresAt = :v", n(&(now - 1).to_string())).await;
+    raw.update(&id, "SET persistenceExpiresAt = :v", n(&(now - 1).to_string())).await;
     assert_eq!(db.load(&id).await.unwrap(), None);
     let saved = db.save(&id, &record(&json!({})), Some(&version)).await;
     assert!(saved.is_ok(), "over what was loaded before it expired: {saved:?}");
-    raw.update(&id, "SET expiresAt = :v", n(&(now - 1).to_string())).await;
+    raw.update(&id, "SET persistenceExpiresAt = :v", n(&(now - 1).to_string())).await;
     // Nothing of the old one comes back.
     save(&db, &id, &record(&json!({ "user": { "data": { "new": 1 } } })), None).await;
     assert_eq!(json_of(&load(&db, &id).await), json!({ "user": { "data": { "new": 1 } } }));

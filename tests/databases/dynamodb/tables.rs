@@ -1,6 +1,6 @@
 //! The table: created, waited for, checked.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
@@ -8,10 +8,11 @@ use aws_sdk_dynamodb::types::{
 };
 use libtest_mimic::Trial;
 use serde_json::json;
-use tower_persistence::Database;
+use tower_persistence::{Database, PersistenceLayer};
 
 use super::proxy::{Proxy, Rule};
 use super::*;
+use crate::common::{alexa, post, send, sync_app};
 
 pub(super) fn trials(servers: &Servers) -> Vec<Trial> {
     vec![
@@ -19,10 +20,12 @@ pub(super) fn trials(servers: &Servers) -> Vec<Trial> {
         servers.trial("waits_for_the_table_once", waits_for_the_table_once),
         servers.trial("goes_on_when_nobody_waits", goes_on_when_nobody_waits),
         servers.trial("tries_again_after_a_failure", tries_again_after_a_failure),
-        servers.trial("creates_a_table_that_went", creates_a_table_that_went),
+        servers
+            .trial("a_table_that_went_is_not_created_anew", a_table_that_went_is_not_created_anew),
         servers.trial("checks_the_key", checks_the_key),
         servers.trial("says_which_table_is_missing", says_which_table_is_missing),
         servers.trial("needs_not_describe_the_table", needs_not_describe_the_table),
+        servers.trial("needs_no_other_key", needs_no_other_key),
         servers.trial("needs_not_switch_expiry_on", needs_not_switch_expiry_on),
         servers.trial("projects_what_the_index_takes", projects_what_the_index_takes),
     ]
@@ -76,9 +79,9 @@ async fn waits_for_the_table_once(endpoint: String) {
     let count = |action: &str| calls.iter().filter(|call| *call == action).count();
     assert_eq!(count("CreateTable"), 1, "{calls:?}");
     assert_eq!(count("DescribeTable"), 9, "{calls:?}");
-    assert_eq!((count("GetItem"), count("PutItem")), (16, 16));
-    // Those about the time to live.
-    assert_eq!((count("DescribeTimeToLive"), count("UpdateTimeToLive"), calls.len()), (1, 1, 44));
+    // One read finds out that the table is missing.
+    assert_eq!((count("GetItem"), count("PutItem")), (17, 16), "{calls:?}");
+    assert_eq!((count("DescribeTimeToLive"), count("UpdateTimeToLive")), (1, 1));
 }
 
 async fn goes_on_when_nobody_waits(endpoint: String) {
@@ -118,13 +121,32 @@ async fn tries_again_after_a_failure(endpoint: String) {
     assert_eq!(db.load(&user("early")).await.unwrap(), None);
 }
 
-async fn creates_a_table_that_went(endpoint: String) {
-    let (db, raw) = ready(&endpoint).await;
-    raw.client.delete_table().table_name(&raw.table).send().await.unwrap();
-    let error = db.load("nobody").await.unwrap_err();
-    let expected = format!("GetItem on table \"{}\" failed: ResourceNotFoundException", raw.table);
-    assert!(text(&error).contains(&expected), "{error:?}");
-    assert_eq!(db.load("nobody").await.unwrap(), None);
+/// It would be empty. Restored, it is used again.
+async fn a_table_that_went_is_not_created_anew(endpoint: String) {
+    for is_only_read in [false, true] {
+        let (_, raw) = ready(&endpoint).await;
+        let db = builder(&raw.table, &endpoint).build().await.unwrap();
+        let id = user("gone");
+        if is_only_read {
+            assert_eq!(db.load(&id).await.unwrap(), None);
+        } else {
+            save(&db, &id, &with_data(&json!({})), None).await;
+        }
+        raw.client.delete_table().table_name(&raw.table).send().await.unwrap();
+        let expected = format!("table \"{}\" at {endpoint} was there and is gone", raw.table);
+        for error in [
+            db.load(&id).await.unwrap_err(),
+            db.save(&id, &with_data(&json!({})), None).await.unwrap_err(),
+            db.delete(&id).await.unwrap_err(),
+            db.ensure_ready().await.unwrap_err(),
+        ] {
+            assert!(error.is_database() && text(&error).contains(&expected), "{error:?}");
+        }
+        // By a process that never saw it, it is.
+        builder(&raw.table, &endpoint).build().await.unwrap().ensure_ready().await.unwrap();
+        assert_eq!(db.load(&id).await.unwrap(), None);
+        db.ensure_ready().await.unwrap();
+    }
 }
 
 async fn checks_the_key(endpoint: String) {
@@ -179,46 +201,80 @@ async fn says_which_table_is_missing(endpoint: String) {
     assert_eq!(db.load("nobody").await.unwrap(), None);
 }
 
+/// Neither at a cold start nor later: what is asked is the data.
 async fn needs_not_describe_the_table(endpoint: String) {
     let (_, raw) = ready(&endpoint).await;
-    for code in ["AccessDeniedException", "ThrottlingException"] {
-        let proxy = Proxy::start(&endpoint, move |action, _| match action {
-            "DescribeTable" => {
-                Rule::Fail(code, "not authorized to perform: dynamodb:DescribeTable")
-            }
+    let id = user("undescribed");
+    for code in [Some("AccessDeniedException"), Some("ThrottlingException"), None] {
+        let proxy = Proxy::start(&endpoint, move |action, _| match (action, code) {
+            ("DescribeTable", Some(code)) => Rule::Fail(code, "on: dynamodb:DescribeTable"),
+            ("DescribeTable", None) => Rule::Hang,
             _ => Rule::Forward,
         })
         .await;
-        let db = builder(&raw.table, &proxy.endpoint).create_table(false).build().await.unwrap();
-        db.ensure_ready().await.unwrap();
-        assert_eq!(db.load("nobody").await.unwrap(), None);
+        for create in [true, false] {
+            let db = builder(&raw.table, &proxy.endpoint).create_table(create);
+            let db = db.build().await.unwrap();
+            let app = sync_app(&PersistenceLayer::new(db.clone()), |user, _, _| {
+                user.increment("visits", 1).map(drop)
+            });
+            let began = Instant::now();
+            assert_eq!(send(&app, post(alexa(&id).to_string())).await.status, 200);
+            db.delete(&id).await.unwrap();
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        }
+        let calls = proxy.calls();
+        assert!(!calls.contains(&"DescribeTable".to_owned()), "{calls:?}");
+        let Some(code) = code else { continue };
         // It is missing as well.
         let missing = super::table();
         let db = builder(&missing, &proxy.endpoint).create_table(false).build().await.unwrap();
-        let error = db.load("nobody").await.unwrap_err();
-        let expected = format!("GetItem on table \"{missing}\" failed: ResourceNotFoundException");
-        assert!(text(&error).contains(&expected), "{error:?}");
+        for error in [db.load(&id).await.unwrap_err(), db.ensure_ready().await.unwrap_err()] {
+            let expected =
+                format!("GetItem on table \"{missing}\" failed: ResourceNotFoundException");
+            assert!(text(&error).contains(&expected), "{error:?}");
+        }
         // Where it is to be created it has to be looked at.
-        let db = builder(&raw.table, &proxy.endpoint).build().await.unwrap();
-        let error = db.load("nobody").await.unwrap_err();
-        let expected = format!("DescribeTable on table \"{}\" failed: {code}", raw.table);
+        let db = builder(&missing, &proxy.endpoint).build().await.unwrap();
+        let error = db.load(&id).await.unwrap_err();
+        let expected = format!("DescribeTable on table \"{missing}\" failed: {code}");
         assert!(text(&error).contains(&expected), "{error:?}");
     }
 }
 
-async fn needs_not_switch_expiry_on(endpoint: String) {
-    let raw = not_ours(&endpoint).await;
-    for denied in ["DescribeTimeToLive", "UpdateTimeToLive"] {
-        let proxy = Proxy::start(&endpoint, move |action, _| match action {
-            _ if action == denied => Rule::Fail("AccessDeniedException", "not authorized"),
+/// A policy may allow nothing but the users' keys.
+async fn needs_no_other_key(endpoint: String) {
+    let (_, raw) = ready(&endpoint).await;
+    for code in ["AccessDeniedException", "ProvisionedThroughputExceededException"] {
+        let proxy = Proxy::start(&endpoint, move |action, before| match action {
+            "GetItem" if before < 3 => Rule::Fail(code, "not now"),
             _ => Rule::Forward,
         })
         .await;
-        let db = builder(&raw.table, &proxy.endpoint).expire_users_after(Duration::from_secs(60));
-        let error = db.clone().build().await.unwrap().load("nobody").await.unwrap_err();
-        assert!(text(&error).contains(denied), "{error:?}");
-        let db = db.create_table(false).build().await.unwrap();
+        let db = builder(&raw.table, &proxy.endpoint).build().await.unwrap();
+        db.ensure_ready().await.unwrap();
+        if code == "AccessDeniedException" {
+            assert!(db.load("nobody").await.is_err() && db.load("nobody").await.is_err());
+        }
         assert_eq!(db.load("nobody").await.unwrap(), None);
+    }
+}
+
+/// It is switched on in no request's way.
+async fn needs_not_switch_expiry_on(endpoint: String) {
+    let raw = not_ours(&endpoint).await;
+    for denied in ["DescribeTimeToLive", "UpdateTimeToLive"] {
+        for create in [true, false] {
+            let proxy = Proxy::start(&endpoint, move |action, _| match action {
+                _ if action == denied => Rule::Fail("AccessDeniedException", "not authorized"),
+                _ => Rule::Forward,
+            })
+            .await;
+            let db = builder(&raw.table, &proxy.endpoint).create_table(create);
+            let db = db.expire_users_after(Duration::from_secs(60)).build().await.unwrap();
+            db.ensure_ready().await.unwrap();
+            save(&db, &user("expiring"), &with_data(&json!({})), None).await;
+        }
     }
 }
 

@@ -57,8 +57,11 @@ async fn holds_nothing_of_the_user(endpoint: String) {
         let item = raw.get(id).await.unwrap();
         let mut names: Vec<_> = item.keys().map(String::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["expiresAt", "persistenceTombstone", "persistenceVersion", "userId"]);
-        let end = number(&item, "expiresAt");
+        assert_eq!(
+            names,
+            ["persistenceExpiresAt", "persistenceTombstone", "persistenceVersion", "userId"]
+        );
+        let end = number(&item, "persistenceExpiresAt");
         assert!((before + LIFETIME..=now() + LIFETIME).contains(&end), "{end}");
         assert_eq!(number(&item, "persistenceTombstone"), end);
         assert_eq!(db.load(id).await.unwrap(), None);
@@ -66,7 +69,7 @@ async fn holds_nothing_of_the_user(endpoint: String) {
     // By which DynamoDB removes it.
     let described = raw.client.describe_time_to_live().table_name(&table).send().await.unwrap();
     let described = described.time_to_live_description.unwrap();
-    assert_eq!(described.attribute_name(), Some("expiresAt"));
+    assert_eq!(described.attribute_name(), Some("persistenceExpiresAt"));
     assert!(described.time_to_live_status().unwrap().as_str().starts_with("ENABL"));
 
     // Nothing of it stays in the item that takes its place.
@@ -86,7 +89,7 @@ async fn counts_until_its_end(endpoint: String) {
         let saved = db.save(&id, &with_data(&json!({})), Some(&nothing)).await.unwrap();
         assert_eq!(saved, Saved::Conflict(None));
         let mut item = raw.get(&id).await.unwrap();
-        for name in ["expiresAt", "persistenceTombstone"] {
+        for name in ["persistenceExpiresAt", "persistenceTombstone"] {
             item.insert(name.to_owned(), n(&now().to_string()));
         }
         raw.put(item).await;

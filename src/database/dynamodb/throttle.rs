@@ -1,0 +1,46 @@
+//! What DynamoDB throttles is repeated as long as there is time.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use tokio::time::{sleep, timeout};
+
+use super::Inner;
+use super::failure::{BUSY, code};
+
+/// The pauses between tries. The client itself makes three within the first 150 ms.
+const PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_millis(250);
+
+impl Inner {
+    /// Makes a call, and repeats it while it is throttled, within the time-out. It has had no effect then.
+    pub(super) async fn while_throttled<T, E, F>(
+        &self,
+        call: impl Fn() -> F,
+    ) -> Result<T, SdkError<E>>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata,
+    {
+        let began = Instant::now();
+        let mut answer = call().await;
+        let mut pause = PAUSE;
+        loop {
+            let is_throttled = answer
+                .as_ref()
+                .is_err_and(|error| code(error).is_some_and(|code| BUSY.contains(&code)));
+            let left = self.timeout.saturating_sub(began.elapsed());
+            // The last try needs time for its answer, too.
+            if !is_throttled || left <= pause * 2 {
+                return answer;
+            }
+            sleep(pause).await;
+            // One that gets no answer in the rest of the time leaves it at what is known.
+            match timeout(left - pause, call()).await {
+                Ok(next) => answer = next,
+                Err(_) => return answer,
+            }
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+}
