@@ -93,6 +93,12 @@ impl Error {
         Self { inner: Arc::new(Inner { unavailable: true, ..Arc::unwrap_or_clone(self.inner) }) }
     }
 
+    /// The error of writing through the handle of an element that is switched off.
+    pub(crate) fn not_stored(element: &str, option: &str) -> Self {
+        let message = format!("{element} is not stored: switch it on with `{option}`");
+        Self::new(Kind::NotStored, message)
+    }
+
     /// A failure of the database, for those who write a [`Database`](crate::Database).
     ///
     /// `source` is the database's own error or a text. It goes to the log, not to the client; it should

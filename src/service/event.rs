@@ -107,7 +107,7 @@ where
     let mut service = service.map_err(Failure::Inner)?;
 
     parts.extensions.insert(Session(Arc::clone(&turn)));
-    if turn.has_user() {
+    if turn.user().is_some() {
         parts.extensions.insert(User(Arc::clone(&turn)));
         parts.extensions.insert(History(Arc::clone(&turn)));
     } else {

@@ -89,7 +89,7 @@ pub(crate) async fn read_for_record<R: Body>(
     let mut response = response.map(ResponseBody::inner);
     let mut exchange = Exchange::default();
     let history = config.stored_elements.history.as_ref();
-    let history = history.filter(|_| keep == Keep::All && turn.has_user());
+    let history = history.filter(|_| keep == Keep::All && turn.user().is_some());
     if history.is_some_and(|history| history.request) {
         exchange.request = serde_json::from_slice(request).ok();
     }

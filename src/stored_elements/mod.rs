@@ -17,15 +17,13 @@
 
 mod json;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::error::{Error, Kind};
-use crate::turn::{Session, User};
 
 /// Which elements of a user's item are stored.
 ///
@@ -274,8 +272,6 @@ impl SessionElement {
     }
 }
 
-pub(crate) type CustomElement = Arc<dyn Fn(&User, &Session) -> Option<Value> + Send + Sync>;
-
 /// What is stored of each request in the history.
 #[derive(Clone)]
 pub struct HistoryElement {
@@ -287,7 +283,8 @@ pub struct HistoryElement {
     pub(crate) output: bool,
     pub(crate) request: bool,
     pub(crate) response: bool,
-    pub(crate) custom: Vec<(Arc<str>, CustomElement)>,
+    /// Elements of the app's own, which read the handles; only `turn` knows their type.
+    pub(crate) custom: Vec<(Arc<str>, Arc<dyn Any + Send + Sync>)>,
 }
 
 impl Default for HistoryElement {
@@ -371,17 +368,6 @@ impl HistoryElement {
     #[must_use]
     pub fn response(mut self, on: bool) -> Self {
         self.response = on;
-        self
-    }
-
-    /// Adds an element of your own, made at the end of the turn; `None` leaves it out.
-    #[must_use]
-    pub fn custom(
-        mut self,
-        name: &str,
-        element: impl Fn(&User, &Session) -> Option<Value> + Send + Sync + 'static,
-    ) -> Self {
-        self.custom.push((name.into(), Arc::new(element)));
         self
     }
 

@@ -40,17 +40,17 @@ pub(super) async fn complete<D: Database, T>(
     };
     match outcome {
         Outcome::Nothing(reason) => watch.skip(reason),
-        Outcome::Delete => {
-            let delete = shared.database.delete(turn.storage_key());
+        Outcome::Delete { key } => {
+            let delete = shared.database.delete(&key);
             let mut step = watch.delete();
             let deleted = step.run(with_timeout("deleting", limit, delete)).await;
             step.deleted(&deleted);
             deleted.map_err(Error::unavailable)?;
         }
-        Outcome::Save { record, over } => {
+        Outcome::Save { key, record, over } => {
             let mut step = watch.save();
             let span = step.span();
-            let save = save(&shared, turn, record, over, &mut step);
+            let save = save(&shared, turn, &key, record, over, &mut step);
             let saved = with_timeout("saving", limit, save).instrument(span).await;
             if let Some(current) = saved.inspect_err(|error| step.fail(error))? {
                 return Ok(Ended::Conflict(current));
@@ -65,13 +65,14 @@ pub(super) async fn complete<D: Database, T>(
 async fn save<D: Database>(
     shared: &Shared<D>,
     turn: &Turn,
+    key: &str,
     mut record: Record,
     mut over: Option<Version>,
     step: &mut Step<'_>,
 ) -> Result<Option<Stored>, Error> {
     for attempt in 0..ATTEMPTS {
         step.holds(&record);
-        let save = shared.database.save(turn.storage_key(), &record, over.as_ref());
+        let save = shared.database.save(key, &record, over.as_ref());
         let mut current = match save.await.map_err(Error::unavailable)? {
             Saved::Stored(_) => {
                 step.end("stored");
@@ -81,7 +82,7 @@ async fn save<D: Database>(
         };
         if let Some(pause) = pause(attempt) {
             sleep(pause).await;
-            let loaded = shared.database.load(turn.storage_key()).await;
+            let loaded = shared.database.load(key).await;
             // Only a save can tell for certain that nothing is there any more.
             current = loaded.map_err(Error::unavailable)?.or(current);
         }

@@ -6,36 +6,15 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::handled::EventId;
-use super::merge::Writes;
+use super::place::SessionPlace;
+use super::sessions;
+use super::state::{Loaded, Phase, State, Turn, TurnEvent};
 use super::typed::TypedState;
-use super::{Phase, State, Turn, sessions};
-use crate::database::{Stored, Version};
+use super::writes::Writes;
 use crate::incoming::Recognised;
 use crate::platform::NewSession;
 use crate::record::Record;
-use crate::stored_elements::{SessionTimes, StoredElements};
-
-/// What a turn begins with.
-pub(crate) enum Loaded {
-    Item(Stored),
-    /// Nothing is stored: a new user. A save goes over the tombstone, if there is one.
-    Nothing(Option<Version>),
-    /// It is not known what is stored: the handler runs without memory, and nothing is saved.
-    Unknown,
-}
-
-/// Where the session of a turn is stored.
-#[derive(Clone, Copy)]
-pub(super) enum SessionStorage {
-    /// Nowhere: the element is off.
-    Off,
-    /// Nowhere: the event stands outside any session.
-    Outside,
-    /// By the platform, from request to request.
-    Carried,
-    /// In the item.
-    Stored(SessionTimes),
-}
+use crate::stored_elements::StoredElements;
 
 impl Turn {
     /// Begins the turn of an event. What was loaded is a record that has been checked.
@@ -46,85 +25,73 @@ impl Turn {
         database_id: usize,
         now: SystemTime,
     ) -> Self {
-        let is_degraded = matches!(loaded, Loaded::Unknown);
-        let (loaded, tombstone) = match loaded {
-            Loaded::Item(stored) => (Some(stored), None),
-            Loaded::Nothing(tombstone) => (None, tombstone),
-            Loaded::Unknown => (None, None),
-        };
-        let mut record = match &loaded {
-            Some(stored) => stored.record.clone(),
+        let mut record = match loaded.record() {
+            Some(record) => record.clone(),
             None => new_record(elements),
         };
-        let platform = &recognised.platform;
-        let session_storage = match &elements.session {
-            _ if recognised.outside_session => SessionStorage::Outside,
-            Some(element) if recognised.user.is_some() => {
-                SessionStorage::Stored(element.times(&platform.name))
+        let Recognised { platform, user, new_session, carried, is_receipt, .. } = &recognised;
+        let (new_session, came) = (*new_session, carried.is_some());
+        let mut session = match &elements.session {
+            _ if recognised.outside_session => SessionPlace::Outside,
+            Some(element) if user.is_some() => SessionPlace::Record(element.times(&platform.name)),
+            _ if platform.platform.carries_session() => {
+                SessionPlace::Client(carried.clone().unwrap_or_default())
             }
-            _ if platform.platform.carries_session() => SessionStorage::Carried,
-            _ => SessionStorage::Off,
+            _ => SessionPlace::Off,
         };
-        let came = recognised.carried.is_some();
-        let is_new_session = match session_storage {
-            SessionStorage::Stored(times) => sessions::open(&mut record, &recognised, times, now),
-            SessionStorage::Carried | SessionStorage::Off | SessionStorage::Outside => {
-                match recognised.new_session {
-                    NewSession::Yes => true,
-                    NewSession::No => false,
-                    NewSession::Presumed | NewSession::Unknown => !came,
-                }
-            }
+        let is_new_session = match session.times() {
+            Some(times) => sessions::open(&mut record, &recognised, times, now),
+            None => match new_session {
+                NewSession::Yes => true,
+                NewSession::No => false,
+                NewSession::Presumed | NewSession::Unknown => !came,
+            },
         };
-        if elements.meta_data && !recognised.is_receipt {
-            let counts = match session_storage {
-                SessionStorage::Stored(_) => is_new_session,
-                SessionStorage::Outside => false,
-                SessionStorage::Carried | SessionStorage::Off => {
-                    let is_said_to_be_new = recognised.new_session != NewSession::Unknown;
-                    loaded.is_none() || (is_said_to_be_new && is_new_session)
+        if is_new_session {
+            session.clear();
+        }
+        if elements.meta_data && !is_receipt {
+            let counts = match &session {
+                SessionPlace::Record(_) => is_new_session,
+                SessionPlace::Outside => false,
+                SessionPlace::Client(_) | SessionPlace::Off => {
+                    let is_said_to_be_new = new_session != NewSession::Unknown;
+                    loaded.record().is_none() || (is_said_to_be_new && is_new_session)
                 }
             };
             count_session(&mut record, counts);
         }
-        let Recognised { platform, user, session_id, new_session, is_receipt, .. } = recognised;
-        let Recognised { withdrawn, input, batch_size, .. } = recognised;
-        let event_id = recognised.id.map(|id| EventId::new(&id, batch_size));
-        let mut carried = recognised.carried.unwrap_or_default();
-        if is_new_session {
-            carried.clear();
-        }
-        let state = Mutex::new(State {
+        let event = TurnEvent {
+            platform: recognised.platform,
+            user: recognised.user,
+            session_id: recognised.session_id,
+            id: recognised.id.map(|id| EventId::new(&id, recognised.batch_size)),
+            is_receipt: recognised.is_receipt,
+            withdrawn: recognised.withdrawn,
+            input: recognised.input,
+        };
+        let state = State {
             phase: Phase::Open,
-            record,
-            user_writes: Writes::default(),
-            session_writes: Writes::default(),
-            carried,
             is_written: false,
             updating: None,
+            record,
+            session,
+            user_writes: Writes::default(),
+            session_writes: Writes::default(),
             typed: TypedState::default(),
             output: None,
             item: None,
-        });
+        };
         Self {
             elements: Arc::clone(elements),
             database_id,
-            platform,
-            user,
-            session_id,
-            is_new_session,
-            session_storage,
-            // Where nothing came back the platform does not know of a session that has begun.
-            replaces_session: came || new_session == NewSession::Presumed,
-            is_degraded,
-            is_receipt,
-            withdrawn,
-            event_id,
-            input,
+            event,
             began: now,
             loaded,
-            tombstone,
-            state,
+            is_new_session,
+            // Where nothing came back the platform does not know of a session that has begun.
+            replaces_session: came || new_session == NewSession::Presumed,
+            state: Mutex::new(state),
             updated: Condvar::new(),
         }
     }

@@ -1,15 +1,16 @@
-//! The data that `User` and `Session` give access to, and the methods that they share.
+//! The data that `User` and `Session` give access to, and how they read and write it.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::Error;
-use crate::error::Kind;
+use super::state::{DataOf, Turn};
+use super::writes::Writes;
+use crate::error::{Error, Kind};
 
 pub(super) type Data = Map<String, Value>;
 
-/// The value as a `T`. The reason why it is none is left out, since it may quote the value.
+/// Reads the value as a `T`. The reason of a failure is left out, since it may quote the value.
 pub(super) fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T, Error> {
     T::deserialize(value).map_err(|_| {
         let type_name = std::any::type_name::<T>();
@@ -17,7 +18,7 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T, 
     })
 }
 
-pub(super) fn read_key<T: DeserializeOwned>(data: &Data, key: &str) -> Result<Option<T>, Error> {
+fn read_key<T: DeserializeOwned>(data: &Data, key: &str) -> Result<Option<T>, Error> {
     match data.get(key) {
         None => Ok(None),
         Some(Value::Null) => Ok(T::deserialize(Value::Null).ok()),
@@ -30,7 +31,7 @@ pub(super) fn to_value(value: impl Serialize, what: &str) -> Result<Value, Error
 }
 
 /// Adds `by` to the number under `key`.
-pub(super) fn increment(data: &mut Data, key: &str, by: i64) -> Result<i64, Error> {
+fn increment(data: &mut Data, key: &str, by: i64) -> Result<i64, Error> {
     let not_a_number = || {
         Error::decode(format!(
             "`{key}` is stored, but not as a whole number from -2^63 to 2^63 - 1"
@@ -64,121 +65,114 @@ fn whole_number(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| float().map(|float| float as i64))
 }
 
-/// The methods of a handle that has data: `$read` and `$write` are its ways to them.
-macro_rules! data_methods {
-    ($whose:literal) => {
-        /// The value under `key`, or `None` where there is none. A stored `null` counts as none unless `T` takes it.
-        ///
-        /// # Errors
-        ///
-        /// [`is_decode`](Error::is_decode) where data of another type is stored. It stays as it is.
-        pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-            self.check_readable(Some(key))?;
-            self.read_data(|data| data::read_key(data, key))
-        }
-
-        /// Stores `value` under `key`. JSON has neither NaN nor infinity: serde_json makes `null` of them.
-        ///
-        /// # Errors
-        ///
-        /// [`is_encode`](Error::is_encode) where `value` has no JSON form; otherwise as for every write:
-        /// [`is_sealed`](Error::is_sealed) after the turn's end, [`is_not_stored`](Error::is_not_stored) where
-        #[doc = concat!($whose, " data is not stored.")]
-        pub fn set(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
-            let value = data::to_value(value, "the value")?;
-            self.write_data(|data, writes| {
-                writes.to(key);
-                data.insert(key.to_owned(), value);
-                Ok(())
-            })
-        }
-
-        /// Removes `key`. Where it is absent, nothing changes.
-        ///
-        /// # Errors
-        ///
-        /// As for every write: [`is_sealed`](Error::is_sealed) after the turn's end,
-        /// [`is_not_stored`](Error::is_not_stored) where
-        #[doc = concat!($whose, " data is not stored.")]
-        pub fn remove(&self, key: &str) -> Result<(), Error> {
-            self.write_data(|data, writes| {
-                writes.to(key);
-                data.shift_remove(key);
-                Ok(())
-            })
-        }
-
-        /// Adds `by`, which may be negative, to the whole number under `key`, and returns the sum. An absent key counts as 0.
-        ///
-        /// # Errors
-        ///
-        /// [`is_decode`](Error::is_decode) where something else than a whole number of 64 bits is stored,
-        /// [`is_encode`](Error::is_encode) where the sum is none; otherwise as for every write: [`is_sealed`](Error::is_sealed)
-        /// after the turn's end, [`is_not_stored`](Error::is_not_stored) where
-        #[doc = concat!($whose, " data is not stored.")]
-        pub fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
-            self.check_readable(Some(key))?;
-            self.write_data(|data, writes| {
-                let sum = data::increment(data, key, by)?;
-                writes.by(key, by);
-                Ok(sum)
-            })
-        }
-
-        #[doc = concat!("A copy of all of ", $whose, " data.")]
-        #[must_use]
-        pub fn data(&self) -> Map<String, Value> {
-            self.read_data(Clone::clone)
-        }
-
-        #[doc = concat!("All of ", $whose, " data as a `T`.")]
-        ///
-        /// # Errors
-        ///
-        /// [`is_decode`](Error::is_decode) where the data is not a `T`. It stays as it is.
-        pub fn data_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
-            self.check_readable(None)?;
-            let data = self.data();
-            data::read(&Value::Object(data), concat!($whose, " data"))
-        }
-
-        #[doc = concat!("Replaces all of ", $whose, " data, keys that are not in `data` included.")]
-        ///
-        /// # Errors
-        ///
-        /// [`is_encode`](Error::is_encode) where `data` is no JSON object; otherwise as for every write:
-        /// [`is_sealed`](Error::is_sealed) after the turn's end, [`is_not_stored`](Error::is_not_stored) where
-        #[doc = concat!($whose, " data is not stored.")]
-        pub fn set_data(&self, data: &impl Serialize) -> Result<(), Error> {
-            let Value::Object(new) = data::to_value(data, "the data")? else {
-                return Err(Error::encode("the data is no JSON object"));
-            };
-            self.write_data(|data, writes| {
-                writes.all(data, &new);
-                *data = new;
-                Ok(())
-            })
-        }
-
-        #[doc = concat!("Changes ", $whose, " data in one step and returns what `change` returns.")]
-        ///
-        /// Other threads that use handles of this turn wait meanwhile. Inside `change` the handles are not to
-        /// be used: what returns a `Result` fails there, and anything else returns what was there before. If
-        /// `change` panics, nothing has changed.
-        ///
-        /// # Errors
-        ///
-        /// [`is_reentrant`](Error::is_reentrant) inside the closure of another `update`; otherwise as for
-        /// every write: [`is_sealed`](Error::is_sealed) after the turn's end,
-        /// [`is_not_stored`](Error::is_not_stored) where
-        #[doc = concat!($whose, " data is not stored.")]
-        pub fn update<T>(
-            &self,
-            change: impl FnOnce(&mut Map<String, Value>) -> T,
-        ) -> Result<T, Error> {
-            self.update_data(|data| Ok(change(data)))
-        }
-    };
+/// The data that a handle gives access to.
+pub(super) struct DataHandle<'a> {
+    turn: &'a Turn,
+    of: DataOf,
 }
 
-pub(super) use data_methods;
+impl<'a> DataHandle<'a> {
+    pub(super) fn new(turn: &'a Turn, of: DataOf) -> Self {
+        Self { turn, of }
+    }
+
+    pub(super) fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.check_readable(Some(key))?;
+        self.read(|data| read_key(data, key))
+    }
+
+    pub(super) fn set(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
+        let value = to_value(value, "the value")?;
+        self.write(|data, writes| {
+            writes.to(key);
+            data.insert(key.to_owned(), value);
+            Ok(())
+        })
+    }
+
+    pub(super) fn remove(&self, key: &str) -> Result<(), Error> {
+        self.write(|data, writes| {
+            writes.to(key);
+            data.shift_remove(key);
+            Ok(())
+        })
+    }
+
+    pub(super) fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
+        self.check_readable(Some(key))?;
+        self.write(|data, writes| {
+            let sum = increment(data, key, by)?;
+            writes.by(key, by);
+            Ok(sum)
+        })
+    }
+
+    pub(super) fn data(&self) -> Data {
+        self.read(Clone::clone)
+    }
+
+    pub(super) fn data_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.check_readable(None)?;
+        let what = match self.of {
+            DataOf::User => "the user's data",
+            DataOf::Session => "the session's data",
+        };
+        read(&Value::Object(self.data()), what)
+    }
+
+    pub(super) fn set_data(&self, data: &impl Serialize) -> Result<(), Error> {
+        let Value::Object(new) = to_value(data, "the data")? else {
+            return Err(Error::encode("the data is not a JSON object"));
+        };
+        self.write(|data, writes| {
+            writes.all(data, &new);
+            *data = new;
+            Ok(())
+        })
+    }
+
+    pub(super) fn update<T>(
+        &self,
+        change: impl FnOnce(&mut Data) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.check_stored()?;
+        self.turn.update_data(self.of, change)
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Data) -> T) -> T {
+        let state = self.turn.state();
+        match Turn::data(self.of, &state).filter(|_| self.is_on()) {
+            Some(data) => read(data),
+            None => read(&Data::new()),
+        }
+    }
+
+    fn write<T>(
+        &self,
+        write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.check_stored()?;
+        self.turn.write_data(self.of, write)
+    }
+
+    fn is_on(&self) -> bool {
+        matches!(self.of, DataOf::Session) || self.turn.elements.user
+    }
+
+    fn check_stored(&self) -> Result<(), Error> {
+        match self.of {
+            DataOf::User if self.is_on() => Ok(()),
+            DataOf::User => Err(Error::not_stored("the user's data", "StoredElements::user")),
+            DataOf::Session => self.turn.state().session.check_stored(),
+        }
+    }
+
+    fn check_readable(&self, key: Option<&str>) -> Result<(), Error> {
+        let state = self.turn.state();
+        self.turn.check_not_updating(&state)?;
+        match self.of {
+            DataOf::User => Ok(()),
+            DataOf::Session => state.session.check_readable(key),
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Turn;
+use super::state::Turn;
 use crate::fnv;
 use crate::platform::MAX_EVENTS;
 use crate::record::Record;
@@ -46,12 +46,12 @@ impl EventId {
 impl Turn {
     /// Whether this turn's event was handled before its record was loaded.
     pub(crate) fn was_handled(&self) -> bool {
-        self.loaded.as_ref().is_some_and(|loaded| self.is_handled(&loaded.record))
+        self.loaded.record().is_some_and(|loaded| self.is_handled(loaded))
     }
 
     /// Whether this turn's event was handled, according to what is stored.
     pub(crate) fn is_handled(&self, stored: &Record) -> bool {
-        self.event_id.as_ref().is_some_and(|event| handled(stored).any(|id| *id == *event.id))
+        self.event.id.as_ref().is_some_and(|event| handled(stored).any(|id| *id == *event.id))
     }
 }
 
@@ -63,7 +63,7 @@ fn handled(record: &Record) -> impl Iterator<Item = &str> {
 /// Notes that this turn's event is done. All that a repeat may bring stays noted: the largest batch so
 /// far, and what comes in between.
 pub(super) fn add(turn: &Turn, record: &mut Record) {
-    let Some(event) = turn.event_id.as_ref().filter(|event| event.batch_size > 0) else { return };
+    let Some(event) = turn.event.id.as_ref().filter(|event| event.batch_size > 0) else { return };
     let mut ids = vec![Value::from(&*event.id)];
     ids.extend(handled(record).filter(|id| **id != *event.id).map(Value::from));
     let stored = record.get(&[KEPT_FIELD]).and_then(Value::as_u64);

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Exchange, Session, State, Turn, User, data, not_stored};
-use crate::stored_elements::CustomElement;
-use crate::{Error, Record};
+use super::seal::Exchange;
+use super::state::{State, Turn};
+use super::{Session, User, data};
+use crate::error::Error;
+use crate::record::Record;
+use crate::stored_elements::HistoryElement;
 
 /// The last requests of the user, newest first.
 ///
@@ -54,9 +57,9 @@ impl History {
     pub fn set_output(&self, output: impl Serialize) -> Result<(), Error> {
         let output = data::to_value(output, "the output")?;
         match &self.0.elements.history {
-            None => return Err(not_stored("the history", "StoredElements::history")),
+            None => return Err(Error::not_stored("the history", "StoredElements::history")),
             Some(history) if !history.output => {
-                return Err(not_stored("`output`", "HistoryElement::output"));
+                return Err(Error::not_stored("`output`", "HistoryElement::output"));
             }
             Some(_) => {}
         }
@@ -81,14 +84,40 @@ fn items(record: &Record) -> &[Value] {
     }
 }
 
-/// What the app's own closures add to this turn's item.
+/// An element of the app's own. `StoredElements` knows no handles, and keeps it without its type.
+type CustomElement = Box<dyn Fn(&User, &Session) -> Option<Value> + Send + Sync>;
+
+impl HistoryElement {
+    /// Adds an element of your own, made at the end of the turn; `None` leaves it out.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tower_persistence::stored_elements::HistoryElement;
+    ///
+    /// let element = HistoryElement::new()
+    ///     .custom("visits", |user, _session| user.get("visits").ok().flatten());
+    /// ```
+    #[must_use]
+    pub fn custom(
+        mut self,
+        name: &str,
+        element: impl Fn(&User, &Session) -> Option<Value> + Send + Sync + 'static,
+    ) -> Self {
+        let element: CustomElement = Box::new(element);
+        self.custom.push((name.into(), Arc::new(element)));
+        self
+    }
+}
+
+/// Evaluates the elements of the app's own.
 pub(super) fn custom_elements(turn: &Arc<Turn>) -> Vec<(String, Value)> {
     let Some(history) = &turn.elements.history else { return Vec::new() };
     let (user, session) = (User(Arc::clone(turn)), Session(Arc::clone(turn)));
-    let element = |(name, element): &(Arc<str>, CustomElement)| {
-        Some((name.as_ref().to_owned(), element(&user, &session)?))
-    };
-    history.custom.iter().filter_map(element).collect()
+    let values = history.custom.iter().filter_map(|(name, element)| {
+        let value = element.downcast_ref::<CustomElement>()?(&user, &session)?;
+        Some((name.as_ref().to_owned(), value))
+    });
+    values.collect()
 }
 
 /// Adds this turn's item in front and drops those beyond the history's size.
@@ -99,8 +128,8 @@ pub(super) fn add_item(
     custom: Vec<(String, Value)>,
 ) {
     let Some(history) = &turn.elements.history else { return };
-    let session_state = turn.session_state(state).cloned();
-    let input = &turn.input;
+    let session_state = state.session.state(&state.record).cloned();
+    let input = &turn.event.input;
     let elements = [
         ("input", history.input, input.input.clone()),
         ("nlu", history.nlu, input.nlu.clone()),
@@ -142,7 +171,7 @@ fn without_person(turn: &Turn, mut request: Value) -> Value {
             _ => {}
         }
     }
-    if let Some(id) = &turn.user().person_id {
+    if let Some(id) = turn.user().and_then(|user| user.person_id.as_deref()) {
         remove(&mut request, id);
     }
     request

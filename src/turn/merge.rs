@@ -1,59 +1,16 @@
 //! Three-way merge: what this turn did, done to what somebody else has stored since it was loaded.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{Turn, data, handled, history, receipts, sessions};
-use crate::error::{Error, Kind};
+use super::data::Data;
+use super::state::Turn;
+use super::writes::{Writes, conflict};
+use super::{data, handled, history, receipts, sessions};
+use crate::error::Error;
 use crate::record::Record;
 use crate::timestamp;
-
-type Data = Map<String, Value>;
-
-/// How each key of some data was written: by adding to what is there, or to a value of its own.
-#[derive(Debug, Default)]
-pub(super) struct Writes(BTreeMap<String, Write>);
-
-#[derive(Clone, Copy, Debug)]
-enum Write {
-    By(i128),
-    To,
-}
-
-impl Writes {
-    pub(super) fn to(&mut self, key: &str) {
-        self.0.insert(key.to_owned(), Write::To);
-    }
-
-    pub(super) fn by(&mut self, key: &str, by: i64) {
-        match self.0.get_mut(key) {
-            Some(Write::By(sum)) => *sum += i128::from(by),
-            Some(Write::To) => {}
-            None => drop(self.0.insert(key.to_owned(), Write::By(by.into()))),
-        }
-    }
-
-    /// Notes what is different after everything was open to change.
-    pub(super) fn all(&mut self, before: &Data, after: &Data) {
-        let keys = before.keys().chain(after.keys());
-        for key in keys.filter(|key| before.get(*key) != after.get(*key)) {
-            self.to(key);
-        }
-    }
-
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.0.contains_key(key)
-    }
-
-    fn added(&self, key: &str) -> Option<i128> {
-        match self.0.get(key) {
-            Some(Write::By(sum)) => Some(*sum),
-            _ => None,
-        }
-    }
-}
 
 impl Turn {
     /// What is to be stored instead of `theirs`, so that nothing of either is lost.
@@ -66,7 +23,7 @@ impl Turn {
         theirs.check().map_err(Error::unavailable)?;
         let state = self.state();
         let mine = &state.record;
-        let base = self.loaded.as_ref().map(|loaded| &loaded.record);
+        let base = self.loaded.record();
         let mut merged = theirs.clone();
         if self.elements.user {
             let path = &["user", "data"];
@@ -78,17 +35,17 @@ impl Turn {
             put_data(&mut merged, path, data);
             state.typed.merge_quarantine(&mut merged);
         }
-        sessions::merge(self, &mut merged, mine, theirs, |base, mine, theirs| {
+        sessions::merge(self, &state, &mut merged, theirs, |base, mine, theirs| {
             merge_session(&state.session_writes, base, mine, theirs)
         })?;
         if let (Some(item), Some(history)) = (&state.item, &self.elements.history) {
             history::put_in_front(&mut merged, item.clone(), history.size);
         }
         handled::add(self, &mut merged);
-        if !self.is_receipt {
+        if !self.event.is_receipt {
             receipts::unmark(&mut merged);
         }
-        if self.elements.meta_data && !self.is_receipt {
+        if self.elements.meta_data && !self.event.is_receipt {
             merge_meta_data(&mut merged, base, mine, theirs);
         }
         if self.elements.created_at {
@@ -143,16 +100,16 @@ fn merge_data(
 ) -> Result<Data, Error> {
     // Keys below the top level may be data themselves, such as names and addresses.
     let conflict = |key: &str| conflict(&format!("{whose}.{key}"));
-    let is_added = |key: &str| writes.added(key).is_some();
+    let is_added = |key: &str| writes.is_added(key);
     let mut merged = merge_objects(&conflict, base, mine, theirs, &is_added)?;
-    for (key, added) in writes.0.keys().filter_map(|key| Some((key, writes.added(key)?))) {
+    for (key, added) in writes.additions() {
         // What was removed meanwhile does not count as 0: the handler has seen another sum.
         if base.contains_key(key) && !theirs.contains_key(key) {
             return Err(conflict(key));
         }
         let number = data::number(theirs.get(key)).ok_or_else(|| conflict(key))?;
         let sum = i64::try_from(i128::from(number) + added).map_err(|_| conflict(key))?;
-        merged.insert(key.clone(), sum.into());
+        merged.insert(key.to_owned(), sum.into());
     }
     Ok(merged)
 }
@@ -252,15 +209,4 @@ fn chosen(
         (Some(mine), Some(theirs)) if choose(mine, theirs) == theirs => None,
         (mine, _) => mine,
     }
-}
-
-/// The error of a turn that cannot be merged; `what` names no key of user data below the top level.
-pub(super) fn conflict(what: &str) -> Error {
-    Error::new(
-        Kind::Conflict,
-        format!(
-            "`{what}` was modified concurrently by another process; nothing was written, send the \
-             request again"
-        ),
-    )
 }

@@ -5,11 +5,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::begin::SessionStorage;
-use super::data::{self, Data, data_methods};
-use super::merge::Writes;
-use super::{DataOf, Turn, not_stored};
-use crate::error::{Error, Kind};
+use super::data::{DataHandle, to_value};
+use super::state::{DataOf, State, Turn};
+use crate::error::Error;
 
 /// The session that the request belongs to: one conversation, with its own data and state.
 ///
@@ -45,7 +43,7 @@ impl Session {
     /// The platform's id of the session, where the request has one.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.0.session_id.as_deref()
+        self.0.event.session_id.as_deref()
     }
 
     /// Whether the session starts with this request.
@@ -59,7 +57,8 @@ impl Session {
     /// The state, such as the step of a dialogue or Jovo's stack of components, where one is set.
     #[must_use]
     pub fn state(&self) -> Option<Value> {
-        self.0.session_state(&self.0.state()).cloned()
+        let state = self.0.state();
+        state.session.state(&state.record).cloned()
     }
 
     /// Sets the state; one without value (`None`, `()`) removes it.
@@ -70,78 +69,174 @@ impl Session {
     /// [`is_sealed`](Error::is_sealed) after the turn's end, [`is_not_stored`](Error::is_not_stored) where
     /// the session is not stored.
     pub fn set_state(&self, state: impl Serialize) -> Result<(), Error> {
-        let state = data::to_value(state, "the state")?;
-        self.check_kept()?;
-        self.0.write_as_handle(|turn| {
-            if let SessionStorage::Carried = self.0.session_storage {
-                turn.carried.set_state(Some(state).filter(|state| !state.is_null()));
-                return Ok(());
-            }
-            let session = turn.record.object_mut(&["session"]);
-            if state.is_null() {
-                session.shift_remove("state");
-            } else {
-                session.insert("state".into(), state);
-            }
-            Ok(())
+        let new = Some(to_value(state, "the state")?).filter(|state| !state.is_null());
+        self.0.write_as_handle(|state| {
+            let State { session, record, .. } = state;
+            session.set_state(record, new)
         })
     }
 
-    data_methods!("the session's");
-
+    /// Returns the value under `key`, or `None` if there is none. A stored `null` counts as none unless
+    /// `T` takes it.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, Session};
+    /// # fn example(session: &Session) -> Result<(), Error> {
+    /// let name: Option<String> = session.get("name")?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`is_decode`](Error::is_decode) where the platform brought `key`, or without one any key, in a form that cannot be read.
-    fn check_readable(&self, key: Option<&str>) -> Result<(), Error> {
-        let state = self.0.state();
-        self.0.check_not_updating(&state)?;
-        let is_carried = matches!(self.0.session_storage, SessionStorage::Carried);
-        if !is_carried || !state.carried.is_unreadable(key) {
-            return Ok(());
-        }
-        let what = key.map_or("a member of the session".to_owned(), |key| format!("`{key}`"));
-        Err(Error::decode(format!(
-            "{what} came with the request, but cannot be read as JSON; it goes back as it came: set or remove it to replace it"
-        )))
+    /// [`is_decode`](Error::is_decode) where data of another type is stored, which stays as it is; or where the client sent it in a form that cannot be
+    /// read;
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.data_handle().get(key)
     }
 
-    fn read_data<T>(&self, read: impl FnOnce(&Data) -> T) -> T {
-        match self.0.session_data(&self.0.state()) {
-            Some(data) => read(data),
-            None => read(&Map::new()),
-        }
+    /// Sets the value under `key`. JSON has neither NaN nor infinity: they become `null`.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, Session};
+    /// # fn example(session: &Session) -> Result<(), Error> {
+    /// session.set("name", "Anna")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_encode`](Error::is_encode) where `value` has no JSON form,
+    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
+    /// [`is_not_stored`](Error::is_not_stored) where the session's data is not stored, and
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn set(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
+        self.data_handle().set(key, value)
     }
 
-    fn write_data<T>(
-        &self,
-        write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.check_kept()?;
-        self.0.write_data(DataOf::Session, write)
+    /// Removes the value under `key`, if there is one.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, Session};
+    /// # fn example(session: &Session) -> Result<(), Error> {
+    /// session.remove("basket")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
+    /// [`is_not_stored`](Error::is_not_stored) where the session's data is not stored, and
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn remove(&self, key: &str) -> Result<(), Error> {
+        self.data_handle().remove(key)
     }
 
-    fn update_data<T>(
-        &self,
-        change: impl FnOnce(&mut Data) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.check_kept()?;
-        self.0.update_data(DataOf::Session, change)
+    /// Adds `by`, which may be negative, to the whole number under `key`, and returns the sum. An absent
+    /// number counts as 0.
+    ///
+    /// What two processes add at the same time adds up.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, Session};
+    /// # fn example(session: &Session) -> Result<(), Error> {
+    /// let visits = session.increment("visits", 1)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_decode`](Error::is_decode) where something else than a whole number from -2^63 to 2^63 - 1 is
+    /// stored, [`is_encode`](Error::is_encode) where the sum would be beyond that range,
+    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
+    /// [`is_not_stored`](Error::is_not_stored) where the session's data is not stored, and
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
+        self.data_handle().increment(key, by)
+    }
+
+    /// Returns a copy of all of the session's data.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, Session};
+    /// # fn example(session: &Session) -> Result<(), Error> {
+    /// for key in session.data().keys() {
+    ///     println!("{key} is stored");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn data(&self) -> Map<String, Value> {
+        self.data_handle().data()
+    }
+
+    /// Returns all of the session's data as a `T`.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, Session};
+    /// # fn example(session: &Session) -> Result<(), Error> {
+    /// #[derive(serde::Deserialize)]
+    /// struct Order { drink: String }
+    /// let order: Order = session.data_as()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_decode`](Error::is_decode) where the data is not a `T`, and stays as it is;
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn data_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.data_handle().data_as()
+    }
+
+    /// Replaces all of the session's data, including keys that are not in `data`.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, Session};
+    /// # fn example(session: &Session) -> Result<(), Error> {
+    /// session.set_data(&serde_json::json!({ "drink": "tea" }))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_encode`](Error::is_encode) where `data` is not a JSON object,
+    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
+    /// [`is_not_stored`](Error::is_not_stored) where the session's data is not stored, and
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn set_data(&self, data: &impl Serialize) -> Result<(), Error> {
+        self.data_handle().set_data(data)
+    }
+
+    /// Changes the session's data in one step, and returns what `change` returns.
+    ///
+    /// Other threads that use handles of this turn wait meanwhile. Inside `change`, methods of the
+    /// handles that return a `Result` fail, and the others return what was there before. If `change`
+    /// panics, nothing has changed.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, Session};
+    /// # fn example(session: &Session) -> Result<(), Error> {
+    /// session.update(|data| data.retain(|key, _| !key.starts_with("draft")))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
+    /// [`is_not_stored`](Error::is_not_stored) where the session's data is not stored, and
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn update<T>(&self, change: impl FnOnce(&mut Map<String, Value>) -> T) -> Result<T, Error> {
+        self.data_handle().update(|data| Ok(change(data)))
+    }
+
+    fn data_handle(&self) -> DataHandle<'_> {
+        DataHandle::new(&self.0, DataOf::Session)
     }
 
     /// Whether the layer that made this handle has this database.
     pub(crate) fn is_served_on<D>(&self, database: &Arc<D>) -> bool {
         self.0.database_id == Arc::as_ptr(database).addr()
-    }
-
-    fn check_kept(&self) -> Result<(), Error> {
-        match self.0.session_storage {
-            SessionStorage::Stored(_) | SessionStorage::Carried => Ok(()),
-            SessionStorage::Off => Err(not_stored("the session", "StoredElements::session")),
-            SessionStorage::Outside => Err(Error::new(
-                Kind::NotStored,
-                "the request stands outside any session, as Alexa's AudioPlayer requests do",
-            )),
-        }
     }
 }
 
@@ -149,7 +244,7 @@ impl Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("platform", &self.0.platform.name)
+            .field("platform", &self.0.platform().name)
             .field("is_new", &self.is_new())
             .finish_non_exhaustive()
     }

@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
-use super::merge::conflict;
-use super::{SessionStorage, Turn};
+use super::place::SessionPlace;
+use super::state::{State, Turn};
+use super::writes::conflict;
 use crate::error::Error;
 use crate::incoming::Recognised;
 use crate::platform::NewSession;
@@ -109,20 +110,22 @@ fn started(mut session: Session, id: Option<&str>, now: SystemTime) -> Session {
 /// otherwise those of `merge`.
 pub(super) fn merge(
     turn: &Turn,
+    state: &State,
     merged: &mut Record,
-    mine: &Record,
     theirs: &Record,
     merge: impl FnOnce(Option<&Session>, &Session, &Session) -> Result<Session, Error>,
 ) -> Result<(), Error> {
-    let SessionStorage::Stored(times) = turn.session_storage else { return Ok(()) };
-    let Some(mine) = mine.object(&["session"]) else { return Ok(()) };
+    let (Some(times), Some(mine)) = (state.session.times(), state.record.object(&["session"]))
+    else {
+        return Ok(());
+    };
     let id = session_id(mine);
     let all = |record: &Record| {
         let latest = record.object(&["session"]).cloned();
         latest.into_iter().chain(others(record)).collect::<Vec<_>>()
     };
     let same = |sessions: Vec<Session>| sessions.into_iter().find(|it| session_id(it) == id);
-    let base = turn.loaded.as_ref().and_then(|loaded| same(all(&loaded.record)));
+    let base = turn.loaded.record().and_then(|loaded| same(all(loaded)));
     let mut sessions = all(theirs);
     let their_own = same(sessions.clone());
     let created_at = |session: Option<&Session>| session.and_then(|it| time(it, "createdAt"));
@@ -162,8 +165,8 @@ pub(super) fn merge(
 }
 
 /// Whether the use of the session has to be written although nothing changed.
-pub(super) fn is_touch_due(turn: &Turn, record: &Record, now: SystemTime) -> bool {
-    let SessionStorage::Stored(times) = turn.session_storage else { return false };
+pub(super) fn is_touch_due(session: &SessionPlace, record: &Record, now: SystemTime) -> bool {
+    let Some(times) = session.times() else { return false };
     let last_use = record.object(&["session"]).and_then(|session| time(session, "updatedAt"));
     // A time in the future, which another server's clock has written, would never be due.
     last_use.is_none_or(|last_use| {

@@ -6,10 +6,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::data::{self, Data, data_methods};
-use super::merge::Writes;
-use super::{DataOf, Phase, Turn, not_stored};
-use crate::{Error, Record, timestamp};
+use super::data::DataHandle;
+use super::state::{DataOf, Phase, Turn};
+use crate::error::Error;
+use crate::incoming::Identity;
+use crate::record::Record;
+use crate::timestamp;
 
 /// The user whose request it is, and what is stored of them.
 ///
@@ -44,13 +46,13 @@ impl User {
     /// The user's id, as the platform gives it.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.0.user().id
+        self.identity().map_or("", |identity| &identity.id)
     }
 
     /// The [name](crate::Platform::name) of the platform whose request it is.
     #[must_use]
     pub fn platform(&self) -> &str {
-        &self.0.platform.name
+        &self.0.platform().name
     }
 
     /// Who of those who share this user's account speaks, where the platform recognises the voice: Alexa's `personId`
@@ -60,7 +62,7 @@ impl User {
     /// each person puts it under a key of its own.
     #[must_use]
     pub fn person_id(&self) -> Option<&str> {
-        self.0.user().person_id.as_deref()
+        self.identity()?.person_id.as_deref()
     }
 
     /// Returns whether no turn of the user's own was stored before this one. What was stored for a
@@ -68,14 +70,14 @@ impl User {
     /// says `false`.
     #[must_use]
     pub fn is_new(&self) -> bool {
-        self.0.is_first() && !self.0.is_degraded
+        self.0.is_first() && !self.0.is_degraded()
     }
 
     /// Whether the turn runs without memory, because the database failed and the layer is told to
     /// [degrade](crate::OnOutage::Degrade): everything reads as empty, and nothing is stored, whatever is written.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
-        self.0.is_degraded
+        self.0.is_degraded()
     }
 
     /// When the item was first stored; `None` for a new user, and where it was not written down.
@@ -90,9 +92,13 @@ impl User {
         self.loaded_time("updatedAt")
     }
 
+    /// A turn without a user has no such handle.
+    fn identity(&self) -> Option<&Identity> {
+        self.0.user()
+    }
+
     fn loaded_time(&self, field: &str) -> Option<SystemTime> {
-        let loaded = self.0.loaded.as_ref()?;
-        timestamp::parse(loaded.record.get_str(&[field])?)
+        timestamp::parse(self.0.loaded.record()?.get_str(&[field])?)
     }
 
     /// What Jovo v1 keeps of a user, or `None` unless
@@ -127,46 +133,166 @@ impl User {
             state.phase.check()?;
             state.phase = Phase::Forgotten;
             state.record = Record::default();
-            state.carried.clear();
+            state.session.clear();
         }
         Ok(())
     }
 
-    data_methods!("the user's");
-
-    /// A record that cannot be read is not served, so its keys can be read.
-    fn check_readable(&self, _: Option<&str>) -> Result<(), Error> {
-        self.0.check_not_updating(&self.0.state())
+    /// Returns the value under `key`, or `None` if there is none. A stored `null` counts as none unless
+    /// `T` takes it.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, User};
+    /// # fn example(user: &User) -> Result<(), Error> {
+    /// let name: Option<String> = user.get("name")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_decode`](Error::is_decode) where data of another type is stored, which stays as it is;
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.data_handle().get(key)
     }
 
-    fn read_data<T>(&self, read: impl FnOnce(&Data) -> T) -> T {
-        self.0.read(|record| match record.object(&["user", "data"]) {
-            Some(data) if self.0.elements.user => read(data),
-            _ => read(&Map::new()),
-        })
+    /// Sets the value under `key`. JSON has neither NaN nor infinity: they become `null`.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, User};
+    /// # fn example(user: &User) -> Result<(), Error> {
+    /// user.set("name", "Anna")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_encode`](Error::is_encode) where `value` has no JSON form,
+    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
+    /// [`is_not_stored`](Error::is_not_stored) where the user's data is not stored, and
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn set(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
+        self.data_handle().set(key, value)
     }
 
-    fn write_data<T>(
-        &self,
-        write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.check_stored()?;
-        self.0.write_data(DataOf::User, write)
+    /// Removes the value under `key`, if there is one.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, User};
+    /// # fn example(user: &User) -> Result<(), Error> {
+    /// user.remove("basket")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
+    /// [`is_not_stored`](Error::is_not_stored) where the user's data is not stored, and
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn remove(&self, key: &str) -> Result<(), Error> {
+        self.data_handle().remove(key)
     }
 
-    pub(super) fn update_data<T>(
-        &self,
-        change: impl FnOnce(&mut Data) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.check_stored()?;
-        self.0.update_data(DataOf::User, change)
+    /// Adds `by`, which may be negative, to the whole number under `key`, and returns the sum. An absent
+    /// number counts as 0.
+    ///
+    /// What two processes add at the same time adds up.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, User};
+    /// # fn example(user: &User) -> Result<(), Error> {
+    /// let visits = user.increment("visits", 1)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_decode`](Error::is_decode) where something else than a whole number from -2^63 to 2^63 - 1 is
+    /// stored, [`is_encode`](Error::is_encode) where the sum would be beyond that range,
+    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
+    /// [`is_not_stored`](Error::is_not_stored) where the user's data is not stored, and
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
+        self.data_handle().increment(key, by)
     }
 
-    fn check_stored(&self) -> Result<(), Error> {
-        match self.0.elements.user {
-            true => Ok(()),
-            false => Err(not_stored("the user's data", "StoredElements::user")),
-        }
+    /// Returns a copy of all of the user's data.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, User};
+    /// # fn example(user: &User) -> Result<(), Error> {
+    /// for key in user.data().keys() {
+    ///     println!("{key} is stored");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn data(&self) -> Map<String, Value> {
+        self.data_handle().data()
+    }
+
+    /// Returns all of the user's data as a `T`.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, User};
+    /// # fn example(user: &User) -> Result<(), Error> {
+    /// #[derive(serde::Deserialize)]
+    /// struct Order { drink: String }
+    /// let order: Order = user.data_as()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_decode`](Error::is_decode) where the data is not a `T`, and stays as it is;
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn data_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        self.data_handle().data_as()
+    }
+
+    /// Replaces all of the user's data, including keys that are not in `data`.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, User};
+    /// # fn example(user: &User) -> Result<(), Error> {
+    /// user.set_data(&serde_json::json!({ "drink": "tea" }))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_encode`](Error::is_encode) where `data` is not a JSON object,
+    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
+    /// [`is_not_stored`](Error::is_not_stored) where the user's data is not stored, and
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn set_data(&self, data: &impl Serialize) -> Result<(), Error> {
+        self.data_handle().set_data(data)
+    }
+
+    /// Changes the user's data in one step, and returns what `change` returns.
+    ///
+    /// Other threads that use handles of this turn wait meanwhile. Inside `change`, methods of the
+    /// handles that return a `Result` fail, and the others return what was there before. If `change`
+    /// panics, nothing has changed.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, User};
+    /// # fn example(user: &User) -> Result<(), Error> {
+    /// user.update(|data| data.retain(|key, _| !key.starts_with("draft")))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
+    /// [`is_not_stored`](Error::is_not_stored) where the user's data is not stored, and
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    pub fn update<T>(&self, change: impl FnOnce(&mut Map<String, Value>) -> T) -> Result<T, Error> {
+        self.data_handle().update(|data| Ok(change(data)))
+    }
+
+    pub(super) fn data_handle(&self) -> DataHandle<'_> {
+        DataHandle::new(&self.0, DataOf::User)
     }
 }
 

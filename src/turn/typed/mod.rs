@@ -190,7 +190,7 @@ impl<T: Schema> UserData<T> {
     /// stored. Nothing has changed then.
     pub fn update<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
         let migrations = T::migrations();
-        let (value, result) = self.user.update_data(|data| {
+        let (value, result) = self.user.data_handle().update(|data| {
             let form = Form::read(&migrations, data.clone())?;
             let (changed, value, result) = form.update(migrations.version(), change)?;
             *data = changed;

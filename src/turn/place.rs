@@ -1,0 +1,131 @@
+//! The place of a turn's session: the record, or the client, or none.
+
+use serde_json::Value;
+
+use super::data::Data;
+use super::state::change_data;
+use super::writes::Writes;
+use crate::error::{Error, Kind};
+use crate::platform::CarriedSession;
+use crate::record::Record;
+use crate::stored_elements::SessionTimes;
+
+/// Where the session of a turn is.
+pub(super) enum SessionPlace {
+    /// Nowhere: the element is off.
+    Off,
+    /// Nowhere: the event is outside any session.
+    Outside,
+    /// With the client, which sends it with each request.
+    Client(CarriedSession),
+    /// In the record.
+    Record(SessionTimes),
+}
+
+impl SessionPlace {
+    /// Returns how long the session lives, where it is in the record.
+    pub(super) fn times(&self) -> Option<SessionTimes> {
+        match self {
+            Self::Record(times) => Some(*times),
+            Self::Off | Self::Outside | Self::Client(_) => None,
+        }
+    }
+
+    /// Returns the session, where it is the client's.
+    pub(super) fn client(&self) -> Option<&CarriedSession> {
+        match self {
+            Self::Client(session) => Some(session),
+            Self::Off | Self::Outside | Self::Record(_) => None,
+        }
+    }
+
+    pub(super) fn state<'a>(&'a self, record: &'a Record) -> Option<&'a Value> {
+        match self {
+            Self::Record(_) => record.get(&["session", "state"]),
+            Self::Client(session) => session.state(),
+            Self::Off | Self::Outside => None,
+        }
+    }
+
+    pub(super) fn data<'a>(&'a self, record: &'a Record) -> Option<&'a Data> {
+        match self {
+            Self::Record(_) => record.object(&["session", "data"]),
+            Self::Client(session) => Some(session.data()),
+            Self::Off | Self::Outside => None,
+        }
+    }
+
+    /// Sets the state, or removes it.
+    pub(super) fn set_state(
+        &mut self,
+        record: &mut Record,
+        state: Option<Value>,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Client(session) => session.set_state(state),
+            Self::Record(_) => {
+                let session = record.object_mut(&["session"]);
+                match state {
+                    Some(state) => drop(session.insert("state".into(), state)),
+                    None => drop(session.shift_remove("state")),
+                }
+            }
+            Self::Off | Self::Outside => self.check_stored()?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn change_data<T>(
+        &mut self,
+        record: &mut Record,
+        writes: &mut Writes,
+        write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match self {
+            Self::Record(_) => {
+                change_data(record, &["session", "data"], |data| write(data, writes))
+            }
+            Self::Client(session) => {
+                let result = write(session.data_mut(), writes)?;
+                session.drop_unreadable(|key| writes.has(key));
+                Ok(result)
+            }
+            Self::Off | Self::Outside => {
+                self.check_stored()?;
+                write(&mut Data::new(), writes)
+            }
+        }
+    }
+
+    /// Refuses to read `key`, or without one the whole, where the client sent it in a form that cannot be
+    /// read.
+    pub(super) fn check_readable(&self, key: Option<&str>) -> Result<(), Error> {
+        if !self.client().is_some_and(|session| session.is_unreadable(key)) {
+            return Ok(());
+        }
+        let what = key.map_or("a member of the session".to_owned(), |key| format!("`{key}`"));
+        Err(Error::decode(format!(
+            "{what} came with the request, but cannot be read as JSON; it goes back as it came: set or \
+             remove it to replace it"
+        )))
+    }
+
+    /// Empties the client's session, which is forgotten with its user.
+    pub(super) fn clear(&mut self) {
+        if let Self::Client(session) = self {
+            session.clear();
+        }
+    }
+
+    /// Refuses to write where nothing is kept.
+    pub(super) fn check_stored(&self) -> Result<(), Error> {
+        match self {
+            Self::Client(_) | Self::Record(_) => Ok(()),
+            Self::Off => Err(Error::not_stored("the session", "StoredElements::session")),
+            Self::Outside => Err(Error::new(
+                Kind::NotStored,
+                "the request is outside any session, as Alexa's AudioPlayer requests are",
+            )),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The end of a turn: what changed, and what has to be done about it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use super::state::{Loaded, Phase, State, Turn};
+use super::{handled, history, receipts, sessions};
+use crate::database::Version;
+use crate::platform::CarriedSession;
+use crate::record::Record;
+use crate::timestamp;
+
+/// Selects what is stored of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// All that changed.
+    All,
+    /// All that changed, if a handle wrote.
+    IfWritten,
+}
+
+/// What has to be done at the end of a turn.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Outcome {
+    /// Nothing, for this reason.
+    Nothing(&'static str),
+    Save {
+        key: Arc<str>,
+        record: Record,
+        over: Option<Version>,
+    },
+    Delete {
+        key: Arc<str>,
+    },
+}
+
+/// What passed between client and handler, as far as the history stores it.
+#[derive(Debug, Default)]
+pub(crate) struct Exchange {
+    pub(crate) request: Option<Value>,
+    pub(crate) response: Option<Value>,
+}
+
+impl Turn {
+    /// Ends the turn without storing anything.
+    pub(crate) fn discard(&self) {
+        self.state().phase = Phase::Sealed;
+    }
+
+    /// Ends the turn.
+    pub(crate) fn seal(
+        self: &Arc<Self>,
+        exchange: Exchange,
+        keep: Keep,
+        now: SystemTime,
+    ) -> Outcome {
+        // The app's closures read the handles: neither under the lock nor after the seal.
+        let custom = history::custom_elements(self);
+        let mut state = self.state();
+        let phase = std::mem::replace(&mut state.phase, Phase::Sealed);
+        let key = match self.user() {
+            _ if self.is_degraded() => return Outcome::Nothing("degraded"),
+            None => return Outcome::Nothing("unchanged"),
+            Some(user) => Arc::clone(&user.storage_key),
+        };
+        let (is_whole, is_receipt) = (keep == Keep::All, self.event.is_receipt);
+        match phase {
+            Phase::Sealed => return Outcome::Nothing("unchanged"),
+            Phase::Forgotten => return Outcome::Delete { key },
+            Phase::Open if self.event.withdrawn && is_whole => return Outcome::Delete { key },
+            Phase::Open if state.is_written => {}
+            Phase::Open if !is_whole => return Outcome::Nothing("client_error"),
+            Phase::Open if is_receipt => return Outcome::Nothing("receipt"),
+            Phase::Open => {}
+        }
+        if is_whole && !is_receipt {
+            history::add_item(self, &mut state, exchange, custom);
+        }
+        handled::add(self, &mut state.record);
+        match &self.loaded {
+            _ if !is_receipt => receipts::unmark(&mut state.record),
+            Loaded::Nothing(_) => receipts::mark(&mut state.record),
+            Loaded::Item(_) | Loaded::Unknown => {}
+        }
+        if !self.is_save_due(&state, now) {
+            return Outcome::Nothing("unchanged");
+        }
+        self.stamp(&mut state, now);
+        let (record, over) = (state.record.clone(), self.loaded.version().cloned());
+        Outcome::Save { key, record, over }
+    }
+
+    /// Whether something changed, or a use has to be written although nothing did.
+    fn is_save_due(&self, state: &State, now: SystemTime) -> bool {
+        let record = &state.record;
+        let is_unchanged =
+            self.loaded.record().is_some_and(|loaded| record.is_same(loaded) || record == loaded);
+        let is_counted = self.elements.meta_data && !self.event.is_receipt;
+        !is_unchanged || is_counted || sessions::is_touch_due(&state.session, record, now)
+    }
+
+    /// Returns the session that the client has to get, at the end of the turn.
+    pub(crate) fn carried_session(&self, now: SystemTime) -> Option<CarriedSession> {
+        let state = self.state();
+        let session = state.session.client()?;
+        (self.replaces_session || session.has_something()).then(|| {
+            let mut session = session.clone();
+            session.stamp(self.event.session_id.as_deref(), self.is_new_session, now);
+            session
+        })
+    }
+
+    /// Writes the times of this write.
+    fn stamp(&self, state: &mut State, now: SystemTime) {
+        let (record, is_receipt) = (&mut state.record, self.event.is_receipt);
+        let now = timestamp::format(now);
+        if state.session.times().is_some() {
+            record.object_mut(&["session"]).insert("updatedAt".into(), now.clone().into());
+        }
+        if self.elements.meta_data && !is_receipt {
+            let created_at = record.get_str(&["createdAt"]).map(str::to_owned);
+            let meta_data = record.object_mut(&["metaData"]);
+            let created_at = || created_at.unwrap_or_else(|| timestamp::format(self.began)).into();
+            meta_data.entry("createdAt").or_insert_with(created_at);
+            meta_data.insert("lastUsedAt".into(), now.clone().into());
+        }
+        let fields = record.object_mut(&[]);
+        if self.elements.created_at && !is_receipt {
+            fields.entry("createdAt").or_insert_with(|| timestamp::format(self.began).into());
+        }
+        if self.elements.updated_at {
+            fields.insert("updatedAt".into(), now.into());
+        }
+    }
+}
