@@ -13,6 +13,7 @@ mod known;
 mod number;
 mod projection;
 mod readiness;
+mod send;
 mod size;
 mod table;
 mod throttle;
