@@ -224,6 +224,8 @@ impl Servers {
                 server.start_again();
             }
         };
+        // So that its lines are not taken for those of a server that hung by itself.
+        const HUNG: &str = "a server that a test has stopped";
         let program = match &*self.place {
             Place::Here(program) => Some(program.clone()),
             _ => None,
@@ -231,9 +233,9 @@ impl Servers {
         let is_replaced = async move |server: Server| {
             let shared = Shared { server: Some(server), hung: 0 };
             let servers = Self {
-                name: "a server that hangs",
+                name: HUNG,
                 hint: "",
-                place: Arc::new(Place::Here(program.expect("a server here"))),
+                place: Arc::new(Place::Here(Program { name: HUNG, ..program.expect("a server") })),
                 shared: Arc::new(Mutex::new(shared)),
             };
             let endpoint = servers.endpoint().unwrap();
