@@ -9,30 +9,30 @@ use tokio::sync::OnceCell;
 use tower_persistence::testing::conformance;
 use tower_persistence::{AnyDatabase, FileDb, MemoryDb, connect};
 
-use crate::erasure::erasure_trials;
-use crate::layer::layer_trials;
-use crate::trial;
+use crate::bounded::{Case, case};
+use crate::erasure::erasure_cases;
+use crate::layer::layer_cases;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let memory = MemoryDb::new();
     let make_memory = async move || memory.clone();
     let make_file = file();
-    let mut trials = vec![
-        trial("memory::conformance".to_owned(), {
+    let mut cases = vec![
+        case("memory::conformance".to_owned(), {
             let make_db = make_memory.clone();
-            async move || conformance(make_db).await
+            async move || conformance(make_db.clone()).await
         }),
-        trial("file::conformance".to_owned(), {
+        case("file::conformance".to_owned(), {
             let make_db = make_file.clone();
-            async move || conformance(make_db).await
+            async move || conformance(make_db.clone()).await
         }),
-        trial("file::conformance_of_a_file_opened_anew".to_owned(), async || {
+        case("file::conformance_of_a_file_opened_anew".to_owned(), async || {
             let directory = directory();
             let path = directory.path().join("db.json");
             conformance(async || FileDb::open(&path).await.unwrap()).await;
             assert_eq!(std::fs::read_to_string(path).unwrap().trim(), "[]");
         }),
-        trial("any::conformance".to_owned(), async || {
+        case("any::conformance".to_owned(), async || {
             let (directory, memory) = (directory(), connect("memory:").await.unwrap());
             conformance(async || memory.clone()).await;
             let url = format!("file:{}", directory.path().join("db.json").display());
@@ -40,11 +40,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             conformance(async || AnyDatabase::new(memory.clone())).await;
         }),
     ];
-    trials.extend(erasure_trials("memory", make_memory.clone()));
-    trials.extend(erasure_trials("file", make_file.clone()));
-    trials.extend(layer_trials("memory", make_memory));
-    trials.extend(layer_trials("file", make_file));
-    trials
+    cases.extend(erasure_cases("memory", make_memory.clone()));
+    cases.extend(erasure_cases("file", make_file.clone()));
+    cases.extend(layer_cases("memory", make_memory));
+    cases.extend(layer_cases("file", make_file));
+    cases.into_iter().map(Case::trial).collect()
 }
 
 /// Clones of a database in a file that is opened when it is first asked for.

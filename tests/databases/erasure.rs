@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tower_persistence::{Database, PersistenceLayer};
 
+use crate::bounded::{Case, case};
 use crate::common::*;
 use crate::layer::{PATIENCE, user};
-use crate::trial;
 
-pub(crate) fn erasure_trials<D, M>(name: &str, make_db: M) -> Vec<Trial>
+pub(crate) fn erasure_cases<D, M>(name: &str, make_db: M) -> Vec<Case>
 where
     D: Database + Clone,
     M: AsyncFn() -> D + Clone + Send + Sync + 'static,
@@ -20,10 +19,10 @@ where
     let [deleted, forgotten] = std::array::from_fn(|_| make_db.clone());
     let name = |test: &str| format!("{name}::layer_{test}");
     vec![
-        trial(name("deleted_during_the_first_turn"), async move || {
+        case(name("deleted_during_the_first_turn"), async move || {
             deleted_during_the_first_turn(deleted().await).await;
         }),
-        trial(name("forgotten_elsewhere_during_the_first_turn"), async move || {
+        case(name("forgotten_elsewhere_during_the_first_turn"), async move || {
             forgotten_elsewhere_during_the_first_turn(forgotten().await).await;
         }),
     ]
@@ -58,8 +57,12 @@ impl UnderWay {
     }
 
     pub(crate) async fn end(self) {
+        self.answer().await.assert_ok();
+    }
+
+    pub(crate) async fn answer(self) -> Answer {
         self.go.notify_one();
-        self.answer.await.unwrap().assert_ok();
+        self.answer.await.unwrap()
     }
 }
 

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libtest_mimic::Trial;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tower_persistence::{Database, Error, Found, PersistenceLayer, Record, Saved, Stored, Version};
 
+use crate::bounded::{Case, case};
 use crate::common::*;
-use crate::trial;
 
 const TASKS: usize = 16;
 const INCREMENTS: usize = 50;
@@ -17,7 +16,7 @@ const INCREMENTS: usize = 50;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The layer's tests over a database to which `make_db` makes a handle. All handles share what is stored.
-pub(crate) fn layer_trials<D, M>(name: &str, make_db: M) -> Vec<Trial>
+pub(crate) fn layer_cases<D, M>(name: &str, make_db: M) -> Vec<Case>
 where
     D: Database,
     M: AsyncFn() -> D + Clone + Send + Sync + 'static,
@@ -25,13 +24,13 @@ where
     let [one, many, two, hang_up] = std::array::from_fn(|_| make_db.clone());
     let name = |test: &str| format!("{name}::layer_{test}");
     vec![
-        trial(name("counts_for_one_user"), async move || count_for(1, vec![one().await]).await),
-        trial(name("counts_for_many_users"), async move || count_for(16, vec![many().await]).await),
+        case(name("counts_for_one_user"), async move || count_for(1, vec![one().await]).await),
+        case(name("counts_for_many_users"), async move || count_for(16, vec![many().await]).await),
         // As two processes: what orders one user's requests in one of them does not know of the other.
-        trial(name("counts_twice_at_a_time"), async move || {
+        case(name("counts_twice_at_a_time"), async move || {
             count_for(2, vec![two().await, two().await]).await;
         }),
-        trial(name("stores_for_a_client_that_hangs_up"), async move || {
+        case(name("stores_for_a_client_that_hangs_up"), async move || {
             stores_for_a_client_that_hangs_up(hang_up().await).await;
         }),
     ]

@@ -32,6 +32,7 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
     trials! {
         values::a_record_comes_back_as_it_was
         values::integers_of_javascript_are_integers
+        values::numbers_stay_what_they_are
         values::types_beyond_json_stay_what_they_are
         values::types_beyond_json_stay_in_a_history_that_moves
         values::keys_with_dots_and_dollars_are_data
@@ -44,11 +45,15 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         saves::of_sixteen_writers_one_wins
         saves::a_deleted_user_stays_deleted
         saves::a_turn_is_one_read_and_one_write
+        saves::the_indexes_are_there_before_the_first_insertion
+        saves::what_others_add_meanwhile_stays
         saves::users_expire
         saves::a_failed_index_is_tried_again
         tombstones::a_tombstone_holds_nothing_of_the_user
         tombstones::a_tombstone_that_has_ended_counts_as_nothing
         tombstones::a_tombstone_written_over_is_an_item
+        tombstones::a_collection_that_refuses_tombstones
+        tombstones::what_a_ttl_index_removes_during_a_turn_is_an_error
         lost_answers::no_turn_is_applied_twice
         lost_answers::without_repetition_the_outcome_is_not_known
         connecting::names_have_defaults
@@ -56,6 +61,9 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         connecting::a_server_that_is_down_at_start
         connecting::errors_hold_no_secrets
         connecting::a_client_from_outside_stays_open
+        connecting::each_cause_is_named
+        connecting::a_server_that_hangs_is_given_up
+        connecting::in_a_second_runtime
     }
     // Fail points are for tests only.
     trials.push(servers.trial_with_own_server(

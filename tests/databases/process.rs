@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,8 +14,11 @@ use crate::servers::Program;
 
 const START: Duration = Duration::from_secs(90);
 
+/// What is waited for at most until a server may be killed, or until it has ended.
+const END: Duration = Duration::from_secs(30);
+
 /// Runs it until its standard input is closed, which the system does when this process ends, were it by a panic,
-/// Ctrl-C or SIGKILL. In the background a shell gives a program no standard input, hence descriptor 3. What the shell itself
+/// Ctrl-C or SIGKILL. A line of it names a signal for the program. In the background a shell gives a program no standard input, hence descriptor 3. What the shell itself
 /// has to say about killing is of no interest.
 const WATCH: &str = r#"
 exec 3<&0 4>&2 2>/dev/null
@@ -22,7 +26,7 @@ exec 3<&0 4>&2 2>/dev/null
 server=$!
 exec 4>&-
 trap 'kill -9 $server' HUP INT TERM
-{ read -r _ <&3; kill -9 $server; } &
+{ while read -r signal <&3; do kill -"$signal" $server; done; kill -9 $server; } &
 watcher=$!
 exec 3<&-
 wait $server
@@ -62,12 +66,34 @@ impl Server {
         format!("{}://127.0.0.1:{}", self.program.scheme, self.port)
     }
 
-    /// Kills the server; connections break off and new ones are refused. What it acknowledged is kept.
+    /// Kills the server, as soon as it can start again; connections break off and new ones are refused. What it acknowledged is kept.
     pub(crate) fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            drop(process.stdin.take());
-            process.wait().unwrap();
+        let (data, since) = (self.data(), Instant::now());
+        while self.process.is_some() && !(self.program.may_be_killed)(&data) {
+            assert!(
+                since.elapsed() < END,
+                "{} stores nothing it could start with",
+                self.program.name
+            );
+            std::thread::sleep(Duration::from_millis(20));
         }
+        self.kill();
+    }
+
+    fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            end(process, self.program.name);
+        }
+    }
+
+    /// Lets it stand still before long: it accepts connections and answers nothing.
+    pub(crate) fn freeze(&mut self) {
+        let input = self.process.as_mut().and_then(|process| process.stdin.as_mut());
+        input.unwrap().write_all(b"STOP\n").unwrap();
+    }
+
+    fn data(&self) -> std::path::PathBuf {
+        self.directory.path().join("data")
     }
 
     /// Starts it again after [`stop`](Self::stop), on the same port and with the same data.
@@ -83,7 +109,7 @@ impl Server {
 
     /// Whether it accepts connections now. If not, it has ended.
     fn try_start(&mut self) -> bool {
-        let data = self.directory.path().join("data");
+        let data = self.data();
         fs::create_dir_all(&data).unwrap();
         let arguments = (self.program.arguments)(self.port, &data);
         let path = self.directory.path().join("output");
@@ -102,15 +128,28 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        drop(process.stdin.take());
-        process.wait().unwrap();
+        end(process, self.program.name);
         false
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop();
+        self.kill();
+    }
+}
+
+/// Ends a [`watched`] process.
+pub(crate) fn end(mut process: Child, name: &str) {
+    drop(process.stdin.take());
+    let since = Instant::now();
+    while process.try_wait().unwrap().is_none() {
+        if since.elapsed() > END {
+            // In a destructor a panic would hide what went wrong before.
+            eprintln!("{name} does not end {END:?} after it was killed");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -2,17 +2,24 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use libtest_mimic::Trial;
+use libtest_mimic::{Failed, Trial};
 use tower_persistence::Database;
 use tower_persistence::testing::conformance;
 
-use crate::erasure::erasure_trials;
-use crate::layer::layer_trials;
+use crate::bounded::{Case, LIMIT, case, within};
+use crate::erasure::erasure_cases;
+use crate::health;
+use crate::layer::layer_cases;
 use crate::outage::outage;
 use crate::process::{Arguments, Server};
 use crate::run;
+
+/// How long a test over a server of its own may take, which it starts and stops.
+const LONG_LIMIT: Duration = Duration::from_secs(480);
 
 /// A server that can be started.
 #[derive(Clone, Debug)]
@@ -21,6 +28,10 @@ pub(crate) struct Program {
     pub(crate) scheme: &'static str,
     pub(crate) command: OsString,
     pub(crate) arguments: Arguments,
+    /// Whether the server at the endpoint answers, found out within a time limit of its own.
+    pub(crate) answers: fn(&str) -> bool,
+    /// Whether the server can start again with this data when it is killed now.
+    pub(crate) may_be_killed: fn(&Path) -> bool,
 }
 
 /// Where the server of a database is.
@@ -40,7 +51,15 @@ pub(crate) struct Servers {
     /// What to do about a missing one.
     hint: &'static str,
     place: Arc<Place>,
-    shared: Arc<Mutex<Option<Server>>>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+/// The server that tests share.
+#[derive(Debug, Default)]
+struct Shared {
+    server: Option<Server>,
+    /// How often it had stopped answering.
+    hung: u32,
 }
 
 /// DynamoDB Local of the directory `DYNAMODB_LOCAL_LIB`, or what is at `DYNAMODB_ENDPOINT`.
@@ -62,6 +81,8 @@ pub(crate) fn dynamodb() -> Servers {
             let data = ["-dbPath".into(), data.into(), "-sharedDb".into()];
             arguments.into_iter().chain(["-port".into(), port.into()]).chain(data).collect()
         },
+        answers: health::dynamodb,
+        may_be_killed: |_| true,
     });
     let hint = "install Java 17 and Maven and run scripts/test, or set DYNAMODB_ENDPOINT";
     Servers::new("dynamodb", hint, "DYNAMODB_ENDPOINT", program)
@@ -77,10 +98,19 @@ pub(crate) fn mongodb() -> Servers {
             let port = port.to_string();
             let data = ["--storage-path".into(), data.into(), "--sync-on-commit".into()];
             let arguments = ["--log-level".into(), "WARNING".into(), "--port".into(), port.into()];
-            arguments.into_iter().chain(data).collect()
+            // By default it takes 4 GB of memory, and 128 MB of disk for each store.
+            let sizes = ["--cache-size", "256M", "--log-file-max", "16MB"];
+            let sizes = sizes.into_iter().chain(["--checkpoint-seconds", "1"]).map(Into::into);
+            arguments.into_iter().chain(data).chain(sizes).collect()
+        },
+        answers: health::mongodb,
+        // Before its first checkpoint there are tables that it cannot open again.
+        may_be_killed: |data| {
+            let checkpoints = std::fs::read_to_string(data.join("WiredTiger.turtle"));
+            checkpoints.is_ok_and(|text| text.contains("WiredTigerCheckpoint."))
         },
     });
-    let hint = "install Python 3.11 with venv and run scripts/test, or set MONGODB_URI";
+    let hint = "install CMake and a C compiler and run scripts/test, or set MONGODB_URI";
     Servers::new("mongodb", hint, "MONGODB_URI", program)
 }
 
@@ -127,9 +157,9 @@ impl Servers {
             })
         });
         let make_db = async move || make_db(servers.endpoint().unwrap()).await;
-        let over_layer = layer_trials(self.name, make_db.clone());
-        let over_layer = over_layer.into_iter().chain(erasure_trials(self.name, make_db));
-        trials.extend(over_layer.map(|trial| self.ignored_if_missing(trial)));
+        let over_layer = layer_cases(self.name, make_db.clone());
+        let over_layer = over_layer.into_iter().chain(erasure_cases(self.name, make_db));
+        trials.extend(over_layer.map(|case| self.over_shared(case)));
         trials
     }
 
@@ -137,14 +167,26 @@ impl Servers {
     pub(crate) fn trial(
         &self,
         name: &str,
-        test: impl AsyncFnOnce(String) + Send + 'static,
+        test: impl AsyncFn(String) + Send + Sync + 'static,
     ) -> Trial {
         let servers = self.clone();
-        let name = format!("{}::{name}", self.name);
+        self.over_shared(case(format!("{}::{name}", self.name), async move || {
+            test(servers.endpoint().unwrap()).await;
+        }))
+    }
+
+    /// A server that stops answering says nothing about the test: that is run again over the next one.
+    fn over_shared(&self, Case { name, job }: Case) -> Trial {
+        let servers = self.clone();
         self.ignored_if_missing(Trial::test(name, move || {
+            let (first, second) = (Arc::clone(&job), job);
             let endpoint = servers.endpoint()?;
-            run(test(endpoint));
-            Ok(())
+            let failed = catch(|| within(LIMIT, &servers.shown(&endpoint), move || first()));
+            let Err(failed) = failed else { return Ok(()) };
+            match servers.endpoint()? {
+                same if same == endpoint => Err(failed),
+                other => within(LIMIT, &servers.shown(&other), move || second()),
+            }
         }))
     }
 
@@ -158,8 +200,9 @@ impl Servers {
         let servers = self.clone();
         let trial = Trial::test(format!("{}::{name}", self.name), move || match &*servers.place {
             Place::Here(program) => {
-                run(test(Server::start(program, extra)));
-                Ok(())
+                let server = Server::start(program, extra);
+                let waits_for = servers.shown(&server.endpoint());
+                within(LONG_LIMIT, &waits_for, move || run(test(server)))
             }
             Place::Elsewhere(_) => Err("this needs a server that it may stop".into()),
             Place::Missing => Err(servers.hint.into()),
@@ -170,9 +213,9 @@ impl Servers {
         }
     }
 
-    /// That a server here can be started, stopped and started again.
-    pub(crate) fn self_test(&self) -> Trial {
-        self.trial_with_own_server("server_starts_again", &[], async |mut server| {
+    /// That a server here can be started, stopped and started again, and that one that hangs is found out.
+    pub(crate) fn self_tests(&self) -> [Trial; 2] {
+        let starts_again = async |mut server: Server| {
             let address = server.endpoint().rsplit('/').next().unwrap().to_owned();
             for _ in 0..2 {
                 tokio::net::TcpStream::connect(&address).await.unwrap();
@@ -180,24 +223,88 @@ impl Servers {
                 assert!(tokio::net::TcpStream::connect(&address).await.is_err());
                 server.start_again();
             }
-        })
+        };
+        // So that its lines are not taken for those of a server that hung by itself.
+        const HUNG: &str = "a server that a test has stopped";
+        let program = match &*self.place {
+            Place::Here(program) => Some(program.clone()),
+            _ => None,
+        };
+        let is_replaced = async move |server: Server| {
+            let shared = Shared { server: Some(server), hung: 0 };
+            let servers = Self {
+                name: HUNG,
+                hint: "",
+                place: Arc::new(Place::Here(Program { name: HUNG, ..program.expect("a server") })),
+                shared: Arc::new(Mutex::new(shared)),
+            };
+            let endpoint = servers.endpoint().unwrap();
+            assert_eq!(servers.endpoint().unwrap(), endpoint, "it answers, so it stays");
+            let freeze = || servers.lock().server.as_mut().unwrap().freeze();
+            // It stands still a moment later.
+            let changed = |from: &Result<String, String>| loop {
+                match servers.endpoint() {
+                    same if same == *from => std::thread::sleep(Duration::from_millis(20)),
+                    other => break other,
+                }
+            };
+            freeze();
+            let next = changed(&Ok(endpoint));
+            assert!(next.is_ok(), "{next:?}");
+            freeze();
+            let error = changed(&next).unwrap_err();
+            assert!(error.contains("for the second time"), "{error}");
+            assert_eq!(servers.endpoint(), Err(error), "and from then on");
+        };
+        [
+            self.trial_with_own_server("server_starts_again", &[], starts_again),
+            self.trial_with_own_server("server_that_hangs_is_replaced_once", &[], is_replaced),
+        ]
     }
 
     /// Stops the server that tests share.
     pub(crate) fn stop(&self) {
-        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.lock().server = None;
     }
 
-    /// The endpoint of the server that tests share, which is started when it is first asked for.
-    fn endpoint(&self) -> Result<String, &'static str> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*self.place {
-            Place::Elsewhere(endpoint) => Ok(endpoint.clone()),
-            Place::Here(program) => {
-                Ok(shared.get_or_insert_with(|| Server::start(program, &[])).endpoint())
-            }
-            Place::Missing => Err(self.hint),
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a test waits for that is given this endpoint.
+    fn shown(&self, endpoint: &str) -> String {
+        let name = match &*self.place {
+            Place::Here(program) => program.name,
+            _ => self.name,
+        };
+        format!("{name} at {}", endpoint.rsplit('@').next().unwrap_or_default())
+    }
+
+    /// The endpoint of the server that tests share, which is started when it is first asked for, and started anew, once, if it no
+    /// longer answers.
+    fn endpoint(&self) -> Result<String, String> {
+        let program = match &*self.place {
+            Place::Elsewhere(endpoint) => return Ok(endpoint.clone()),
+            Place::Here(program) => program,
+            Place::Missing => return Err(self.hint.to_owned()),
+        };
+        let mut shared = self.lock();
+        if let Some(endpoint) = shared.server.as_ref().map(Server::endpoint)
+            && !(program.answers)(&endpoint)
+        {
+            shared.hung += 1;
+            shared.server = None;
+            let what = format!("{} no longer answers", self.shown(&endpoint));
+            eprintln!(
+                "{what}; it is ended{}",
+                if shared.hung == 1 { " and started anew" } else { "" }
+            );
         }
+        if shared.hung > 1 {
+            let name = program.name;
+            return Err(format!("{name} stopped answering for the second time in this run"));
+        }
+        Ok(shared.server.get_or_insert_with(|| Server::start(program, &[])).endpoint())
     }
 
     /// Never passed without a server. In CI it fails, and says what is missing.
@@ -206,4 +313,13 @@ impl Servers {
         let is_ci = env::var("CI").is_ok_and(|value| value == "true");
         trial.with_ignored_flag(is_missing && !is_ci)
     }
+}
+
+/// A panic as a failure.
+fn catch(test: impl FnOnce() -> Result<(), Failed>) -> Result<(), Failed> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(text.unwrap_or("it panicked").into())
+    })
 }

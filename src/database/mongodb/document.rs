@@ -6,6 +6,7 @@ use mongodb::bson::raw::{RawDocument, RawDocumentBuf};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde_json::Map;
 
+use super::known::Known;
 use super::value::{self, Numbers, Refused};
 use crate::database::tombstone::LIFETIME;
 use crate::database::{Found, Stored, Version};
@@ -18,19 +19,22 @@ const MAX_SIZE: usize = 16 * 1024 * 1024;
 
 pub(super) const ID: &str = "_id";
 pub(super) const EXPIRES_AT: &str = "expiresAt";
-const CREATED_AT: &str = "createdAt";
-const UPDATED_AT: &str = "updatedAt";
-/// Our mark: `updatedAt` as it was written with it, `/` and what no other write has. Jovo keeps it as it is, so it is
-/// ours only as long as `updatedAt` is the same.
-const MARK: &str = "persistenceVersion";
+pub(super) const CREATED_AT: &str = "createdAt";
+pub(super) const UPDATED_AT: &str = "updatedAt";
+/// Our mark: `updatedAt` as it was written with it, `/` and what no other write has. Jovo keeps it
+/// as it is, so it is ours only as long as `updatedAt` is the same.
+pub(super) const MARK: &str = "persistenceVersion";
+/// Lists which of the numbers that Jovo wrote are integers, as long as the mark counts.
+pub(super) const INTEGERS: &str = "persistenceIntegers";
 /// What makes a document a tombstone: the date at which it ends.
 pub(super) const TOMBSTONE: &str = "persistenceTombstone";
 
 /// The fields of an item. Jovo sets some of them whenever it writes.
 const FIELDS: [&str; 5] = ["user", "session", "history", CREATED_AT, UPDATED_AT];
 
-/// That nobody has made an item of a tombstone: MongoDB removes it only as long as this is so. What is `null` is what is not there,
-/// which an index cannot ask for by `$exists: false` (<https://www.mongodb.com/docs/manual/core/index-partial/>).
+/// That nobody has made an item of a tombstone: MongoDB removes it only as long as this is so. What
+/// is `null` is what is not there, which an index cannot ask for by `$exists: false`
+/// (<https://www.mongodb.com/docs/manual/core/index-partial/>).
 pub(super) fn without_fields() -> Document {
     FIELDS.into_iter().map(|name| (name.to_owned(), Bson::Null)).collect()
 }
@@ -43,7 +47,7 @@ pub(super) struct Layout {
 
 impl Layout {
     fn is_reserved(self, name: &str) -> bool {
-        [ID, MARK, TOMBSTONE].contains(&name)
+        [ID, MARK, INTEGERS, TOMBSTONE].contains(&name)
             || (name == EXPIRES_AT && self.expires_after.is_some())
     }
 
@@ -51,7 +55,7 @@ impl Layout {
     pub(super) fn found(self, document: &Document) -> Found {
         match (self.has_expired(document), is_tombstone(document)) {
             (true, _) => Found::Nothing(None),
-            (false, true) => Found::Nothing(Some(self.condition(document).version())),
+            (false, true) => Found::Nothing(Some(Known::new(document, &Map::new()).version())),
             (false, false) => Found::Item(self.stored(document)),
         }
     }
@@ -59,9 +63,17 @@ impl Layout {
     fn stored(self, document: &Document) -> Stored {
         let numbers = numbers(document);
         let fields = document.iter().filter(|(name, _)| !self.is_reserved(name));
-        let fields: Map<_, _> =
-            fields.map(|(name, field)| (name.clone(), value::json(field, numbers))).collect();
-        Stored { record: Record::new(fields), version: self.condition(document).version() }
+        let json =
+            |(name, field): (&String, _)| (name.clone(), value::json(field, numbers.of(name)));
+        let record = Record::new(fields.map(json).collect());
+        let version = self.known(document, &record).version();
+        Stored { record, version }
+    }
+
+    /// Describes the document of this record, for its version.
+    pub(super) fn known(self, document: &Document, record: &Record) -> Known {
+        let expires_at = self.expires_after.and_then(|_| document.get_datetime(EXPIRES_AT).ok());
+        Known { expires_at: expires_at.copied(), ..Known::new(document, record.fields()) }
     }
 
     /// MongoDB removes what has expired about once a minute.
@@ -85,7 +97,7 @@ impl Layout {
         let mut document = doc! { ID: id };
         for (name, field) in record.fields() {
             self.check_name(name)?;
-            let old = old.and_then(|old| Some((old.get(name)?, numbers(old))));
+            let old = old.and_then(|old| Some((old.get(name)?, numbers(old).of(name))));
             let field = value::bson(field, old, 1).map_err(|refused| refused.under(name))?;
             document.insert(name.as_str(), field);
         }
@@ -101,25 +113,13 @@ impl Layout {
         if self.is_reserved(name) {
             return Err(Refused::new("is kept for the database's own use").under(name));
         }
-        // It could be taken for an operator (https://www.mongodb.com/docs/manual/core/dot-dollar-considerations/).
+        // It could be taken for an operator
+        // (https://www.mongodb.com/docs/manual/core/dot-dollar-considerations/).
         if name.starts_with('$') {
             let why = "begins with `$`, which MongoDB refuses for a field of the item itself";
             return Err(Refused::new(why).under(name));
         }
         value::check_name(name)
-    }
-
-    /// What has to be found for `document` to be still the same.
-    pub(super) fn condition(self, document: &Document) -> Condition {
-        let field = |name| document.get(name).cloned().unwrap_or(Bson::Null);
-        let mut fields = document.iter().filter(|(name, _)| !self.is_reserved(name));
-        Condition {
-            mark: field(MARK),
-            updated_at: field(UPDATED_AT),
-            created_at: field(CREATED_AT),
-            is_tombstone: is_tombstone(document),
-            foreign: fields.any(|(_, field)| value::is_foreign(field)),
-        }
     }
 }
 
@@ -129,7 +129,7 @@ pub(super) fn tombstone(id: &str) -> Document {
 }
 
 /// A document that has anything else in it is none: somebody has written over it.
-fn is_tombstone(document: &Document) -> bool {
+pub(super) fn is_tombstone(document: &Document) -> bool {
     document.get_datetime(TOMBSTONE).is_ok()
         && document.keys().all(|name| [ID, MARK, TOMBSTONE].contains(&name.as_str()))
 }
@@ -145,10 +145,12 @@ fn updated_at(document: &Document) -> &str {
 }
 
 /// Whether the document is as we wrote it, or Jovo wrote over it.
-fn numbers(document: &Document) -> Numbers {
+pub(super) fn numbers(document: &Document) -> Numbers<'_> {
     let mark = document.get(MARK).and_then(Bson::as_str).and_then(|mark| mark.rsplit_once('/'));
-    match mark {
-        Some((written_with, _)) if written_with == updated_at(document) => Numbers::Exact,
+    match (mark, document.get_document(INTEGERS)) {
+        (Some((written_with, _)), integers) if written_with == updated_at(document) => {
+            integers.map_or(Numbers::Exact, Numbers::Listed)
+        }
         _ => Numbers::JavaScript,
     }
 }
@@ -158,60 +160,8 @@ pub(super) fn is_same_write(one: &Document, other: &Document) -> bool {
     one.get(MARK) == other.get(MARK) && updated_at(one) == updated_at(other)
 }
 
-/// What a version stands for: what the document has to be like for a save.
-#[derive(Debug, PartialEq)]
-pub(super) struct Condition {
-    mark: Bson,
-    updated_at: Bson,
-    created_at: Bson,
-    pub(super) is_tombstone: bool,
-    /// Whether there are types in it that JSON does not have.
-    pub(super) foreign: bool,
-}
-
-impl Condition {
-    pub(super) fn filter(&self, id: &str) -> Document {
-        // `$eq` takes what follows as a value, whatever it is. For a field that is not there, it is `null`.
-        let mut filter = doc! {
-            ID: { "$eq": id },
-            MARK: { "$eq": &self.mark },
-            UPDATED_AT: { "$eq": &self.updated_at },
-            CREATED_AT: { "$eq": &self.created_at },
-        };
-        if self.is_tombstone {
-            filter.extend(without_fields());
-        }
-        filter
-    }
-
-    /// BSON in hexadecimal digits: exact for every type that the fields may have.
-    pub(super) fn version(&self) -> Version {
-        let bytes = doc! { "m": &self.mark, "u": &self.updated_at, "c": &self.created_at, "t": self.is_tombstone, "f": self.foreign }
-            .to_vec()
-            .unwrap_or_default();
-        Version::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-    }
-
-    /// `None` for a version that no database of this kind has made.
-    pub(super) fn parse(version: &Version) -> Option<Self> {
-        let digits = version.as_str().as_bytes();
-        let bytes = digits.chunks(2).map(|pair| {
-            std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
-        });
-        let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
-        let document = decode(RawDocument::from_bytes(&bytes).ok()?).ok()?;
-        Some(Self {
-            mark: document.get("m")?.clone(),
-            updated_at: document.get("u")?.clone(),
-            created_at: document.get("c")?.clone(),
-            is_tombstone: document.get_bool("t").ok()?,
-            foreign: document.get_bool("f").ok()?,
-        })
-    }
-}
-
-/// What the bytes that were read stand for. Deserializing them would take an object of the user's such as `{"$oid": "…"}`
-/// for another type.
+/// What the bytes that were read stand for. Deserializing them would take an object of the user's
+/// such as `{"$oid": "…"}` for another type.
 pub(super) fn decode(raw: &RawDocument) -> Result<Document, Error> {
     // The text of the cause may quote a key.
     Document::try_from(raw).map_err(|_| Error::decode("a document of MongoDB cannot be decoded"))

@@ -1,5 +1,8 @@
 //! The driver's errors, without what may be in their texts: ids, data, and what the URI holds.
 
+use std::error::Error as _;
+use std::time::Duration;
+
 use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
 
 use crate::Error;
@@ -9,13 +12,48 @@ use crate::error::Kind;
 const DUPLICATE_KEY: i32 = 11000;
 const UNAUTHORIZED: i32 = 13;
 
-/// That `action` on `place` did not succeed. The error of the driver is not kept as its source: its text quotes the
-/// key of a duplicate.
+/// Phrases in the driver's longer texts, and the cause for which they stand. The first match
+/// counts.
+const CAUSES: [(&[&str], &str); 9] = [
+    (
+        &["Connection string replicaSet name"],
+        "`replicaSet` is not the name of the server's replica set",
+    ),
+    (&["received corrupt message"], "the URI asks for TLS, and the server does not speak it"),
+    (
+        &["received fatal alert"],
+        "the server ended the TLS handshake; it may ask for a client certificate (`tlsCertificateKeyFile`)",
+    ),
+    (&["onnection refused"], "the connection was refused: no server listens there"),
+    (
+        &["end of file", "early eof", "handshake eof", "onnection reset", "Broken pipe"],
+        "the server closed the connection: one side may expect TLS and the other not",
+    ),
+    (&["failed to lookup", "not known", "resolve"], "a host name could not be resolved"),
+    (
+        &["timed out", "Type: Unknown }"],
+        "the server did not answer in time; one that speaks TLS only, or none, may do so",
+    ),
+    (&["unreachable", "No route"], "the host cannot be reached"),
+    (&["ReplicaSetNoPrimary"], "the replica set has no primary"),
+];
+
+/// Makes the error for an `action` on `place` that did not succeed. The error of the driver is not
+/// kept as its source: its text quotes the key of a duplicate.
 pub(super) fn failure(action: &str, place: &str, error: &DriverError) -> Error {
-    Error::new(Kind::Database, format!("MongoDB: {action} `{place}` failed: {}", reason(error)))
+    failed(action, place, &reason(error))
 }
 
-fn reason(error: &DriverError) -> String {
+/// Makes the error for an `action` on `place` that was given up.
+pub(super) fn late(action: &str, place: &str, limit: Duration, hint: &str) -> Error {
+    failed(action, place, &format!("there was no answer within {limit:?}{hint}"))
+}
+
+pub(super) fn failed(action: &str, place: &str, reason: &str) -> Error {
+    Error::new(Kind::Database, format!("MongoDB: {action} `{place}` failed: {reason}"))
+}
+
+pub(super) fn reason(error: &DriverError) -> String {
     match error.kind.as_ref() {
         ErrorKind::Command(error) => code(error.code, &error.code_name),
         ErrorKind::Write(WriteFailure::WriteError(error)) => {
@@ -26,15 +64,28 @@ fn reason(error: &DriverError) -> String {
             code(error.code, &error.code_name)
         ),
         ErrorKind::Authentication { .. } => {
-            "the server did not accept user name and password".to_owned()
+            let refusal = "the server did not accept user name and password";
+            // The server's own answer, such as that it does not know the mechanism.
+            match error.source().and_then(|source| source.downcast_ref()).map(reason) {
+                Some(reason) => format!("{refusal}: {reason}"),
+                None => refusal.to_owned(),
+            }
         }
-        ErrorKind::ServerSelection { .. } => "no server that takes writes was reached".to_owned(),
-        ErrorKind::Io(error) => format!("the connection failed: {}", error.kind()),
-        ErrorKind::ConnectionPoolCleared { .. } => {
-            "the connection failed for another request".to_owned()
+        ErrorKind::ServerSelection { message, .. } => {
+            format!("no server that takes writes was reached{}", because(message))
+        }
+        ErrorKind::Io(error) => match cause(&error.to_string()) {
+            Some(cause) => format!("the connection failed: {cause}"),
+            None => format!("the connection failed: {}", error.kind()),
+        },
+        ErrorKind::ConnectionPoolCleared { message, .. } => {
+            format!("the connection failed for another request{}", because(message))
         }
         ErrorKind::DnsResolve { .. } => "a host name could not be resolved".to_owned(),
-        ErrorKind::InvalidTlsConfig { .. } => "the settings of TLS are wrong".to_owned(),
+        ErrorKind::InvalidTlsConfig { .. } => {
+            "a file of `tlsCAFile` or `tlsCertificateKeyFile` holds nothing that TLS can use"
+                .to_owned()
+        }
         ErrorKind::IncompatibleServer { .. } => "the server's version is too old".to_owned(),
         ErrorKind::InvalidResponse { .. } => "the server's reply makes no sense".to_owned(),
         ErrorKind::BsonDeserialization(_) | ErrorKind::Bson(_) => {
@@ -43,6 +94,26 @@ fn reason(error: &DriverError) -> String {
         ErrorKind::Shutdown => "the client is closed".to_owned(),
         _ => "the driver failed".to_owned(),
     }
+}
+
+fn because(message: &str) -> String {
+    cause(message).map_or_else(String::new, |cause| format!(": {cause}"))
+}
+
+fn cause(message: &str) -> Option<String> {
+    const CERTIFICATE: &str = "invalid peer certificate: ";
+    if let Some((_, why)) = message.split_once(CERTIFICATE) {
+        // The reason is one of a fixed list; names of hosts may follow it.
+        let why: String =
+            why.chars().take_while(|each| each.is_alphabetic() || *each == ' ').collect();
+        return Some(format!("the server's certificate is not accepted: {}", why.trim_end()));
+    }
+    // One that belongs to another set is taken off the list.
+    if message.contains("Type: ReplicaSetNoPrimary") && !message.contains("Servers: [") {
+        return Some("no server belongs to the replica set that `replicaSet` names".to_owned());
+    }
+    let is_said = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
+    CAUSES.iter().find(|(phrases, _)| is_said(phrases)).map(|(_, cause)| (*cause).to_owned())
 }
 
 fn code(code: i32, name: &str) -> String {
@@ -67,4 +138,37 @@ pub(super) fn is_duplicate_key(error: &DriverError) -> bool {
 
 pub(super) fn is_unauthorized(error: &DriverError) -> bool {
     code_of(error) == Some(UNAUTHORIZED)
+}
+
+/// Returns whether the server refused the document, by a rule of the collection such as a unique
+/// index or a `$jsonSchema`.
+pub(super) fn is_refused_document(error: &DriverError) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Write(WriteFailure::WriteError(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_driver_says_of_a_server_has_a_cause() {
+        for (message, expected) in [
+            ("invalid peer certificate: UnknownIssuer", "is not accepted: UnknownIssuer"),
+            (
+                "invalid peer certificate: certificate not valid for name \"SECRET\"; it is …",
+                "is not accepted: certificate not valid for name",
+            ),
+            ("I/O error: received fatal alert: CertificateRequired", "tlsCertificateKeyFile"),
+            ("failed to lookup address information: Name or service not known", "resolved"),
+            ("No route to host (os error 113)", "cannot be reached"),
+            (
+                "{ Type: ReplicaSetNoPrimary, Set Name: rs, Servers: [ { … Type: RsSecondary } ] }",
+                "no primary",
+            ),
+        ] {
+            let cause = cause(message).unwrap_or_default();
+            assert!(cause.contains(expected) && !cause.contains("SECRET"), "{message}: {cause}");
+        }
+        assert_eq!(cause("SECRET"), None);
+    }
 }

@@ -1,32 +1,29 @@
-//! The client, and what has to be there before it is used.
+//! Opens the client, and notices the end of the runtime to which it belongs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use mongodb::bson::doc;
 use mongodb::bson::raw::RawDocumentBuf;
 use mongodb::error::{Error as DriverError, ErrorKind};
 use mongodb::options::{
-    ClientOptions, CollectionOptions, ConnectionString, IndexOptions, ReadConcern, ReadPreference,
+    ClientOptions, CollectionOptions, ConnectionString, ReadConcern, ReadPreference,
     SelectionCriteria, WriteConcern,
 };
-use mongodb::{Client, Collection, IndexModel};
-use tokio::sync::OnceCell;
+use mongodb::{Client, Collection};
+use tokio::runtime::{Handle, Id};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use super::builder::unusable_uri;
-use super::document::{EXPIRES_AT, Layout, TOMBSTONE, without_fields};
-use super::failure::{failure, is_unauthorized};
+use super::document::Layout;
+use super::failure::{failed, failure, late};
 use crate::Error;
 
-/// Under the 2 s that the layer waits for a database by default, so that the reason is told and not that it took too long.
+/// Under the 2 s that the layer waits for a database by default, so that the reason is told and not
+/// that it took too long.
 const TIMEOUT: Duration = Duration::from_millis(1500);
-
-/// How long a request may wait for the index of tombstones: on a large collection it takes its time to be built, once.
-const INDEX_WAIT: Duration = Duration::from_secs(1);
-
-/// How long to wait before an index that could not be created is tried again by the way.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// Where the client comes from.
 pub(super) enum Source {
@@ -40,15 +37,45 @@ pub(super) struct Shared {
     pub(super) database: String,
     pub(super) collection: String,
     pub(super) layout: Layout,
-    opened: OnceCell<Opened>,
-    ready: OnceCell<()>,
-    removes_tombstones: AtomicBool,
-    prepared_at: Mutex<Option<Instant>>,
+    /// The longest that a call may take.
+    limit: Duration,
+    opened: Mutex<Option<Opened>>,
+    pub(super) is_ready: AtomicBool,
+    pub(super) removes_tombstones: AtomicBool,
+    /// The time of the last failed attempt to make it ready.
+    pub(super) attempted_at: Mutex<Option<Instant>>,
 }
 
+#[derive(Clone)]
 struct Opened {
     client: Client,
     collection: Collection<RawDocumentBuf>,
+    runtime: Arc<Runtime>,
+}
+
+/// The runtime in which the driver's background tasks run. When it ends, the client is of no use
+/// any more.
+struct Runtime {
+    id: Id,
+    /// Waits without end, so that it is cancelled with the runtime.
+    task: JoinHandle<()>,
+}
+
+impl Runtime {
+    fn current() -> Arc<Self> {
+        let task = tokio::spawn(std::future::pending());
+        Arc::new(Self { id: Handle::current().id(), task })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Shared {
@@ -57,19 +84,18 @@ impl Shared {
         database: String,
         collection: String,
         layout: Layout,
+        limit: Duration,
     ) -> Self {
-        let (opened, ready) = (OnceCell::new(), OnceCell::new());
-        let prepared_at = Mutex::new(None);
-        let removes_tombstones = AtomicBool::new(false);
         Self {
             source,
             database,
             collection,
             layout,
-            opened,
-            ready,
-            removes_tombstones,
-            prepared_at,
+            limit,
+            opened: Mutex::new(None),
+            is_ready: AtomicBool::new(false),
+            removes_tombstones: AtomicBool::new(false),
+            attempted_at: Mutex::new(None),
         }
     }
 
@@ -78,10 +104,11 @@ impl Shared {
         format!("{}.{}", self.database, self.collection)
     }
 
-    /// Opens what can be opened. The hosts behind `mongodb+srv` are asked of DNS, and like a server that may be down at start.
-    pub(super) async fn begin(&self) -> Result<(), Error> {
-        match tokio::time::timeout(TIMEOUT, self.opened.get_or_try_init(|| self.open())).await {
-            Ok(Err(error)) if !is_passing(&error) => Err(unusable_uri()),
+    /// Opens what can be opened. The hosts behind `mongodb+srv` are asked of DNS, and like a server
+    /// that may be down at start.
+    pub(super) async fn begin(&self) -> Result<(), DriverError> {
+        match timeout(TIMEOUT, self.opened()).await {
+            Ok(Err(error)) if !is_passing(&error) => Err(error),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!("the hosts of MongoDB could not be looked up; it is tried again");
@@ -108,119 +135,67 @@ impl Shared {
             .build();
         let database = client.database(&self.database);
         let collection = database.collection_with_options(&self.collection, options);
-        Ok(Opened { client, collection })
+        Ok(Opened { client, collection, runtime: Runtime::current() })
     }
 
-    async fn opened(&self) -> Result<&Opened, Error> {
-        let opened = self.opened.get_or_try_init(|| self.open()).await;
-        opened.map_err(|error| failure("connecting to", &self.place(), &error))
-    }
-
-    pub(super) async fn collection(&self) -> Result<&Collection<RawDocumentBuf>, Error> {
-        Ok(&self.opened().await?.collection)
-    }
-
-    /// Of several who ask at the same time one does it, and the others wait. A failed attempt is tried again.
-    pub(super) async fn ensure_ready(self: &Arc<Self>) -> Result<(), Error> {
-        self.ready.get_or_try_init(|| self.make_ready()).await.copied()
-    }
-
-    async fn make_ready(self: &Arc<Self>) -> Result<(), Error> {
-        self.make_users_ready().await?;
-        let shared = Arc::clone(self);
-        let index = tokio::spawn(async move { shared.index_tombstones().await });
-        match tokio::time::timeout(INDEX_WAIT, index).await {
-            Ok(Ok(indexed)) => indexed,
-            // It goes on by itself, or its runtime has ended.
-            Err(_) | Ok(Err(_)) => Ok(()),
+    /// Opens the client, once for all that ask at the same time.
+    async fn opened(&self) -> Result<Opened, DriverError> {
+        let mut opened = self.opened.lock().await;
+        let is_lost =
+            |opened: &Opened| matches!(self.source, Source::Uri(_)) && opened.runtime.has_ended();
+        match opened.take_if(|opened| !is_lost(opened)) {
+            Some(usable) => Ok(opened.insert(usable).clone()),
+            None => Ok(opened.insert(self.open().await?).clone()),
         }
     }
 
-    /// Whether MongoDB removes tombstones, so that they may be left.
-    pub(super) fn removes_tombstones(&self) -> bool {
-        self.removes_tombstones.load(Ordering::Acquire)
+    pub(super) async fn collection(&self) -> Result<Collection<RawDocumentBuf>, Error> {
+        let opened = self.opened().await;
+        let opened = opened.map_err(|error| failure("connecting to", &self.place(), &error))?;
+        // The driver would panic.
+        if opened.runtime.has_ended() {
+            let reason = "the tokio runtime in which it was connected with a client has ended: make a client in this \
+                          one and connect again";
+            return Err(failed("connecting to", &self.place(), reason));
+        }
+        Ok(opened.collection)
     }
 
-    /// The index is partial: where Jovo v4 writes over a tombstone, the date stays in its document and must not end it.
-    async fn index_tombstones(&self) -> Result<(), Error> {
-        let options = IndexOptions::builder()
-            .expire_after(Duration::ZERO)
-            .partial_filter_expression(without_fields());
-        let index =
-            IndexModel::builder().keys(doc! { TOMBSTONE: 1 }).options(options.build()).build();
-        match self.opened().await?.collection.create_index(index).await {
-            Ok(_) => {
-                self.removes_tombstones.store(true, Ordering::Release);
-                Ok(())
-            }
-            // The role may not, or the server has no such indexes: deletions leave no tombstones.
-            Err(error) if matches!(*error.kind, ErrorKind::Command(_)) => {
-                let error =
-                    failure("creating the TTL index of tombstones of", &self.place(), &error);
-                tracing::debug!("{error}");
-                Ok(())
-            }
-            Err(error) => {
-                Err(failure("creating the TTL index of tombstones of", &self.place(), &error))
-            }
+    /// Bounds a call: the driver itself waits without end for a server that accepts connections and
+    /// does not answer.
+    pub(super) async fn in_time<T>(
+        &self,
+        action: &str,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match timeout(self.limit, call).await {
+            Ok(result) => result,
+            Err(_) => Err(late(action, &self.place(), self.limit, self.hint().await)),
         }
     }
 
-    async fn make_users_ready(&self) -> Result<(), Error> {
-        let Opened { client, collection } = self.opened().await?;
-        if self.layout.expires_after.is_none() {
-            let ping = client.database(&self.database).run_command(doc! { "ping": 1 }).await;
-            return ping.map(drop).map_err(|error| failure("connecting to", &self.place(), &error));
-        }
-        let options = IndexOptions::builder().expire_after(Duration::ZERO).build();
-        let index = IndexModel::builder().keys(doc! { EXPIRES_AT: 1 }).options(options).build();
-        match collection.create_index(index).await {
-            Ok(_) => Ok(()),
-            // It may well be there, made by one who may.
-            Err(error) if is_unauthorized(&error) => {
-                tracing::warn!(
-                    "the role may not create the TTL index on `{EXPIRES_AT}` of `{}`; without it, expired users are \
-                     not served but stay stored",
-                    self.place()
-                );
-                Ok(())
+    /// Names a reason other than the server why there is no answer.
+    async fn hint(&self) -> &'static str {
+        match self.opened.lock().await.as_ref() {
+            Some(opened) if opened.runtime.id != Handle::current().id() => {
+                "; the database was connected in another tokio runtime, which may not be running: connect it in this one"
             }
-            Err(error) => {
-                let action = "creating the TTL index on `expiresAt` of";
-                Err(failure(action, &self.place(), &error))
-            }
+            _ => "",
         }
-    }
-
-    /// Sees to it that users and tombstones expire. No request waits for that: on a large collection an index takes its time, and
-    /// nothing that has expired is served without it.
-    pub(super) fn prepare(self: &Arc<Self>) {
-        if self.ready.initialized() {
-            return;
-        }
-        {
-            let mut prepared_at = self.prepared_at.lock().unwrap_or_else(PoisonError::into_inner);
-            if prepared_at.is_some_and(|at| at.elapsed() < PAUSE) {
-                return;
-            }
-            *prepared_at = Some(Instant::now());
-        }
-        let shared = Arc::clone(self);
-        tokio::spawn(async move {
-            if let Err(error) = shared.ensure_ready().await {
-                tracing::warn!("{error:?}");
-            }
-        });
     }
 
     pub(super) async fn close(&self) {
-        if let (Source::Uri(_), Some(opened)) = (&self.source, self.opened.get()) {
-            opened.client.clone().shutdown().await;
+        let opened = self.opened.lock().await.clone();
+        if let (Source::Uri(_), Some(opened)) = (&self.source, opened)
+            && !opened.runtime.has_ended()
+        {
+            // It may hang like any other call.
+            let _ = timeout(self.limit, opened.client.shutdown()).await;
         }
     }
 }
 
-/// Whether it may be another time.
+/// Returns whether another attempt may succeed.
 fn is_passing(error: &DriverError) -> bool {
     matches!(error.kind.as_ref(), ErrorKind::DnsResolve { .. } | ErrorKind::Io(_))
 }

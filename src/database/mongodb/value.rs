@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Decimal128, Document};
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
 use crate::Error;
 
@@ -11,35 +11,86 @@ use crate::Error;
 /// (<https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-Nested-Depth-for-BSON-Documents>).
 const MAX_DEPTH: usize = 100;
 
-/// How far into an array that was stored the values of a new one are looked for, so that a long one does not cost a
-/// multiple of its length.
+/// How far into an array that was stored the values of a new one are looked for, so that a long one
+/// does not cost a multiple of its length.
 const LOOK_AHEAD: usize = 32;
 
 /// Up to where JavaScript's numbers hold every integer.
 const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
-/// Whether the numbers of a document are JavaScript's: Node.js stores an integer beyond 32 bits, such as a time in
-/// milliseconds, as a floating-point number, and it is an integer for all that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Numbers {
+/// Says which floating-point numbers of a document are integers: Node.js stores an integer beyond
+/// 32 bits, such as a time in milliseconds, as one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Numbers<'a> {
+    /// None, as we write.
     Exact,
+    /// All that have no fraction, as JavaScript reads.
     JavaScript,
+    /// Those that are listed, by [`integers`].
+    Listed(&'a Document),
 }
 
-/// What a value is in JSON. Types that JSON does not have become the string that JavaScript would make of them (dates,
-/// object ids), or else their form in Extended JSON.
-pub(super) fn json(value: &Bson, numbers: Numbers) -> Value {
+impl Numbers<'_> {
+    /// Returns those under a name, or under an index of an array.
+    pub(super) fn of(self, name: &str) -> Self {
+        match self {
+            Self::Listed(listed) => match listed.get(name) {
+                Some(Bson::Document(listed)) => Self::Listed(listed),
+                Some(_) => Self::JavaScript,
+                None => Self::Exact,
+            },
+            all => all,
+        }
+    }
+
+    fn at(self, index: usize) -> Self {
+        match self {
+            Self::Listed(_) => self.of(&index.to_string()),
+            all => all,
+        }
+    }
+
+    fn is_integer(self, value: f64) -> bool {
+        self == Self::JavaScript && is_integer(value)
+    }
+}
+
+/// Lists the integers of a record that are floating-point numbers in the document: `true` in the
+/// place of each, within the documents that lead to it.
+pub(super) fn integers(value: &Bson, json: &Value) -> Option<Bson> {
+    let listed: Document = match (value, json) {
+        (Bson::Double(_), Value::Number(number)) if !number.is_f64() => {
+            return Some(Bson::Boolean(true));
+        }
+        (Bson::Document(document), Value::Object(fields)) => fields
+            .iter()
+            .filter_map(|(name, json)| Some((name.clone(), integers(document.get(name)?, json)?)))
+            .collect(),
+        (Bson::Array(items), Value::Array(values)) => (items.iter().zip(values).enumerate())
+            .filter_map(|(index, (item, json))| Some((index.to_string(), integers(item, json)?)))
+            .collect(),
+        _ => return None,
+    };
+    (!listed.is_empty()).then_some(Bson::Document(listed))
+}
+
+/// What a value is in JSON. Types that JSON does not have become the string that JavaScript would
+/// make of them (dates, object ids), or else their form in Extended JSON.
+pub(super) fn json(value: &Bson, numbers: Numbers<'_>) -> Value {
     match value {
-        Bson::Document(document) => Value::Object(json_object(document, numbers)),
-        Bson::Array(items) => items.iter().map(|item| json(item, numbers)).collect(),
+        Bson::Document(document) => {
+            let field = |(name, value): (&String, _)| (name.clone(), json(value, numbers.of(name)));
+            Value::Object(document.iter().map(field).collect())
+        }
+        Bson::Array(items) => {
+            items.iter().enumerate().map(|(index, item)| json(item, numbers.at(index))).collect()
+        }
         Bson::String(text) => Value::String(text.clone()),
         Bson::Boolean(value) => Value::Bool(*value),
         Bson::Null => Value::Null,
         Bson::Int32(value) => Value::from(*value),
         Bson::Int64(value) => Value::from(*value),
-        Bson::Double(value) if numbers == Numbers::JavaScript && is_integer(*value) => {
-            Value::from(*value as i64)
-        }
+        Bson::Double(value) if numbers.is_integer(*value) => Value::from(*value as i64),
         // `null` for what is no number or infinite.
         Bson::Double(value) => Value::from(*value),
         Bson::ObjectId(id) => Value::String(id.to_hex()),
@@ -53,10 +104,6 @@ pub(super) fn json(value: &Bson, numbers: Numbers) -> Value {
         },
         _ => extended(value),
     }
-}
-
-pub(super) fn json_object(document: &Document, numbers: Numbers) -> Map<String, Value> {
-    document.iter().map(|(name, value)| (name.clone(), json(value, numbers))).collect()
 }
 
 fn extended(value: &Bson) -> Value {
@@ -81,39 +128,43 @@ fn large_integer(decimal: &Decimal128) -> Option<u64> {
     decimal.to_string().parse().ok().filter(|integer| i64::try_from(*integer).is_err())
 }
 
-/// Whether there is a type in it that JSON does not have.
-pub(super) fn is_foreign(value: &Bson) -> bool {
+/// Returns whether the value, made of its JSON form anew, would be of another type.
+pub(super) fn is_foreign(value: &Bson, numbers: Numbers<'_>) -> bool {
     match value {
-        Bson::Document(document) => document.values().any(is_foreign),
-        Bson::Array(items) => items.iter().any(is_foreign),
-        scalar => is_foreign_scalar(scalar),
+        Bson::Document(document) => {
+            document.iter().any(|(name, value)| is_foreign(value, numbers.of(name)))
+        }
+        Bson::Array(items) => {
+            items.iter().enumerate().any(|(index, item)| is_foreign(item, numbers.at(index)))
+        }
+        scalar => is_foreign_scalar(scalar, numbers),
     }
 }
 
-fn is_foreign_scalar(value: &Bson) -> bool {
+fn is_foreign_scalar(value: &Bson, numbers: Numbers<'_>) -> bool {
     match value {
         Bson::Document(_)
         | Bson::Array(_)
         | Bson::String(_)
         | Bson::Boolean(_)
         | Bson::Null
-        | Bson::Int32(_)
-        | Bson::Int64(_) => false,
-        Bson::Double(value) => !value.is_finite(),
+        | Bson::Int32(_) => false,
+        Bson::Int64(value) => i32::try_from(*value).is_ok(),
+        Bson::Double(value) => !value.is_finite() || numbers.is_integer(*value),
         Bson::Decimal128(decimal) => large_integer(decimal).is_none(),
         _ => true,
     }
 }
 
-/// What a value is in BSON. `old` is what was stored in its place: where that is of a type that JSON does not have
-/// and looks the same in JSON, it stays.
+/// What a value is in BSON. `old` is what was stored in its place: where that is of a type that
+/// would be lost and looks the same in JSON, it stays.
 pub(super) fn bson(
     value: &Value,
-    old: Option<(&Bson, Numbers)>,
+    old: Option<(&Bson, Numbers<'_>)>,
     depth: usize,
 ) -> Result<Bson, Refused> {
     if let Some((old, numbers)) = old
-        && is_foreign_scalar(old)
+        && is_foreign_scalar(old, numbers)
         && json(old, numbers) == *value
     {
         return Ok(old.clone());
@@ -129,7 +180,7 @@ pub(super) fn bson(
             )));
         }
         Value::Array(items) => {
-            let old = old.filter(|(old, _)| is_foreign(old));
+            let old = old.filter(|(old, numbers)| is_foreign(old, *numbers));
             let old = old.and_then(|(old, numbers)| Some((old.as_array()?.as_slice(), numbers)));
             Bson::Array(array(items, old.unwrap_or((&[], Numbers::Exact)), depth + 1)?)
         }
@@ -138,7 +189,7 @@ pub(super) fn bson(
             let mut document = Document::new();
             for (name, value) in fields {
                 check_name(name)?;
-                let old = old.and_then(|(old, numbers)| Some((old.get(name)?, numbers)));
+                let old = old.and_then(|(old, numbers)| Some((old.get(name)?, numbers.of(name))));
                 let value = bson(value, old, depth + 1).map_err(|refused| refused.under(name))?;
                 document.insert(name.as_str(), value);
             }
@@ -147,14 +198,17 @@ pub(super) fn bson(
     })
 }
 
-/// Nothing says which value of the old array one of the new array was. As a rule values are added or removed
-/// at the ends, as in the history, so the same value is looked for from where the last one was found.
+/// Nothing says which value of the old array one of the new array was. As a rule values are added
+/// or removed at the ends, as in the history, so the same value is looked for from where the last
+/// one was found.
 fn array(
     items: &[Value],
-    (old, numbers): (&[Bson], Numbers),
+    (old, numbers): (&[Bson], Numbers<'_>),
     depth: usize,
 ) -> Result<Vec<Bson>, Refused> {
-    let before: Vec<Value> = old.iter().map(|old| json(old, numbers)).collect();
+    let at = |index| Some((old.get(index)?, numbers.at(index)));
+    let before: Vec<Value> =
+        (0..old.len()).filter_map(at).map(|(old, numbers)| json(old, numbers)).collect();
     let mut next = 0;
     let mut made = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
@@ -162,8 +216,7 @@ fn array(
         if let Some(same) = same {
             next += same + 1;
         }
-        let old = old.get(if same.is_some() { next - 1 } else { next });
-        let old = old.map(|old| (old, numbers));
+        let old = at(if same.is_some() { next - 1 } else { next });
         made.push(bson(item, old, depth).map_err(|refused| refused.under(&index.to_string()))?);
     }
     Ok(made)

@@ -8,7 +8,7 @@ use mongodb::bson::doc;
 use mongodb::options::IndexOptions;
 use mongodb::{Client, IndexModel};
 use serde_json::json;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tower_persistence::{Database, MongoDb, Saved};
 
@@ -26,7 +26,7 @@ impl Log {
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        Write::write(&mut *self.0.lock().unwrap(), bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -161,4 +161,161 @@ pub(crate) async fn a_client_from_outside_stays_open(place: Place) {
     load(&db, "user-1").await;
     db.close().await.unwrap();
     assert!(db.load("user-1").await.unwrap_err().is_database());
+}
+
+pub(crate) async fn each_cause_is_named(place: Place) {
+    let address = place.address();
+    for (options, cause) in [
+        (
+            "directConnection=true&replicaSet=other",
+            "`replicaSet` is not the name of the server's replica set",
+        ),
+        ("replicaSet=other", "no server belongs to the replica set that `replicaSet` names"),
+        ("directConnection=true&tls=true", "TLS"),
+    ] {
+        let db = place.builder().uri(format!("mongodb://{address}/?{options}"));
+        let error = db.connect().await.unwrap().load("SECRET").await.unwrap_err();
+        let text = format!("{error:?}");
+        assert!(error.is_database() && text.contains(cause), "{options}: {text}");
+        assert!(!text.contains("SECRET") && !text.contains(&address), "{text}");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let db = place.builder().uri(format!("mongodb://{address}")).connect().await.unwrap();
+    let text = format!("{:?}", db.load("SECRET").await.unwrap_err());
+    assert!(text.contains("the connection was refused: no server listens there"), "{text}");
+
+    // What a server of the other kind answers: nothing, something else than TLS, or an alert of TLS.
+    let alert: &[u8] = &[21, 3, 1, 0, 2, 2, 70];
+    let one_side = "one side may expect TLS and the other not";
+    for (tls, answer, cause) in [
+        (true, &b""[..], one_side),
+        (true, b"It looks like you are trying to access MongoDB over HTTP", "does not speak it"),
+        (false, alert, one_side),
+        (false, b"", one_side),
+    ] {
+        let address = answering(answer).await;
+        let uri = format!("mongodb://{address}/?directConnection=true&tls={tls}");
+        let db = place.builder().uri(uri).connect().await.unwrap();
+        let text = format!("{:?}", db.load("SECRET").await.unwrap_err());
+        assert!(text.contains(cause), "{tls} {answer:?}: {text}");
+    }
+}
+
+/// A server that answers whatever it is asked with these bytes, and closes the connection.
+async fn answering(answer: &'static [u8]) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut asked = [0; 1024];
+                let _ = client.read(&mut asked).await;
+                let _ = client.write_all(answer).await;
+            });
+        }
+    });
+    address
+}
+
+/// It accepts connections and says nothing, from the beginning or from one moment on.
+pub(crate) async fn a_server_that_hangs_is_given_up(place: Place) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("mongodb://{}/?directConnection=true", listener.local_addr().unwrap());
+    let silent = place.builder().uri(&uri).connect().await.unwrap();
+    let error = silent.load("user-1").await.unwrap_err();
+    assert!(error.is_database(), "{error:?}");
+
+    let (is_silent, silence) = tokio::sync::watch::channel(false);
+    let address = place.address();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let (address, mut silence) = (address.clone(), silence.clone());
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(address).await.unwrap();
+                tokio::select! {
+                    _ = copy_bidirectional(&mut client, &mut server) => {}
+                    _ = silence.changed() => {}
+                }
+                // Neither closes its connection.
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    let limit = Duration::from_millis(300);
+    let db = place.builder().uri(&uri).timeout(limit).connect().await.unwrap();
+    // By default it is 5 seconds.
+    let patient = place.builder().uri(&uri).connect().await.unwrap();
+    let item = record(json!({ "user": {} }));
+    for db in [&db, &patient] {
+        // A busy machine may take longer than the limit to connect.
+        while db.save("user-1", &item, None).await.is_err() {}
+    }
+    let before = load(&patient, "user-1").await.version;
+    is_silent.send(true).unwrap();
+    let begun = Instant::now();
+    let fresh = place.builder().uri(&uri).timeout(limit).connect().await.unwrap();
+    for error in [
+        db.load("SECRET").await.unwrap_err(),
+        db.save("SECRET", &item, None).await.unwrap_err(),
+        db.save("user-1", &item, Some(&before)).await.unwrap_err(),
+        db.delete("SECRET").await.unwrap_err(),
+        fresh.ensure_ready().await.unwrap_err(),
+    ] {
+        let text = format!("{error:?}");
+        assert!(error.is_database() && text.contains("no answer within 300ms"), "{text}");
+        assert!(!text.contains("SECRET"), "{text}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(patient.load("user-1").await.is_err());
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    db.close().await.unwrap();
+}
+
+/// As with a handle in a static of several tests, each of which has a runtime of its own.
+pub(crate) async fn in_a_second_runtime(place: Place) {
+    let (builder, uri) = (place.builder(), place.uri.clone());
+    let theirs = place.builder();
+    let opened = std::thread::spawn(move || {
+        crate::run(async {
+            let db = builder.uri(&uri).connect().await.unwrap();
+            save(&db, "user-1", json!({ "user": { "data": { "n": 1 } } })).await;
+            let client = Client::with_uri_str(&uri).await.unwrap();
+            let with_client = theirs.client(client).connect().await.unwrap();
+            load(&with_client, "user-1").await;
+            (db, with_client)
+        })
+    });
+    let (db, with_client) = tokio::task::spawn_blocking(|| opened.join().unwrap()).await.unwrap();
+    for n in 2..4 {
+        save(&db, "user-1", json!({ "user": { "data": { "n": n } } })).await;
+    }
+    db.ensure_ready().await.unwrap();
+    let errors = [
+        with_client.load("user-1").await.unwrap_err(),
+        with_client.save("user-1", &record(json!({})), None).await.unwrap_err(),
+        with_client.delete("user-1").await.unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.is_database(), "{error:?}");
+        assert!(format!("{error:?}").contains("make a client in this one"), "{error:?}");
+    }
+    with_client.close().await.unwrap();
+    db.close().await.unwrap();
+
+    // In one that has not ended, and stands still.
+    let standing = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let builder = place.builder().timeout(Duration::from_millis(300)).uri(&place.uri);
+    let (db, standing) = tokio::task::spawn_blocking(move || {
+        let db = standing.block_on(builder.connect()).unwrap();
+        (db, standing)
+    })
+    .await
+    .unwrap();
+    let error = db.load("user-1").await.unwrap_err();
+    assert!(format!("{error:?}").contains("in another tokio runtime"), "{error:?}");
+    standing.shutdown_background();
 }

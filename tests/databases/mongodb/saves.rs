@@ -119,16 +119,93 @@ pub(crate) async fn of_sixteen_writers_one_wins(place: Place) {
     }
 }
 
-pub(crate) async fn a_turn_is_one_read_and_one_write(place: Place) {
-    let commands = Arc::new(Mutex::new(Vec::new()));
+/// Commands as a client is about to send them, with their names, and `ok` where one has been answered.
+type Commands = Arc<Mutex<Vec<(String, Document)>>>;
+
+async fn overheard(place: &Place) -> (Client, Commands) {
+    let commands = Commands::default();
     let heard = commands.clone();
     let mut options = ClientOptions::parse(&place.uri).await.unwrap();
-    options.command_event_handler = Some(EventHandler::callback(move |event| {
-        if let CommandEvent::Started(event) = event {
+    options.command_event_handler = Some(EventHandler::callback(move |event| match event {
+        CommandEvent::Started(event) => {
             heard.lock().unwrap().push((event.command_name, event.command));
         }
+        CommandEvent::Succeeded(event) if event.command_name == "createIndexes" => {
+            heard.lock().unwrap().push(("ok".to_owned(), event.reply));
+        }
+        _ => {}
     }));
-    let client = Client::with_options(options).unwrap();
+    (Client::with_options(options).unwrap(), commands)
+}
+
+pub(crate) async fn the_indexes_are_there_before_the_first_insertion(place: Place) {
+    for expires in [true, false] {
+        place.users.drop().await.unwrap();
+        let (client, commands) = overheard(&place).await;
+        let mut builder = place.builder().client(client);
+        if expires {
+            builder = builder.expire_users_after(Duration::from_secs(60));
+        }
+        let db = builder.connect().await.unwrap();
+        let item = record(json!({ "user": {} }));
+        // At the same time, and none of them waits for `ensure_ready`.
+        let saves = (0..8).map(|user| {
+            let (db, item) = (db.clone(), item.clone());
+            tokio::spawn(async move { db.save(&format!("user-{user}"), &item, None).await })
+        });
+        for save in saves.collect::<Vec<_>>() {
+            assert!(matches!(save.await.unwrap().unwrap(), Saved::Stored(_)));
+        }
+        let commands = commands.lock().unwrap();
+        let names: Vec<_> = commands.iter().map(|(name, _)| name.as_str()).collect();
+        let indexes = if expires { 2 } else { 1 };
+        let expected = ["createIndexes", "ok"].repeat(indexes);
+        assert_eq!(names[..=indexes * 2], [&["find"], &expected[..]].concat());
+        assert_eq!(names[indexes * 2 + 1..], ["insert"; 8]);
+    }
+}
+
+pub(crate) async fn what_others_add_meanwhile_stays(place: Place) {
+    let (client, commands) = overheard(&place).await;
+    let db = place.builder().client(client).connect().await.unwrap();
+    let mut item = json!({
+        "user": { "data": { "a": 1 } }, "history": { "items": [] }, "kept": { "x": [1] }, "gone": 1,
+        "dotted.name": 1, "updatedAt": "2024-01-01T00:00:00.000Z",
+    });
+    // With names that an update can say, and with one that it cannot.
+    for (round, changed) in ["user", "dotted.name"].into_iter().enumerate() {
+        save(&db, "user-1", item.clone()).await;
+        let before = load(&db, "user-1").await;
+        let theirs = doc! { "$set": { "theirs": round as i32, "kept.y": 2 } };
+        place.users.update_one(doc! { "_id": "user-1" }, theirs).await.unwrap();
+        commands.lock().unwrap().clear();
+        item[changed] = json!({ "data": { "a": 2 } });
+        item.as_object_mut().unwrap().remove("gone");
+        let saved = db.save("user-1", &record(item.clone()), Some(&before.version)).await.unwrap();
+        assert!(matches!(saved, Saved::Stored(_)), "{saved:?}");
+        let raw = place.raw("user-1").await;
+        assert_eq!(raw.get("theirs"), Some(&Bson::Int32(round as i32)));
+        assert_eq!(raw.get_document("kept").unwrap(), &doc! { "x": [1], "y": 2 });
+        assert!(!raw.contains_key("gone"));
+        let stored = value(&load(&db, "user-1").await.record);
+        assert_eq!(stored[changed], json!({ "data": { "a": 2 } }));
+        if round == 0 {
+            let commands = commands.lock().unwrap();
+            let update = commands[0].1.get_array("updates").unwrap()[0].as_document().unwrap();
+            let update = update.get_document("u").unwrap();
+            let set: Vec<_> = update.get_document("$set").unwrap().keys().collect();
+            let unset: Vec<_> = update.get_document("$unset").unwrap().keys().collect();
+            assert_eq!(set, ["user", "persistenceVersion"]);
+            assert_eq!(unset, ["persistenceTombstone", "gone"]);
+        }
+        item["theirs"] = json!(round);
+        item["kept"]["y"] = json!(2);
+        item["gone"] = json!(1);
+    }
+}
+
+pub(crate) async fn a_turn_is_one_read_and_one_write(place: Place) {
+    let (client, commands) = overheard(&place).await;
     let db = place.builder().client(client).connect().await.unwrap();
     db.ensure_ready().await.unwrap();
     commands.lock().unwrap().clear();

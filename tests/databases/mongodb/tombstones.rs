@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use mongodb::IndexModel;
 use mongodb::bson::{Bson, DateTime, Document, doc};
+use mongodb::options::IndexOptions;
 use serde_json::json;
 use tower_persistence::{Database, Found, MongoDb, Saved, Version};
+
+use crate::common::{alexa, send_json, sync_app};
+use crate::erasure::{UnderWay, patient};
 
 use super::{DATABASE, Place, jovo_item, load, record, save, value};
 
@@ -127,4 +132,54 @@ pub(crate) async fn a_tombstone_written_over_is_an_item(place: Place) {
         save(&db, id, json!({ "user": { "data": { "visits": 4 } } })).await;
         assert!(!place.raw(id).await.contains_key("persistenceTombstone"));
     }
+}
+
+/// What the collection asks of its documents, a tombstone does not fulfil.
+pub(crate) async fn a_collection_that_refuses_tombstones(place: Place) {
+    let schema = doc! { "$jsonSchema": { "required": ["user"] } };
+    let options = IndexOptions::builder().unique(true).build();
+    let unique = IndexModel::builder().keys(doc! { "user.data.email": 1 }).options(options).build();
+    for is_unique in [true, false] {
+        place.users.drop().await.unwrap();
+        if is_unique {
+            place.users.create_index(unique.clone()).await.unwrap();
+            // A tombstone has no address, and neither has this.
+            place.users.insert_one(doc! { "_id": "other" }).await.unwrap();
+        } else {
+            let database = place.client.database(DATABASE);
+            database.create_collection(place.users.name()).validator(schema.clone()).await.unwrap();
+        }
+        let db = ready(&place).await;
+        let item = json!({ "user": { "data": { "email": "anna@example.com" } } });
+        for id in ["user-1", "user-2"] {
+            save(&db, id, item.clone()).await;
+            db.delete(id).await.unwrap();
+            db.delete(id).await.unwrap();
+            assert_eq!(db.load(id).await.unwrap(), None);
+            assert_eq!(place.users.find_one(doc! { "_id": id }).await.unwrap(), None);
+        }
+        save(&db, "user-1", item).await;
+    }
+}
+
+/// A document that is gone without a tombstone was not deleted by us: the turn must not end as if its user had been forgotten.
+pub(crate) async fn what_a_ttl_index_removes_during_a_turn_is_an_error(place: Place) {
+    let layer = patient(ready(&place).await);
+    let visit = sync_app(&layer, |user, _, _| user.increment("visits", 1).map(drop));
+    send_json(&visit, &alexa("user-1")).await.assert_ok();
+    let turn = UnderWay::begin(&layer, "user-1").await;
+    place.users.delete_one(doc! { "_id": "user-1" }).await.unwrap();
+    let answer = turn.answer().await;
+    assert_eq!(answer.status, 503);
+    let text = format!("{:?}", answer.error());
+    assert!(text.contains("removed during the turn, by a TTL index"), "{text}");
+    // And the next one starts anew.
+    send_json(&visit, &alexa("user-1")).await.assert_ok();
+    assert_eq!(value(&load(layer.database(), "user-1").await.record)["user"]["data"]["visits"], 1);
+
+    // The one that was deleted stays deleted.
+    let before = load(layer.database(), "user-1").await;
+    layer.database().delete("user-1").await.unwrap();
+    let saved = layer.database().save("user-1", &before.record, Some(&before.version)).await;
+    assert_eq!(saved.unwrap(), Saved::Conflict(None));
 }

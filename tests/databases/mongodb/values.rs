@@ -47,6 +47,49 @@ pub(crate) async fn integers_of_javascript_are_integers(place: Place) {
     assert_eq!(reloaded.to_string(), stored.to_string());
 }
 
+pub(crate) async fn numbers_stay_what_they_are(place: Place) {
+    let numbers = doc! { "small": 5_i64, "at": 1_700_000_000_000.0, "list": [5_i64, 5e9, 0.5, 7] };
+    let mut item = jovo_item();
+    let mut data = numbers.clone();
+    data.insert("visits", 3);
+    item.insert("user", doc! { "data": data });
+    item.insert("untouched", numbers.clone());
+    item.insert("a.b", numbers.clone());
+    place.jovo_saves("user-1", jovo_item()).await;
+    place.users.replace_one(doc! { "_id": "user-1" }, item).await.unwrap();
+    let db = place.db().await;
+    let mut stored = value(&load(&db, "user-1").await.record);
+    let shown =
+        json!({ "small": 5, "at": 1_700_000_000_000_i64, "list": [5, 5_000_000_000_i64, 0.5, 7] });
+    for visits in 4..7 {
+        stored["user"]["data"]["visits"] = json!(visits);
+        stored["updatedAt"] = json!(format!("2024-01-0{visits}T00:00:00.000Z"));
+        // The last time with a name for which the document is replaced.
+        if visits == 6 {
+            stored["a.b"]["ours"] = json!(1e12);
+        }
+        save(&db, "user-1", stored.clone()).await;
+        assert_eq!(value(&load(&db, "user-1").await.record).to_string(), stored.to_string());
+        assert_eq!(stored["untouched"], shown);
+        let raw = place.raw("user-1").await;
+        assert_eq!(raw.get_document("untouched").unwrap(), &numbers);
+        for (name, number) in &numbers {
+            let data = raw.get_document("user").unwrap().get_document("data").unwrap();
+            assert_eq!(data.get(name), Some(number), "{name} of the field that is written");
+            assert_eq!(raw.get_document("a.b").unwrap().get(name), Some(number), "{name}");
+        }
+    }
+    // What we write in their place is ours again, and the list of them ends with them.
+    for name in ["user", "untouched", "a.b"] {
+        stored[name] = json!({ "data": { "float": 1.7e12 } });
+    }
+    save(&db, "user-1", stored.clone()).await;
+    assert_eq!(value(&load(&db, "user-1").await.record).to_string(), stored.to_string());
+    assert_eq!(place.raw("user-1").await.get("persistenceIntegers"), None);
+    let error = db.save("x", &record(json!({ "persistenceIntegers": 1 })), None).await;
+    assert!(error.unwrap_err().is_encode());
+}
+
 fn foreign() -> Document {
     doc! {
         "date": DateTime::from_millis(1_704_067_200_034),

@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -19,7 +21,10 @@ use tower_persistence::Database;
 
 use crate::common::{alexa, stored};
 use crate::dynamodb::ENVIRONMENT;
-use crate::process::watched;
+use crate::process::{end, watched};
+
+/// What is waited for at most until it listens.
+const START: Duration = Duration::from_secs(30);
 
 /// It ends with the tests, however they end.
 #[derive(Debug)]
@@ -47,9 +52,8 @@ impl App {
 
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            drop(process.stdin.take());
-            process.wait().unwrap();
+        if let Some(process) = self.process.take() {
+            end(process, "voice_app");
         }
     }
 
@@ -68,12 +72,18 @@ impl App {
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().expect("`sh`");
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         self.process = Some(process);
-        let mut lines = lines.map_while(Result::ok);
-        let address =
-            lines.find_map(|line| Some(line.strip_prefix("Listening on http://")?.into()));
-        self.address = address.unwrap_or_else(|| panic!("it does not start: {}", self.log()));
-        // What it prints further must go somewhere.
-        std::thread::spawn(move || lines.for_each(drop));
+        let (listens, address) = mpsc::channel();
+        // To its end: what it prints further must go somewhere.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(address) = line.strip_prefix("Listening on http://") {
+                    let _ = listens.send(address.to_owned());
+                }
+            }
+        });
+        let address = address.recv_timeout(START);
+        self.address =
+            address.unwrap_or_else(|_| panic!("voice_app does not start: {}", self.log()));
     }
 
     /// Prints what it has logged as reasons not to serve a request, each once.

@@ -10,10 +10,11 @@ use tokio::task::{JoinSet, block_in_place};
 use tower_persistence::{Database, FileDb};
 
 use super::app::{Answer, App, Connection, Tally, stored_visits};
+use crate::bounded::case;
 use crate::layer::user;
 use crate::process::Server;
 use crate::servers::Servers;
-use crate::{dynamodb, mongodb, trial};
+use crate::{dynamodb, mongodb};
 
 const CONNECTIONS: usize = 64;
 const USERS: usize = 32;
@@ -23,7 +24,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
     vec![
-        trial("file::load".to_owned(), async || {
+        case("file::load".to_owned(), async || {
             let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
             let path = directory.path().join("db.json");
             // There is no server: the app itself goes and comes.
@@ -32,7 +33,8 @@ pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
             app.kill();
             let users = users.expect("all users are served again");
             check(&FileDb::open(&path).await.unwrap(), &users).await;
-        }),
+        })
+        .trial(),
         dynamodb.trial_with_own_server("load", &[], async |server| {
             let (database, url) = dynamodb::of_app(&server.endpoint()).await;
             over_server(server, &database, &url).await;

@@ -1,0 +1,51 @@
+//! Whether a server that tests share still answers. One that hangs accepts connections all the
+//! same.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Generous, since a machine can be busy.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Any answer of HTTP's.
+pub(crate) fn dynamodb(endpoint: &str) -> bool {
+    let address = endpoint.rsplit('/').next().unwrap_or_default();
+    let asked = || -> std::io::Result<[u8; 5]> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
+    };
+    asked().is_ok_and(|answer| &answer == b"HTTP/")
+}
+
+/// A write: a server that can only read has been seen as well.
+#[cfg(feature = "mongodb")]
+pub(crate) fn mongodb(endpoint: &str) -> bool {
+    use mongodb::Client;
+    use mongodb::bson::{Document, doc};
+
+    let endpoint = endpoint.to_owned();
+    // A thread of its own, as a test may ask from within its runtime.
+    let asked = std::thread::spawn(move || {
+        crate::run(async {
+            let write = async {
+                let client = Client::with_uri_str(&endpoint).await?;
+                let asked = client.database("health").collection::<Document>("asked");
+                asked.insert_one(doc! {}).await?;
+                client.shutdown().await;
+                Ok::<_, mongodb::error::Error>(())
+            };
+            matches!(tokio::time::timeout(LIMIT, write).await, Ok(Ok(())))
+        })
+    });
+    asked.join().unwrap_or(false)
+}
+
+#[cfg(not(feature = "mongodb"))]
+pub(crate) fn mongodb(_: &str) -> bool {
+    true
+}
