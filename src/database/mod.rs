@@ -161,7 +161,6 @@ pub struct Stored {
 
 /// What [`Database::load_to_save`] found.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Found {
     /// The user's item.
     Item(Stored),
@@ -209,7 +208,6 @@ impl From<Option<Stored>> for Found {
 
 /// What became of a save.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Saved {
     /// It is stored, under this version, which a load that follows returns as well.
     Stored(Version),

@@ -21,7 +21,9 @@ pub(super) async fn load<D: Database>(
     watch: &Watch,
 ) -> Result<Loaded, Error> {
     let Shared { database, config, .. } = &**shared;
-    let load = async {
+    // Boxed: the futures of a database's client are so deep that the app around this layer would need a
+    // higher `recursion_limit`.
+    let load = Box::pin(async {
         ready(shared).await?;
         let load = database.load_to_save(key);
         let found = with_timeout("loading", config.load_timeout, load).await?;
@@ -29,7 +31,7 @@ pub(super) async fn load<D: Database>(
             stored.record.check()?;
         }
         Ok(found)
-    };
+    });
     let mut step = watch.load();
     let loaded = step.run(load).await;
     step.loaded(&loaded);
