@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_persistence::platform::{Alexa, Document};
-use tower_persistence::{Database, MemoryDb, PersistenceLayer, Platform, Record, User};
+use tower_persistence::{Database, Expected, MemoryDb, PersistenceLayer, Platform, Record, User};
 
 type HttpRequest = Request<Full<Bytes>>;
 type HttpResponse = Response<Full<Bytes>>;
@@ -167,7 +167,7 @@ fn alexa_request(criterion: &mut Criterion) {
     let events = Alexa.recognise(&document).expect("Alexa's");
     let user_id = events[0].user_id.as_deref().expect("a user");
     let record: Record = serde_json::from_value(json!({ "user": { "data": data() } })).unwrap();
-    runtime.block_on(layer.database().save(user_id, &record, None)).unwrap();
+    runtime.block_on(layer.database().save(user_id, &record, Expected::Absent)).unwrap();
 
     let mut group = criterion.benchmark_group(format!("Alexa, {} bytes", body.len()));
     measure(&mut group, &runtime, "inner service alone", service_fn(inner), || post(&body));

@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 use axum::{Router, body::Body, http::Request, routing::post};
 use tokio::sync::Mutex;
 use tower::ServiceExt;
-use tower_persistence::{Database, Error, PersistenceLayer, Record, Saved, Stored, User, Version};
+use tower_persistence::{
+    Database, Error, Expected, PersistenceLayer, Record, Saved, User, Version, VersionedRecord,
+};
 
 /// The last version is one for all users: counted for each, it would come round again after a deletion.
 #[derive(Debug, Default)]
-struct MapDb(Mutex<(BTreeMap<String, Stored>, u64)>);
+struct MapDb(Mutex<(BTreeMap<String, VersionedRecord>, u64)>);
 
 impl Database for MapDb {
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         Ok(self.0.lock().await.0.get(id).cloned())
     }
 
@@ -24,17 +26,18 @@ impl Database for MapDb {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let (items, last_version) = &mut *self.0.lock().await;
         let current = items.get(id);
-        if current.map(|stored| &stored.version) != over {
+        if current.map(|stored| &stored.version) != expected.version() {
             return Ok(Saved::Conflict(current.cloned()));
         }
         *last_version += 1;
-        let stored = Stored { record: record.clone(), version: Version::from(*last_version) };
+        let stored =
+            VersionedRecord { record: record.clone(), version: Version::from(*last_version) };
         items.insert(id.to_owned(), stored.clone());
-        Ok(Saved::Stored(stored.version))
+        Ok(Saved::Written(stored.version))
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {

@@ -47,19 +47,19 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     BodyTooLarge,
-    BodyBroken,
+    IncompleteBody,
     BodyTimeout,
-    NoUser,
-    Batch,
+    MissingUser,
+    TooManyEvents,
     Timeout,
     Database,
     Conflict,
     Decode,
     Encode,
-    Sealed,
+    TurnEnded,
     Reentrant,
     Ambiguous,
-    NotStored,
+    ElementDisabled,
     LayerMissing,
     Configuration,
 }
@@ -96,7 +96,7 @@ impl Error {
     /// The error of writing through the handle of an element that is switched off.
     pub(crate) fn not_stored(element: &str, option: &str) -> Self {
         let message = format!("{element} is not stored: switch it on with `{option}`");
-        Self::new(Kind::NotStored, message)
+        Self::new(Kind::ElementDisabled, message)
     }
 
     /// A failure of the database, for those who write a [`Database`](crate::Database).
@@ -133,16 +133,16 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self.inner.kind {
             _ if self.inner.unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Kind::BodyBroken | Kind::NoUser | Kind::Ambiguous => StatusCode::BAD_REQUEST,
+            Kind::IncompleteBody | Kind::MissingUser | Kind::Ambiguous => StatusCode::BAD_REQUEST,
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Kind::BodyTooLarge | Kind::Batch => StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::BodyTooLarge | Kind::TooManyEvents => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::Timeout | Kind::Database => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Decode
             | Kind::Encode
-            | Kind::Sealed
+            | Kind::TurnEnded
             | Kind::Reentrant
-            | Kind::NotStored
+            | Kind::ElementDisabled
             | Kind::LayerMissing
             | Kind::Configuration => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -167,8 +167,8 @@ impl Error {
 
     /// Whether the request's body broke off before its end.
     #[must_use]
-    pub fn is_body_broken(&self) -> bool {
-        self.inner.kind == Kind::BodyBroken
+    pub fn is_incomplete_body(&self) -> bool {
+        self.inner.kind == Kind::IncompleteBody
     }
 
     /// Whether the request's body did not end within `body_timeout`.
@@ -180,8 +180,8 @@ impl Error {
     /// Whether the request has no user although one is needed: `require_user(true)` is set, or the handler
     /// takes a `User`.
     #[must_use]
-    pub fn is_no_user(&self) -> bool {
-        self.inner.kind == Kind::NoUser
+    pub fn is_missing_user(&self) -> bool {
+        self.inner.kind == Kind::MissingUser
     }
 
     /// Returns whether two built-in platforms recognised the request. Nothing was stored.
@@ -192,8 +192,8 @@ impl Error {
 
     /// Whether the request held more than 1,000 events. Nothing was stored.
     #[must_use]
-    pub fn is_batch(&self) -> bool {
-        self.inner.kind == Kind::Batch
+    pub fn is_too_many_events(&self) -> bool {
+        self.inner.kind == Kind::TooManyEvents
     }
 
     /// Whether waiting for the user's turn, loading or saving took longer than its time-out.
@@ -228,8 +228,8 @@ impl Error {
 
     /// Whether a handle was written to after the turn had ended or the user had been forgotten.
     #[must_use]
-    pub fn is_sealed(&self) -> bool {
-        self.inner.kind == Kind::Sealed
+    pub fn is_turn_ended(&self) -> bool {
+        self.inner.kind == Kind::TurnEnded
     }
 
     /// Returns whether a handle was used inside the closure of an `update`, which would have waited for
@@ -241,8 +241,8 @@ impl Error {
 
     /// Whether the handle of an element was written to that is not stored anywhere.
     #[must_use]
-    pub fn is_not_stored(&self) -> bool {
-        self.inner.kind == Kind::NotStored
+    pub fn is_element_disabled(&self) -> bool {
+        self.inner.kind == Kind::ElementDisabled
     }
 
     /// Whether a handler asked for a handle in a service without [`PersistenceLayer`](crate::PersistenceLayer).
@@ -261,10 +261,10 @@ impl Error {
     pub(crate) fn response(&self) -> Response<Bytes> {
         let text: &'static str = match self.inner.kind {
             Kind::BodyTooLarge => "the request body is too large",
-            Kind::BodyBroken => "the request body broke off",
+            Kind::IncompleteBody => "the request body broke off",
             Kind::BodyTimeout => "the request body took too long",
-            Kind::NoUser => "the request has no user",
-            Kind::Batch => "the request has too many events",
+            Kind::MissingUser => "the request has no user",
+            Kind::TooManyEvents => "the request has too many events",
             Kind::Ambiguous => "the request can belong to more than one platform",
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {
                 "the user's data is not available, try again"
@@ -274,9 +274,9 @@ impl Error {
             | Kind::Database
             | Kind::Decode
             | Kind::Encode
-            | Kind::Sealed
+            | Kind::TurnEnded
             | Kind::Reentrant
-            | Kind::NotStored
+            | Kind::ElementDisabled
             | Kind::LayerMissing
             | Kind::Configuration => "the request could not be served",
         };

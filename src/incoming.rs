@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::platform::{CarriedSession, Input, NamedPlatform, NewSession};
+use crate::platform::{ClientSession, Input, NamedPlatform, NewSession};
 
 /// One request to the inner service: its body, and the event in it if there is one.
 pub(crate) struct EventRequest {
@@ -19,11 +19,11 @@ pub(crate) struct Recognised {
     pub(crate) user: Option<Identity>,
     pub(crate) session_id: Option<Arc<str>>,
     pub(crate) new_session: NewSession,
-    pub(crate) outside_session: bool,
+    pub(crate) sessionless: bool,
     pub(crate) is_receipt: bool,
     /// The session that came along, where the platform carries it.
-    pub(crate) carried: Option<CarriedSession>,
-    pub(crate) withdrawn: bool,
+    pub(crate) carried: Option<ClientSession>,
+    pub(crate) deletion_requested: bool,
     pub(crate) id: Option<Arc<str>>,
     /// How many events of this user the batch has in which it came; 0 for an event that came alone.
     pub(crate) batch_size: usize,

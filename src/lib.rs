@@ -69,7 +69,7 @@
 //! | `lambda` | | `lambda_http::Body` as a request body |
 //! | `testing` | | `testing`: what a database of your own has to pass |
 //! | `metrics` | | counters and histograms for the `metrics` crate |
-//! | `user-hash` | | [`PersistenceLayer`]'s `log_users_with_key`: a keyed hash of the user id in spans and failures |
+//! | `user-hash` | | [`PersistenceLayer`]'s `user_hash_key`: a keyed hash of the user id in spans and failures |
 //!
 //! A tokio runtime with its time enabled is needed.
 
@@ -99,7 +99,9 @@ pub use self::body::{FromBuffered, OriginalBody, ResponseBody};
 pub use self::config::{PersistenceConfig, connect};
 #[cfg(feature = "circuit-breaker")]
 pub use self::database::CircuitBreaker;
-pub use self::database::{AnyDatabase, Database, Found, MemoryDb, Saved, Stored, Version};
+pub use self::database::{
+    AnyDatabase, Database, Expected, Loaded, MemoryDb, Saved, Version, VersionedRecord,
+};
 #[cfg(feature = "dynamodb")]
 pub use self::database::{DynamoDb, DynamoDbBuilder};
 #[cfg(feature = "file")]

@@ -34,7 +34,7 @@ pub(crate) struct Config {
     pub(crate) forget_on_skill_disabled: bool,
     pub(crate) batch_concurrency: usize,
     pub(crate) ready_timeout: Duration,
-    pub(crate) turn_timeout: Duration,
+    pub(crate) queue_timeout: Duration,
     pub(crate) load_timeout: Duration,
     pub(crate) save_timeout: Duration,
     pub(crate) on_error: Arc<OnError>,
@@ -62,7 +62,7 @@ impl Config {
             forget_on_skill_disabled: false,
             batch_concurrency: 8,
             ready_timeout: Duration::from_secs(30),
-            turn_timeout: Duration::from_secs(2),
+            queue_timeout: Duration::from_secs(2),
             load_timeout: Duration::from_secs(2),
             save_timeout: Duration::from_secs(2),
             on_error: Arc::new(Error::response),
@@ -122,7 +122,7 @@ impl fmt::Debug for Config {
             .field("forget_on_skill_disabled", &self.forget_on_skill_disabled)
             .field("batch_concurrency", &self.batch_concurrency)
             .field("ready_timeout", &self.ready_timeout)
-            .field("turn_timeout", &self.turn_timeout)
+            .field("queue_timeout", &self.queue_timeout)
             .field("load_timeout", &self.load_timeout)
             .field("save_timeout", &self.save_timeout)
             .finish_non_exhaustive()

@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_persistence::testing::{Fault, Faulty, conformance};
 use tower_persistence::{
-    CircuitBreaker, Database, Error, MemoryDb, OnOutage, PersistenceLayer, Record, Saved, Stored,
-    User, Version,
+    CircuitBreaker, Database, Error, Expected, MemoryDb, OnOutage, PersistenceLayer, Record, Saved,
+    User, VersionedRecord,
 };
 
 const USER: &str = "user-of-the-test";
@@ -32,7 +32,7 @@ type Breaker = CircuitBreaker<Faulty<MemoryDb>>;
 fn faulty(faults: impl IntoIterator<Item = Fault>) -> (Breaker, Faulty<MemoryDb>) {
     let database = Faulty::new(MemoryDb::new());
     database.script(faults);
-    (CircuitBreaker::new(database.clone()).retry_after(HOUR), database)
+    (CircuitBreaker::new(database.clone()).open_for(HOUR), database)
 }
 
 fn is_open(breaker: &impl std::fmt::Debug) -> bool {
@@ -71,7 +71,7 @@ async fn a_dead_database_is_not_asked_any_more() {
     let clone = breaker.clone();
     for _ in 0..10 {
         assert_refused(clone.load(USER).await);
-        assert_refused(clone.save(USER, &Record::default(), None).await);
+        assert_refused(clone.save(USER, &Record::default(), Expected::Absent).await);
         assert_refused(clone.delete(USER).await);
         assert_refused(clone.ensure_ready().await);
     }
@@ -84,13 +84,13 @@ async fn a_dead_database_is_not_asked_any_more() {
 #[test]
 fn a_database_that_is_back_is_found_within_five_seconds() {
     let shown = format!("{:?}", CircuitBreaker::new(MemoryDb::new()));
-    assert!(shown.contains("retry_after: 2s, timeout: 2s"), "{shown}");
+    assert!(shown.contains("open_for: 2s, timeout: 2s"), "{shown}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_database_that_is_back_is_found_again() {
     let (breaker, database) = faulty([DEAD]);
-    let breaker = breaker.retry_after(Duration::from_millis(10));
+    let breaker = breaker.open_for(Duration::from_millis(10));
     open(&breaker).await;
     database.heal();
     let began = std::time::Instant::now();
@@ -108,7 +108,7 @@ async fn a_database_that_is_back_is_found_again() {
 async fn there_is_one_trial_at_a_time() {
     let slow = Fault::Delay(Duration::from_secs(1));
     let (breaker, database) = faulty([Fault::Outage { calls: 5 }, slow, slow]);
-    let breaker = breaker.retry_after(Duration::ZERO);
+    let breaker = breaker.open_for(Duration::ZERO);
     open(&breaker).await;
     let began = Instant::now();
     let trial = tokio::spawn({
@@ -133,7 +133,7 @@ async fn there_is_one_trial_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn a_trial_that_fails_keeps_it_open() {
     let (breaker, database) = faulty([DEAD]);
-    let breaker = breaker.retry_after(Duration::ZERO);
+    let breaker = breaker.open_for(Duration::ZERO);
     open(&breaker).await;
     for trials in 1..4 {
         breaker.load(USER).await.unwrap_err();
@@ -146,7 +146,7 @@ async fn a_trial_that_fails_keeps_it_open() {
 async fn failures_count_in_a_row() {
     let fails = Fault::ErrorBefore;
     let (breaker, _) = faulty([fails, fails, Fault::None, fails, fails, fails]);
-    let breaker = breaker.failures(3);
+    let breaker = breaker.failure_threshold(3);
     for expected in [false, false, false, false, false, true] {
         // The layer asks before each load; a database that is ready anyway has not been asked.
         breaker.ensure_ready().await.unwrap();
@@ -186,7 +186,7 @@ async fn the_layers_shorter_time_out_counts() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_hangs_up_opens_nothing() {
     let (breaker, database) = faulty([Fault::Delay(Duration::from_secs(1)); 20]);
-    let breaker = breaker.failures(1);
+    let breaker = breaker.failure_threshold(1);
     let layer = PersistenceLayer::new(breaker.clone());
     for _ in 0..20 {
         timeout(Duration::from_millis(500), visit(&layer)).await.unwrap_err();
@@ -200,19 +200,20 @@ async fn a_client_that_hangs_up_opens_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_is_said_of_an_item_opens_nothing() {
     let (breaker, database) = faulty([Fault::SpuriousConflict; 10]);
-    database.inner().save(USER, &Record::default(), None).await.unwrap();
-    let breaker = breaker.failures(1);
+    database.inner().save(USER, &Record::default(), Expected::Absent).await.unwrap();
+    let breaker = breaker.failure_threshold(1);
     for _ in 0..10 {
-        let saved = breaker.save(USER, &Record::default(), None).await.unwrap();
+        let saved = breaker.save(USER, &Record::default(), Expected::Absent).await.unwrap();
         assert!(matches!(saved, Saved::Conflict(Some(_))));
     }
     assert_eq!(database.log().len(), 10);
 
-    let breaker = CircuitBreaker::new(Odd(Error::decode("/user is a number"))).failures(1);
+    let breaker = CircuitBreaker::new(Odd(Error::decode("/user is a number"))).failure_threshold(1);
     for _ in 0..10 {
         assert!(breaker.load(USER).await.unwrap_err().is_decode());
     }
-    let breaker = CircuitBreaker::new(Odd(Error::encode("/user is too large"))).failures(1);
+    let breaker =
+        CircuitBreaker::new(Odd(Error::encode("/user is too large"))).failure_threshold(1);
     for _ in 0..10 {
         assert!(breaker.load(USER).await.unwrap_err().is_encode());
     }
@@ -221,7 +222,7 @@ async fn what_is_said_of_an_item_opens_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_database_that_never_becomes_ready_opens_it() {
     let odd = Odd(Error::database("no such host"));
-    let breaker = CircuitBreaker::new(odd).failures(2).retry_after(HOUR);
+    let breaker = CircuitBreaker::new(odd).failure_threshold(2).open_for(HOUR);
     for _ in 0..2 {
         let error = breaker.ensure_ready().await.unwrap_err();
         assert!(format!("{error:?}").contains("no such host"));
@@ -257,7 +258,7 @@ async fn it_is_logged_once_that_it_opens_and_that_it_closes() {
     });
     let _guard = tracing::subscriber::set_default(subscriber.with_ansi(false).finish());
     let (breaker, database) = faulty([DEAD]);
-    let breaker = breaker.retry_after(Duration::ZERO);
+    let breaker = breaker.open_for(Duration::ZERO);
     open(&breaker).await;
     for _ in 0..3 {
         breaker.load(USER).await.unwrap_err();
@@ -297,11 +298,11 @@ async fn visit(layer: &PersistenceLayer<Breaker>) -> u16 {
 struct Odd(Error);
 
 impl Database for Odd {
-    async fn load(&self, _: &str) -> Result<Option<Stored>, Error> {
+    async fn load(&self, _: &str) -> Result<Option<VersionedRecord>, Error> {
         Err(self.0.clone())
     }
 
-    async fn save(&self, _: &str, _: &Record, _: Option<&Version>) -> Result<Saved, Error> {
+    async fn save(&self, _: &str, _: &Record, _: Expected<'_>) -> Result<Saved, Error> {
         Err(self.0.clone())
     }
 
@@ -319,11 +320,11 @@ impl Database for Odd {
 struct Panics;
 
 impl Database for Panics {
-    async fn load(&self, _: &str) -> Result<Option<Stored>, Error> {
+    async fn load(&self, _: &str) -> Result<Option<VersionedRecord>, Error> {
         panic!("a defect of the database")
     }
 
-    async fn save(&self, _: &str, _: &Record, _: Option<&Version>) -> Result<Saved, Error> {
+    async fn save(&self, _: &str, _: &Record, _: Expected<'_>) -> Result<Saved, Error> {
         unreachable!()
     }
 

@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use serde_json::{Value, json};
-use tower_persistence::{Database, PersistenceConfig, PersistenceLayer, Record, Saved};
+use tower_persistence::{Database, Expected, PersistenceConfig, PersistenceLayer, Record, Saved};
 
 fn read(json: &Value) -> Result<PersistenceConfig, String> {
     serde_json::from_value(json.clone()).map_err(|error| error.to_string())
@@ -119,7 +119,8 @@ async fn a_layer_is_made_of_it() {
     let config = json!({ "db": { "pathToFile": path, "storedElements": { "history": true } } });
     let layer = PersistenceLayer::from_config(read(&config).unwrap()).await.unwrap();
     assert!(format!("{layer:?}").contains("history: Some("));
-    let saved = layer.database().save("user-1", &Record::default(), None).await.unwrap();
-    assert!(matches!(saved, Saved::Stored(_)));
+    let saved =
+        layer.database().save("user-1", &Record::default(), Expected::Absent).await.unwrap();
+    assert!(matches!(saved, Saved::Written(_)));
     assert!(std::fs::read_to_string(path).unwrap().contains("user-1"));
 }

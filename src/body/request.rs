@@ -206,7 +206,7 @@ pub(crate) fn is_json(content_type: &HeaderValue) -> bool {
 /// # Errors
 ///
 /// [`is_body_too_large`](Error::is_body_too_large) over `limit` bytes, before anything is read where the length is announced;
-/// [`is_body_broken`](Error::is_body_broken) where it ends too early;
+/// [`is_incomplete_body`](Error::is_incomplete_body) where it ends too early;
 /// [`is_body_timeout`](Error::is_body_timeout) where it takes longer than `time_limit`.
 pub(crate) async fn buffer<B>(
     body: B,
@@ -228,7 +228,7 @@ where
         // Also where a limit in front of this layer has struck.
         Ok(Err(error)) if is_over_a_limit(&*error) => Err(too_large().with_source(error)),
         Ok(Err(error)) => {
-            Err(Error::new(Kind::BodyBroken, "the request body broke off").with_source(error))
+            Err(Error::new(Kind::IncompleteBody, "the request body broke off").with_source(error))
         }
         Err(_) => {
             let message = format!(

@@ -3,7 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Database, Found, Saved, Stored, Version};
+use super::{Database, Expected, Loaded, Saved, VersionedRecord};
 use crate::{Error, Record};
 
 /// Any database behind one type, for programs that choose at start, as [`connect`](crate::connect) does.
@@ -32,13 +32,13 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + '
 
 /// [`Database`] in the form that `dyn` takes.
 trait ErasedDatabase: fmt::Debug + Send + Sync {
-    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Stored>>;
-    fn load_to_save<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Found>;
+    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<VersionedRecord>>;
+    fn load_for_update<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Loaded>;
     fn save<'a>(
         &'a self,
         id: &'a str,
         record: &'a Record,
-        over: Option<&'a Version>,
+        expected: Expected<'a>,
     ) -> BoxFuture<'a, Saved>;
     fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()>;
     fn ensure_ready(&self) -> BoxFuture<'_, ()>;
@@ -48,21 +48,21 @@ trait ErasedDatabase: fmt::Debug + Send + Sync {
 }
 
 impl<D: Database> ErasedDatabase for D {
-    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Stored>> {
+    fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<VersionedRecord>> {
         Box::pin(Database::load(self, id))
     }
 
-    fn load_to_save<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Found> {
-        Box::pin(Database::load_to_save(self, id))
+    fn load_for_update<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Loaded> {
+        Box::pin(Database::load_for_update(self, id))
     }
 
     fn save<'a>(
         &'a self,
         id: &'a str,
         record: &'a Record,
-        over: Option<&'a Version>,
+        expected: Expected<'a>,
     ) -> BoxFuture<'a, Saved> {
-        Box::pin(Database::save(self, id, record, over))
+        Box::pin(Database::save(self, id, record, expected))
     }
 
     fn delete<'a>(&'a self, id: &'a str) -> BoxFuture<'a, ()> {
@@ -87,21 +87,21 @@ impl<D: Database> ErasedDatabase for D {
 }
 
 impl Database for AnyDatabase {
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         self.database.load(id).await
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
-        self.database.load_to_save(id).await
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
+        self.database.load_for_update(id).await
     }
 
     async fn save(
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
-        self.database.save(id, record, over).await
+        self.database.save(id, record, expected).await
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {

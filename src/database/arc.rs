@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Database, Found, Saved, Stored, Version};
+use super::{Database, Expected, Loaded, Saved, VersionedRecord};
 use crate::error::Error;
 use crate::record::Record;
 
@@ -14,21 +14,21 @@ use crate::record::Record;
 /// let layer = PersistenceLayer::new(Arc::clone(&db));
 /// ```
 impl<D: Database> Database for Arc<D> {
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         (**self).load(id).await
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
-        (**self).load_to_save(id).await
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
+        (**self).load_for_update(id).await
     }
 
     async fn save(
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
-        (**self).save(id, record, over).await
+        (**self).save(id, record, expected).await
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {

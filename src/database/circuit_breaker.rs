@@ -14,7 +14,7 @@ use tower_resilience_circuitbreaker::{
 use tower_service::Service;
 use tracing::Instrument;
 
-use super::{Database, Found, Saved, Stored, Version};
+use super::{Database, Expected, Loaded, Saved, VersionedRecord};
 use crate::error::Kind;
 use crate::{Error, Record};
 
@@ -28,12 +28,12 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// use std::time::Duration;
 /// use tower_persistence::{CircuitBreaker, MemoryDb, OnOutage, PersistenceLayer};
 ///
-/// let db = CircuitBreaker::new(MemoryDb::new()).failures(3).retry_after(Duration::from_secs(1));
+/// let db = CircuitBreaker::new(MemoryDb::new()).failure_threshold(3).open_for(Duration::from_secs(1));
 /// let layer = PersistenceLayer::new(db).on_outage(OnOutage::Degrade);
 /// ```
 ///
-/// After some [`failures`](Self::failures) in a row it *opens*: each call is answered at once with an error that
-/// [is one of the database](Error::is_database). After [`retry_after`](Self::retry_after) the next call is let through as a
+/// After [`failure_threshold`](Self::failure_threshold) failures in a row it *opens*: each call is answered at once with an error that
+/// [is one of the database](Error::is_database). After [`open_for`](Self::open_for) the next call is let through as a
 /// trial, one at a time. If it succeeds, all calls go through again; if not, it stays open for as long once more. A warning is logged when it
 /// opens, and an info when it closes.
 ///
@@ -57,16 +57,16 @@ pub struct CircuitBreaker<D> {
 
 #[derive(Clone, Copy, Debug)]
 struct Settings {
-    failures: usize,
-    retry_after: Duration,
+    failure_threshold: usize,
+    open_for: Duration,
     timeout: Duration,
 }
 
 impl Default for Settings {
-    /// A database that comes back while a trial waits for it in vain is found again after `timeout` and `retry_after` at the latest.
+    /// A database that comes back while a trial waits for it in vain is found again after `timeout` and `open_for` at the latest.
     fn default() -> Self {
         let two_seconds = Duration::from_secs(2);
-        Self { failures: 5, retry_after: two_seconds, timeout: two_seconds }
+        Self { failure_threshold: 5, open_for: two_seconds, timeout: two_seconds }
     }
 }
 
@@ -80,16 +80,16 @@ impl<D: Database> CircuitBreaker<D> {
 
     /// After how many failures in a row it opens, at least 1. Default: 5.
     #[must_use]
-    pub fn failures(self, failures: usize) -> Self {
-        self.with(|settings| settings.failures = failures.max(1))
+    pub fn failure_threshold(self, failure_threshold: usize) -> Self {
+        self.with(|settings| settings.failure_threshold = failure_threshold.max(1))
     }
 
     /// How long nothing is asked of the database while it is open. Default: 2 seconds.
     ///
     /// A database that is back is found after this time and one `timeout` at the latest, if there are requests.
     #[must_use]
-    pub fn retry_after(self, retry_after: Duration) -> Self {
-        self.with(|settings| settings.retry_after = retry_after)
+    pub fn open_for(self, open_for: Duration) -> Self {
+        self.with(|settings| settings.open_for = open_for)
     }
 
     /// How long a load, a save or a deletion may take; then it is given up with an error that [is a time-out](Error::is_timeout).
@@ -143,7 +143,7 @@ impl<D: Database> CircuitBreaker<D> {
             return None;
         }
         let since = self.breaker.metrics().await.time_since_state_change;
-        self.settings.retry_after.checked_sub(since).filter(|left| !left.is_zero())
+        self.settings.open_for.checked_sub(since).filter(|left| !left.is_zero())
     }
 
     /// The error of a call that is not let through.
@@ -157,16 +157,16 @@ impl<D: Database> CircuitBreaker<D> {
 }
 
 fn breaker(settings: Settings, database: &str) -> Breaker<Run, Outage> {
-    let Settings { failures, retry_after, .. } = settings;
+    let Settings { failure_threshold, open_for, .. } = settings;
     let database = database.to_owned();
     let layer = CircuitBreakerLayer::builder()
         .failure_classifier_type(Outage)
-        .consecutive_failures(failures)
-        .wait_duration_in_open(retry_after)
+        .consecutive_failures(failure_threshold)
+        .wait_duration_in_open(open_for)
         .on_state_transition(move |from, to| match (from, to) {
             (CircuitState::Closed, CircuitState::Open) => tracing::warn!(
                 db.system.name = database,
-                "the database has failed {failures} times in a row; until it answers again, it is asked once in {retry_after:?}"
+                "the database has failed {failure_threshold} times in a row; until it answers again, it is asked once in {open_for:?}"
             ),
             (_, CircuitState::Closed) => {
                 tracing::info!(db.system.name = database, "the database answers again");
@@ -175,7 +175,7 @@ fn breaker(settings: Settings, database: &str) -> Breaker<Run, Outage> {
         })
         .build();
     // What can be wrong are rates, windows and no failures at all: the first two are the library's own defaults, and
-    // `failures` is at least 1.
+    // `failure_threshold` is at least 1.
     #[allow(clippy::expect_used)]
     layer.expect("the settings are valid").layer_fn(Run)
 }
@@ -212,25 +212,25 @@ impl<T> FailureClassifier<T, Error> for Outage {
 }
 
 impl<D: Database> Database for CircuitBreaker<D> {
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         let (database, id) = (Arc::clone(&self.database), id.to_owned());
         self.run(self.settings.timeout, async move { database.load(&id).await }).await
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         let (database, id) = (Arc::clone(&self.database), id.to_owned());
-        self.run(self.settings.timeout, async move { database.load_to_save(&id).await }).await
+        self.run(self.settings.timeout, async move { database.load_for_update(&id).await }).await
     }
 
     async fn save(
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let (database, id) = (Arc::clone(&self.database), id.to_owned());
-        let (record, over) = (record.clone(), over.cloned());
-        let save = async move { database.save(&id, &record, over.as_ref()).await };
+        let (record, over) = (record.clone(), expected.version().cloned());
+        let save = async move { database.save(&id, &record, Expected::from(over.as_ref())).await };
         self.run(self.settings.timeout, save).await
     }
 
@@ -274,12 +274,12 @@ impl<D> Clone for CircuitBreaker<D> {
 
 impl<D: fmt::Debug> fmt::Debug for CircuitBreaker<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { failures, retry_after, timeout } = &self.settings;
+        let Settings { failure_threshold, open_for, timeout } = &self.settings;
         f.debug_struct("CircuitBreaker")
             .field("database", &self.database)
             .field("state", &self.breaker.state_sync())
-            .field("failures", failures)
-            .field("retry_after", retry_after)
+            .field("failure_threshold", failure_threshold)
+            .field("open_for", open_for)
             .field("timeout", timeout)
             .finish()
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::tombstone::{self, Tombstones, nothing, permits};
-use super::{Database, Found, Saved, Stored, Version};
+use super::{Database, Expected, Loaded, Saved, Version, VersionedRecord};
 use crate::{Error, Record};
 
 /// A database in memory, for tests and for trying things out: what it holds ends with the process.
@@ -26,7 +26,7 @@ pub struct MemoryDb {
 
 #[derive(Default)]
 struct Items {
-    by_id: HashMap<String, Stored>,
+    by_id: HashMap<String, VersionedRecord>,
     tombstones: Tombstones,
     last_version: u64,
 }
@@ -71,15 +71,15 @@ impl Database for MemoryDb {
         "memory"
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         Ok(self.items().by_id.get(id).cloned())
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         let items = self.items();
         Ok(match items.by_id.get(id) {
-            Some(stored) => Found::Item(stored.clone()),
-            None => Found::Nothing(Some(items.tombstone(id).cloned().unwrap_or_else(nothing))),
+            Some(stored) => Loaded::Present(stored.clone()),
+            None => Loaded::Absent(Some(items.tombstone(id).cloned().unwrap_or_else(nothing))),
         })
     }
 
@@ -87,19 +87,19 @@ impl Database for MemoryDb {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let mut items = self.items();
         let current = items.by_id.get(id);
         let version = current.map(|stored| &stored.version).or_else(|| items.tombstone(id));
-        if !permits(over, version) {
+        if !permits(expected.version(), version) {
             return Ok(Saved::Conflict(current.cloned()));
         }
         let version = Version::from(items.next_version());
-        let stored = Stored { record: record.clone(), version: version.clone() };
+        let stored = VersionedRecord { record: record.clone(), version: version.clone() };
         items.by_id.insert(id.to_owned(), stored);
         items.tombstones.remove(id);
-        Ok(Saved::Stored(version))
+        Ok(Saved::Written(version))
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {

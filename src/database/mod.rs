@@ -7,10 +7,10 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_persistence::Error> {
 //! let db = MemoryDb::new();
-//! let Saved::Stored(version) = db.save("user-1", &Record::default(), None).await? else { panic!() };
+//! let Saved::Written(version) = db.save("user-1", &Record::default(), Expected::Absent).await? else { panic!() };
 //! // Whoever still believes that there is no such user gets to know better.
-//! assert!(matches!(db.save("user-1", &Record::default(), None).await?, Saved::Conflict(Some(_))));
-//! assert!(matches!(db.save("user-1", &Record::default(), Some(&version)).await?, Saved::Stored(_)));
+//! assert!(matches!(db.save("user-1", &Record::default(), Expected::Absent).await?, Saved::Conflict(Some(_))));
+//! assert!(matches!(db.save("user-1", &Record::default(), Expected::Version(&version)).await?, Saved::Written(_)));
 //! # Ok(()) }
 //! ```
 
@@ -58,11 +58,11 @@ use crate::{Error, Record};
 /// A turn that is under way while its user is deleted elsewhere must not bring them back. Where it had loaded an item, its save
 /// names a version that is gone. Where it had found nothing, because it is the user's first, there is no version to name: for this
 /// case a database can leave a *tombstone* where a user was deleted. That is the key, a version that nothing else has, and an expiry;
-/// nothing of the user's. No [`load`](Self::load) shows it. [`load_to_save`](Self::load_to_save) gives a turn a version for what it
+/// nothing of the user's. No [`load`](Self::load) shows it. [`load_for_update`](Self::load_for_update) gives a turn a version for what it
 /// found also where it found nothing; its save is refused if a tombstone has come since. No clock decides that. A tombstone counts for
 /// 15 minutes, the longest that [AWS Lambda] lets a request run, and then as nothing.
 ///
-/// The databases of this crate leave tombstones; one of your own need not. One that *wraps* another has to pass `load_to_save` on to
+/// The databases of this crate leave tombstones; one of your own need not. One that *wraps* another has to pass `load_for_update` on to
 /// have them, too.
 ///
 /// [AWS Lambda]: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -79,7 +79,8 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     ///
     /// When the item cannot be read. "Not there" and "not readable" must not be mixed up: what could not
     /// be read is never saved over.
-    fn load(&self, id: &str) -> impl Future<Output = Result<Option<Stored>, Error>> + Send;
+    fn load(&self, id: &str)
+    -> impl Future<Output = Result<Option<VersionedRecord>, Error>> + Send;
 
     /// The same for somebody who is going to save: the item, or else what the save has to name in its place. The layer calls this and
     /// not [`load`](Self::load).
@@ -89,14 +90,14 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`load`](Self::load).
-    fn load_to_save(&self, id: &str) -> impl Future<Output = Result<Found, Error>> + Send {
-        async { self.load(id).await.map(Found::from) }
+    fn load_for_update(&self, id: &str) -> impl Future<Output = Result<Loaded, Error>> + Send {
+        async { self.load(id).await.map(Loaded::from) }
     }
 
     /// Stores `record` as the item of user `id` if what is stored now is still the version `over`; with `None`, if
     /// nothing is stored.
     ///
-    /// Over a version that [`load_to_save`](Self::load_to_save) gave for nothing, it is stored if there still is nothing, or the tombstone
+    /// Over a version that [`load_for_update`](Self::load_for_update) gave for nothing, it is stored if there still is nothing, or the tombstone
     /// that was there; if another one is there, it is a conflict with nothing.
     ///
     /// # Errors
@@ -107,7 +108,7 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> impl Future<Output = Result<Saved, Error>> + Send;
 
     /// Removes the item of user `id`, whatever its version. Where there is none, no item comes to be; a tombstone may.
@@ -150,69 +151,115 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// An item as it was loaded.
+/// A record with its version.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stored {
-    /// The item.
+pub struct VersionedRecord {
+    /// The record.
     pub record: Record,
     /// Its version, which a save over it has to name.
     pub version: Version,
 }
 
-/// What [`Database::load_to_save`] found.
+/// The result of [`Database::load_for_update`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum Found {
-    /// The user's item.
-    Item(Stored),
-    /// No item; with a version for that, which a deletion changes, where the database leaves tombstones.
-    Nothing(Option<Version>),
+pub enum Loaded {
+    /// The user's record.
+    Present(VersionedRecord),
+    /// No record. Where the database leaves tombstones it comes with a version, which a deletion
+    /// changes.
+    Absent(Option<Version>),
 }
 
-impl Found {
-    /// What a save that begins with this names as the version that it is over.
+impl Loaded {
+    /// Returns what a save that begins with this has to expect.
+    ///
+    /// ```
+    /// use tower_persistence::{Database, MemoryDb, Record};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_persistence::Error> {
+    /// let db = MemoryDb::new();
+    /// let loaded = db.load_for_update("user-1").await?;
+    /// db.save("user-1", &Record::default(), loaded.expected()).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
-    pub fn over(&self) -> Option<&Version> {
+    pub fn expected(&self) -> Expected<'_> {
         match self {
-            Self::Item(stored) => Some(&stored.version),
-            Self::Nothing(version) => version.as_ref(),
+            Self::Present(stored) => Expected::Version(&stored.version),
+            Self::Absent(version) => version.as_ref().into(),
         }
     }
 
-    /// The item, if there is one.
+    /// Returns the record, if there is one.
     #[must_use]
-    pub fn into_item(self) -> Option<Stored> {
+    pub fn into_record(self) -> Option<VersionedRecord> {
         match self {
-            Self::Item(stored) => Some(stored),
-            Self::Nothing(_) => None,
+            Self::Present(stored) => Some(stored),
+            Self::Absent(_) => None,
         }
     }
 }
 
 #[cfg(any(feature = "dynamodb", feature = "mongodb"))]
-impl Found {
-    /// With a version also where there is neither an item nor a tombstone.
+impl Loaded {
+    /// Adds a version where there is neither a record nor a tombstone.
     pub(crate) fn with_version(self) -> Self {
         match self {
-            Self::Nothing(None) => Self::Nothing(Some(tombstone::nothing())),
-            found => found,
+            Self::Absent(None) => Self::Absent(Some(tombstone::nothing())),
+            loaded => loaded,
         }
     }
 }
 
-impl From<Option<Stored>> for Found {
-    /// What was found where there are no tombstones.
-    fn from(loaded: Option<Stored>) -> Self {
-        loaded.map_or(Self::Nothing(None), Self::Item)
+impl From<Option<VersionedRecord>> for Loaded {
+    /// Makes it of a load where there are no tombstones.
+    fn from(loaded: Option<VersionedRecord>) -> Self {
+        loaded.map_or(Self::Absent(None), Self::Present)
     }
 }
 
-/// What became of a save.
+/// The condition of a save: what has to be stored when it is carried out, as HTTP's `If-None-Match: *`
+/// and `If-Match`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected<'a> {
+    /// No record.
+    Absent,
+    /// This version: of a record, or of its absence.
+    Version(&'a Version),
+}
+
+impl<'a> Expected<'a> {
+    /// Returns the version, if one is expected.
+    ///
+    /// ```
+    /// use tower_persistence::{Expected, Version};
+    ///
+    /// let version = Version::from(7);
+    /// assert_eq!(Expected::Version(&version).version(), Some(&version));
+    /// assert_eq!(Expected::Absent.version(), None);
+    /// ```
+    #[must_use]
+    pub fn version(self) -> Option<&'a Version> {
+        match self {
+            Self::Absent => None,
+            Self::Version(version) => Some(version),
+        }
+    }
+}
+
+impl<'a> From<Option<&'a Version>> for Expected<'a> {
+    fn from(version: Option<&'a Version>) -> Self {
+        version.map_or(Self::Absent, Self::Version)
+    }
+}
+
+/// The result of a save.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Saved {
     /// It is stored, under this version, which a load that follows returns as well.
-    Stored(Version),
-    /// Nothing was written: something else is stored now, namely this; or nothing any more, because it was deleted.
-    Conflict(Option<Stored>),
+    Written(Version),
+    /// Nothing was written: this is stored now, or nothing any more, because the user was deleted.
+    Conflict(Option<VersionedRecord>),
 }
 
 /// The version of a stored item: opaque to everyone but the database that made it.

@@ -77,7 +77,7 @@ impl<D: Database> PersistenceLayer<D> {
     /// # Errors
     ///
     /// When the record cannot be read within [`load_timeout`](Self::load_timeout), or the user's turns
-    /// under way do not end within [`turn_timeout`](Self::turn_timeout);
+    /// under way do not end within [`queue_timeout`](Self::queue_timeout);
     /// [`is_configuration`](Error::is_configuration) where the layer does not have the platform, or the
     /// id cannot be one.
     pub async fn export<'a>(
@@ -152,7 +152,7 @@ impl<D: Database> PersistenceLayer<D> {
                 "the user id, or the key made from it, is empty or longer than 2,048 bytes";
             Error::new(Kind::Configuration, message)
         })?;
-        let guard = self.shared.locks.queue(&key).wait(config.turn_timeout).await?;
+        let guard = self.shared.locks.queue(&key).wait(config.queue_timeout).await?;
         Ok((key, guard))
     }
 }

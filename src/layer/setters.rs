@@ -186,8 +186,8 @@ impl<D: Database> PersistenceLayer<D> {
     /// How long a request waits until the same user's earlier requests are served; then it is answered with 503.
     /// Default: 2 seconds. (Alexa waits 8 seconds for its reply.)
     #[must_use]
-    pub fn turn_timeout(self, turn_timeout: Duration) -> Self {
-        self.with(|config| config.turn_timeout = turn_timeout)
+    pub fn queue_timeout(self, queue_timeout: Duration) -> Self {
+        self.with(|config| config.queue_timeout = queue_timeout)
     }
 
     /// How long loading may take; then the request is answered with 503 and nothing is stored. Default: 2 seconds.
@@ -237,11 +237,11 @@ impl<D: Database> PersistenceLayer<D> {
     /// use tower_persistence::{MemoryDb, PersistenceLayer};
     ///
     /// let key = std::env::var("LOG_KEY").unwrap_or_default();
-    /// let layer = PersistenceLayer::new(MemoryDb::new()).log_users_with_key(key);
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).user_hash_key(key);
     /// ```
     #[cfg(feature = "user-hash")]
     #[must_use]
-    pub fn log_users_with_key(self, key: impl AsRef<[u8]>) -> Self {
+    pub fn user_hash_key(self, key: impl AsRef<[u8]>) -> Self {
         let key = UserHashKey::new(key.as_ref());
         self.with(|config| Arc::make_mut(&mut config.observe).user_hash_key = key)
     }

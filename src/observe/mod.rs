@@ -54,7 +54,7 @@ impl Settings {
 
 /// Watches over one event of one user.
 #[derive(Clone)]
-pub(crate) struct Watch {
+pub(crate) struct Observer {
     settings: Arc<Settings>,
     platform: Arc<str>,
     user_hash: Option<Arc<str>>,
@@ -92,7 +92,7 @@ macro_rules! database_span {
     };
 }
 
-impl Watch {
+impl Observer {
     pub(crate) fn new(settings: &Arc<Settings>, event: &Recognised) -> Self {
         Self {
             settings: Arc::clone(settings),
@@ -185,7 +185,7 @@ pub(crate) fn recognise() -> Step<'static> {
 }
 
 /// The layer answers in the handler's place. `watch` is there once the event was recognised.
-pub(crate) fn refused(settings: &Settings, watch: Option<&Watch>, error: &Error) {
+pub(crate) fn refused(settings: &Settings, watch: Option<&Observer>, error: &Error) {
     /// A level has to be known when the program is compiled.
     macro_rules! log {
         ($log:ident) => {
@@ -203,7 +203,7 @@ pub(crate) fn refused(settings: &Settings, watch: Option<&Watch>, error: &Error)
         Kind::Conflict | Kind::Ambiguous => log!(warn),
         _ => log!(debug),
     }
-    let labels = watch.map_or_else(|| Labels::new(&settings.database, None), Watch::labels);
+    let labels = watch.map_or_else(|| Labels::new(&settings.database, None), Observer::labels);
     labels.refused(error_type(error));
 }
 

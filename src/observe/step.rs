@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use tracing::instrument::Instrumented;
 use tracing::{Instrument, Span};
 
-use super::Watch;
-use crate::database::Found;
+use super::Observer;
+use crate::database::Loaded;
 use crate::error::{Error, Kind};
 use crate::incoming::EventRequest;
 use crate::record::Record;
@@ -25,7 +25,7 @@ pub(crate) struct Step<'a> {
     operation: Operation,
     span: Span,
     /// Where its numbers go, if there are any.
-    watch: Option<&'a Watch>,
+    watch: Option<&'a Observer>,
     /// Where nobody looks, nothing is measured.
     began: Option<Instant>,
     bytes: Option<u64>,
@@ -34,7 +34,7 @@ pub(crate) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    pub(super) fn begin(operation: Operation, span: Span, watch: Option<&'a Watch>) -> Self {
+    pub(super) fn begin(operation: Operation, span: Span, watch: Option<&'a Observer>) -> Self {
         let is_counted = cfg!(feature = "metrics") && watch.is_some();
         let began = (is_counted || !span.is_disabled()).then(Instant::now);
         Self { operation, span, watch, began, bytes: None, conflicts: 0, has_ended: false }
@@ -76,13 +76,13 @@ impl<'a> Step<'a> {
         self.fail_as("refused", error_type(error));
     }
 
-    pub(crate) fn loaded(&mut self, result: &Result<Found, Error>) {
+    pub(crate) fn loaded(&mut self, result: &Result<Loaded, Error>) {
         match result {
-            Ok(Found::Item(stored)) => {
+            Ok(Loaded::Present(stored)) => {
                 self.holds(&stored.record);
                 self.end("found");
             }
-            Ok(Found::Nothing(_)) => self.end("new_user"),
+            Ok(Loaded::Absent(_)) => self.end("new_user"),
             Err(error) => self.fail(error),
         }
     }
@@ -166,19 +166,19 @@ impl Drop for Step<'_> {
 pub(super) fn error_type(error: &Error) -> &'static str {
     match error.kind() {
         Kind::BodyTooLarge => "body_too_large",
-        Kind::BodyBroken => "body_broken",
+        Kind::IncompleteBody => "body_broken",
         Kind::BodyTimeout => "body_timeout",
-        Kind::NoUser => "no_user",
-        Kind::Batch => "batch",
+        Kind::MissingUser => "no_user",
+        Kind::TooManyEvents => "batch",
         Kind::Timeout => "timeout",
         Kind::Database => "database",
         Kind::Conflict => "conflict",
         Kind::Decode => "decode",
         Kind::Encode => "encode",
-        Kind::Sealed => "sealed",
+        Kind::TurnEnded => "sealed",
         Kind::Reentrant => "reentrant",
         Kind::Ambiguous => "ambiguous",
-        Kind::NotStored => "not_stored",
+        Kind::ElementDisabled => "not_stored",
         Kind::LayerMissing => "layer_missing",
         Kind::Configuration => "configuration",
     }

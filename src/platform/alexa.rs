@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, json};
 
 use super::raw::{boolean, filled_object, id, members, read, text, truthy};
-use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
+use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 
 /// Amazon Alexa
 /// ([request reference](https://developer.amazon.com/en-US/docs/alexa/custom-skills/request-and-response-json-reference.html)).
@@ -46,19 +46,19 @@ impl Platform for Alexa {
             let is_withdrawn = text(kind)
                 .is_some_and(|kind| kind == "AlexaSkillEvent.SkillDisabled")
                 && text(persistence).is_some_and(|status| status == "NOT_PERSISTED");
-            let event = if is_withdrawn { event.withdrawn() } else { event };
-            return Some(vec![event.outside_session()]);
+            let event = if is_withdrawn { event.deletion_requested() } else { event };
+            return Some(vec![event.sessionless()]);
         }
         let new_session = NewSession::from_flag(new, NewSession::Unknown);
         let attributes = filled_object(attributes).map(Cow::Borrowed);
         Some(vec![event.session(id(session_id), new_session).session_data(attributes)])
     }
 
-    fn carries_session(&self) -> bool {
+    fn has_client_sessions(&self) -> bool {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
         let ends = boolean(reply.get("/response/shouldEndSession")) == Some(true);
         if let (Some(session), false) = (carried.session, ends) {
             let [came] = request.members("session", ["attributes"]);

@@ -12,9 +12,9 @@ use crate::timestamp;
 /// What a platform is to bring back with the user's next request: see [`Platform::write_reply`](super::Platform::write_reply).
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Carried<'a> {
+pub struct ReplyState<'a> {
     /// The session, where the platform carries it and there is something to carry.
-    pub session: Option<&'a CarriedSession>,
+    pub session: Option<&'a ClientSession>,
     /// The user id that was created in this turn.
     pub created_user_id: Option<&'a str>,
 }
@@ -47,12 +47,12 @@ pub enum SessionForm {
 ///
 /// ```
 /// use serde_json::value::RawValue;
-/// use tower_persistence::platform::CarriedSession;
+/// use tower_persistence::platform::ClientSession;
 ///
 /// let attributes: &RawValue = serde_json::from_str(
 ///     r#"{"lives":3,"nick":"cut \ud83d","_JOVO_STATE_":"Game"}"#,
 /// )?;
-/// let session = CarriedSession::from(attributes);
+/// let session = ClientSession::from(attributes);
 /// assert_eq!(session.data()["lives"], 3);
 /// assert_eq!(session.data().get("nick"), None, "it cannot be read");
 /// assert_eq!(session.state().unwrap(), "Game");
@@ -61,7 +61,7 @@ pub enum SessionForm {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Default, PartialEq)]
-pub struct CarriedSession {
+pub struct ClientSession {
     id: Option<String>,
     is_new: bool,
     /// JSON texts, as all that is not to be read.
@@ -74,7 +74,7 @@ pub struct CarriedSession {
     is_plain: bool,
 }
 
-impl CarriedSession {
+impl ClientSession {
     /// The session that came along with an event.
     pub(crate) fn of(event: &Event<'_>) -> Option<Self> {
         let data = event.session_data.as_deref()?;
@@ -237,7 +237,7 @@ impl CarriedSession {
 }
 
 /// Takes what came, in the form that it seems to have. What is not an object is an empty session.
-impl From<&RawValue> for CarriedSession {
+impl From<&RawValue> for ClientSession {
     fn from(session: &RawValue) -> Self {
         let members = Pairs::of(Some(session));
         if is_envelope(&members) { Self::from_envelope(members) } else { Self::plain(members) }
@@ -274,9 +274,9 @@ fn is_stack(state: Option<&RawValue>) -> bool {
 }
 
 /// Shows how much there is, not what it says.
-impl fmt::Debug for CarriedSession {
+impl fmt::Debug for ClientSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CarriedSession")
+        f.debug_struct("ClientSession")
             .field("is_envelope", &self.is_envelope())
             .field("keys", &self.data.values().len())
             .field("has_state", &self.state.is_some())
@@ -290,7 +290,7 @@ mod tests {
 
     use super::*;
 
-    fn came(session: &str) -> CarriedSession {
+    fn came(session: &str) -> ClientSession {
         let session: &RawValue = serde_json::from_str(session).expect(session);
         session.into()
     }

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, json};
 
 use super::raw::{boolean, filled_array, filled_object, id, is_empty, members, read, text, truthy};
-use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
+use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 
 /// Jovo Core, the platform of Jovo's own clients ([documentation](https://www.jovo.tech/marketplace/platform-core)).
 ///
@@ -34,11 +34,11 @@ impl Platform for Core {
         recognise(request, "core", "jovo-platform-core")
     }
 
-    fn carries_session(&self) -> bool {
+    fn has_client_sessions(&self) -> bool {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
         write_reply(request, carried, reply);
     }
 
@@ -52,7 +52,7 @@ impl Platform for Core {
 }
 
 /// Writes the session where the client looks for it, in either version.
-pub(super) fn write_reply(request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+pub(super) fn write_reply(request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
     let Some(session) = carried.session else { return };
     let is_current = request.has("input");
     let at = if is_current { "/context/session" } else { "/session" };

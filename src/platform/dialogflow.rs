@@ -11,7 +11,7 @@ use super::raw::{
     self, elements, filled_object, find_element, id, members, object, read, text, truthy,
 };
 use super::same::same;
-use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
+use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 
 /// Dialogflow ES with every source but Google Assistant, which is [`DialogflowGoogle`](super::DialogflowGoogle)
 /// ([webhook reference](https://cloud.google.com/dialogflow/es/docs/reference/rpc/google.cloud.dialogflow.v2#webhookrequest)).
@@ -69,11 +69,11 @@ impl Platform for Dialogflow {
         Some(vec![event])
     }
 
-    fn carries_session(&self) -> bool {
+    fn has_client_sessions(&self) -> bool {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
         write_reply(request, carried, reply);
     }
 
@@ -88,7 +88,7 @@ impl Platform for Dialogflow {
 }
 
 /// Adds the session to the reply as a context that lasts for the next request, as Jovo does.
-pub(super) fn write_reply(request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+pub(super) fn write_reply(request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
     let session_id = id(request.get("session"));
     let (Some(session), Some(session_id)) = (carried.session, session_id) else { return };
     let prefix = format!("{session_id}/contexts/_jovo_session_");

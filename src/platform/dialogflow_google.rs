@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::dialogflow::{self, Conversation};
 use super::raw::{id, members, text};
-use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
+use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 
 /// Google Assistant by way of Dialogflow ES
 /// ([webhook reference](https://developers.google.com/assistant/df-asdk/reference/dialogflow/webhook-format)).
@@ -51,11 +51,11 @@ impl Platform for DialogflowGoogle {
         Some(vec![event])
     }
 
-    fn carries_session(&self) -> bool {
+    fn has_client_sessions(&self) -> bool {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
         dialogflow::write_reply(request, carried, reply);
     }
 

@@ -38,13 +38,13 @@ pub struct Event<'a> {
     pub person_id: Option<Cow<'a, str>>,
     /// Whether the event stands outside any session, as Alexa's AudioPlayer events do: the session is then empty, and
     /// what is stored or carried of one stays as it is.
-    pub outside_session: bool,
+    pub sessionless: bool,
     /// Whether the event is a receipt, and no turn of the user's: a delivery or read receipt, a reaction, an echo. It reaches the
     /// handler outside any session, and creates, starts, extends and remembers nothing by itself.
     pub is_receipt: bool,
     /// Whether the platform says that the user has left and their data is to be deleted: see
     /// [`forget_on_skill_disabled`](crate::PersistenceLayer::forget_on_skill_disabled).
-    pub withdrawn: bool,
+    pub deletion_requested: bool,
     /// The platform's id of the event, unique among the user's, by which a repeated one is known.
     pub id: Option<Cow<'a, str>>,
     /// The request body with this event alone, where the request has several. `None`: the request's own.
@@ -101,7 +101,7 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// Sets the session data that the platform brought along, in either form of [`CarriedSession`](super::CarriedSession).
+    /// Sets the session data that the platform brought along, in either form of [`ClientSession`](super::ClientSession).
     #[must_use]
     pub fn session_data(mut self, session_data: Option<Cow<'a, RawValue>>) -> Self {
         self.session_data = session_data;
@@ -136,14 +136,14 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn receipt(mut self) -> Self {
         self.is_receipt = true;
-        self.outside_session = true;
+        self.sessionless = true;
         self
     }
 
     /// Says that the user has left and their data is to be deleted.
     #[must_use]
-    pub fn withdrawn(mut self) -> Self {
-        self.withdrawn = true;
+    pub fn deletion_requested(mut self) -> Self {
+        self.deletion_requested = true;
         self
     }
 
@@ -163,8 +163,8 @@ impl<'a> Event<'a> {
 
     /// Puts the event outside any session.
     #[must_use]
-    pub fn outside_session(mut self) -> Self {
-        self.outside_session = true;
+    pub fn sessionless(mut self) -> Self {
+        self.sessionless = true;
         self
     }
 }
@@ -178,10 +178,10 @@ impl fmt::Debug for Event<'_> {
             .field("new_session", &self.new_session)
             .field("has_session_data", &self.session_data.is_some())
             .field("has_person_id", &self.person_id.is_some())
-            .field("outside_session", &self.outside_session)
+            .field("sessionless", &self.sessionless)
             .field("is_receipt", &self.is_receipt)
             .field("has_scope", &self.scope.is_some())
-            .field("withdrawn", &self.withdrawn)
+            .field("deletion_requested", &self.deletion_requested)
             .field("has_id", &self.id.is_some())
             .field("has_body", &self.body.is_some())
             .finish()

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::raw::{filled_object, id, read, text};
-use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
+use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 
 /// Google Assistant with Conversational Actions
 /// ([webhook reference](https://developers.google.com/assistant/conversational/reference/rest/v1/TopLevel/fulfill)).
@@ -48,7 +48,7 @@ impl Platform for GoogleAssistant {
         Some(vec![event])
     }
 
-    fn carries_session(&self) -> bool {
+    fn has_client_sessions(&self) -> bool {
         true
     }
 
@@ -57,7 +57,7 @@ impl Platform for GoogleAssistant {
         (text(status)? == "VERIFIED").then(|| Uuid::new_v4().to_string())
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
         if let Some(session) = carried.session {
             let [came] = request.members("session", ["params"]);
             reply.put_over("/session/params", came, &session.as_it_came());

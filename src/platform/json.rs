@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::raw::{filled_object, id, text, truthy};
-use super::{Carried, Document, Event, NewSession, Platform, Reply, is_id};
+use super::{Document, Event, NewSession, Platform, Reply, ReplyState, is_id};
 
 /// A platform of your own, declared with JSON pointers ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)).
 ///
@@ -168,7 +168,7 @@ impl Platform for JsonPlatform {
         Some(vec![event])
     }
 
-    fn carries_session(&self) -> bool {
+    fn has_client_sessions(&self) -> bool {
         self.reply_session_data.is_some()
     }
 
@@ -182,7 +182,7 @@ impl Platform for JsonPlatform {
         if reads_reply { "{}" } else { "" }
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
         if let (Some(pointer), Some(session)) = (&self.reply_session_data, carried.session) {
             let came = self.session_data.as_deref().and_then(|data| request.pointer(data));
             reply.put_over(pointer, came, &session.attributes());

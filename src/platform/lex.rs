@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::kept::{Pairs, object, quoted};
 use super::raw::{self, filled_object, id, is_empty, members, read, text};
-use super::{Carried, Document, Event, Input, NewSession, Platform, Reply};
+use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 
 /// Amazon Lex, [V2](https://docs.aws.amazon.com/lexv2/latest/dg/lambda-input-format.html) and
 /// [V1](https://docs.aws.amazon.com/lex/latest/dg/lambda-input-response-format.html).
@@ -53,11 +53,11 @@ impl Platform for Lex {
         Some(vec![event.plain_session_data(data)])
     }
 
-    fn carries_session(&self) -> bool {
+    fn has_client_sessions(&self) -> bool {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
         let Some(session) = carried.session else { return };
         if is_current(request) {
             let [came] = request.members("sessionState", ["sessionAttributes"]);

@@ -45,7 +45,7 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 pub use self::alexa::Alexa;
-pub use self::carried::{Carried, CarriedSession, SessionForm};
+pub use self::carried::{ClientSession, ReplyState, SessionForm};
 pub use self::core::Core;
 pub use self::dialogflow::Dialogflow;
 pub use self::dialogflow_google::DialogflowGoogle;
@@ -72,7 +72,7 @@ pub trait Platform: Any + Send + Sync {
     ///
     /// Almost always it is one event. A request of this platform that concerns no user has an event without
     /// user id, or no event at all; it passes through to the handler, with a session if the platform
-    /// [carries](Self::carries_session) it. Each of several events needs a [`body`](Event::body) of its own, which the handler gets in the place
+    /// [carries](Self::has_client_sessions) it. Each of several events needs a [`body`](Event::body) of its own, which the handler gets in the place
     /// of the whole.
     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>>;
 
@@ -89,7 +89,7 @@ pub trait Platform: Any + Send + Sync {
     /// session into the reply. Sessions then work without being stored, and for requests without a user as well.
     ///
     /// By default it does not: sessions have to be stored.
-    fn carries_session(&self) -> bool {
+    fn has_client_sessions(&self) -> bool {
         false
     }
 
@@ -109,7 +109,7 @@ pub trait Platform: Any + Send + Sync {
     /// over, and its user is not stored: it is called on trial before the save.
     ///
     /// By default nothing is written.
-    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
         let _ = (request, carried, reply);
     }
 

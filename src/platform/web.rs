@@ -1,4 +1,4 @@
-use super::{Carried, Document, Event, Input, Platform, Reply, core};
+use super::{Document, Event, Input, Platform, Reply, ReplyState, core};
 
 /// Jovo Web, for apps in the browser ([documentation](https://www.jovo.tech/marketplace/platform-web)).
 ///
@@ -16,11 +16,11 @@ impl Platform for Web {
         core::recognise(request, "web", "jovo-platform-web")
     }
 
-    fn carries_session(&self) -> bool {
+    fn has_client_sessions(&self) -> bool {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &Carried<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
         core::write_reply(request, carried, reply);
     }
 

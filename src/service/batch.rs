@@ -110,7 +110,7 @@ where
     let mut failed = Vec::new();
     let mut guard = None;
     if let Some(place) = lane.place {
-        match place.wait(config.turn_timeout).await {
+        match place.wait(config.queue_timeout).await {
             Ok(held) => guard = Some(held),
             Err(error) => {
                 let position = lane.events.first().map_or(0, |(position, _)| *position);

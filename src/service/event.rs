@@ -14,7 +14,7 @@ use crate::body::{FromBuffered, NoUser, put_back};
 use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::EventRequest;
-use crate::observe::Watch;
+use crate::observe::Observer;
 use crate::transaction::Shared;
 use crate::transaction::{Attempt, Ran, UserGuard, transact};
 use crate::turn::{Exchange, History, Keep, Session, Turn, User};
@@ -39,7 +39,7 @@ where
         let response = service.call(put_back(parts, bytes)).await.map_err(Failure::Inner)?;
         return Ok(response.map(ResponseBody::inner));
     };
-    let watch = Watch::new(&shared.config.observe, &event);
+    let watch = Observer::new(&shared.config.observe, &event);
     let platform = Arc::clone(&event.platform.platform);
     let run = |attempt: Attempt| {
         let parts = match attempt.is_last {
@@ -76,7 +76,7 @@ struct Answer<R: http_body::Body> {
 async fn call<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
-    watch: &Watch,
+    watch: &Observer,
     mut parts: Parts,
     bytes: Bytes,
     attempt: Attempt,
@@ -95,12 +95,12 @@ where
     let config = &shared.config;
     let Attempt { turn, waited, .. } = attempt;
     // Once a turn has begun, its user's next turns wait for this one.
-    let limit = config.turn_timeout.saturating_sub(waited);
+    let limit = config.queue_timeout.saturating_sub(waited);
     let service = timeout(limit, reserved.service()).await.map_err(|_| {
         let message = format!(
             "the inner service was not ready within {:?}: raise its concurrency limit, or \
-             `turn_timeout`",
-            config.turn_timeout
+             `queue_timeout`",
+            config.queue_timeout
         );
         Error::new(Kind::Timeout, message)
     })?;

@@ -25,7 +25,7 @@ use crate::body::ResponseBody;
 use crate::body::{self, FromBuffered, NoUser};
 use crate::database::Database;
 use crate::error::{BoxError, Error};
-use crate::observe::{self, Watch};
+use crate::observe::{self, Observer};
 use crate::options::Config;
 use crate::transaction::Shared;
 use crate::turn::Session;
@@ -132,7 +132,7 @@ impl<S, D> Persistence<S, D> {
 
 /// Why there is no response of the handler.
 pub(crate) enum Failure<E> {
-    Own(Error, Option<Watch>),
+    Own(Error, Option<Observer>),
     Inner(E),
 }
 
@@ -178,7 +178,7 @@ where
 fn refuse<R: Body>(
     config: &Config,
     error: Error,
-    watch: Option<&Watch>,
+    watch: Option<&Observer>,
 ) -> Response<ResponseBody<R>> {
     observe::refused(&config.observe, watch, &error);
     let mut response = (config.on_error)(&error).map(ResponseBody::own);

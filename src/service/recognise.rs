@@ -12,7 +12,7 @@ use crate::body::{self, OriginalBody};
 use crate::error::{BoxError, Error, Kind};
 use crate::incoming::{EventRequest, Identity, Recognised};
 use crate::options::Config;
-use crate::platform::{CarriedSession, Document, Event, Input, MAX_EVENTS, NamedPlatform, is_id};
+use crate::platform::{ClientSession, Document, Event, Input, MAX_EVENTS, NamedPlatform, is_id};
 use crate::user_key::UserId;
 
 /// What a request turned out to be.
@@ -61,7 +61,7 @@ where
 fn unrecognised(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
     if config.require_user {
         let message = "no platform recognised the request, and `require_user` is on";
-        return Err(Error::new(Kind::NoUser, message));
+        return Err(Error::new(Kind::MissingUser, message));
     }
     Ok(Recognition::Event(EventRequest { bytes, event: None }))
 }
@@ -75,7 +75,9 @@ fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
     };
     if events.len() > MAX_EVENTS {
         let message = "the request has more than 1,000 events; nothing was stored";
-        return Err(Error::new(Kind::Batch, message).with_platform(Arc::clone(&platform.name)));
+        return Err(
+            Error::new(Kind::TooManyEvents, message).with_platform(Arc::clone(&platform.name))
+        );
     }
     let is_batch = events.len() > 1;
     let requests = events.into_iter().map(|mut event| match event.body.take() {
@@ -163,14 +165,14 @@ fn recognised(
 ) -> Option<Recognised> {
     let elements = &config.stored_elements;
     let user = identity(config, platform, document, &mut event);
-    let carries_session = platform.platform.carries_session() && !event.outside_session;
-    let is_carried = carries_session && (elements.session.is_none() || user.is_none());
-    let carried = if is_carried { CarriedSession::of(&event) } else { None };
+    let has_client_sessions = platform.platform.has_client_sessions() && !event.sessionless;
+    let is_carried = has_client_sessions && (elements.session.is_none() || user.is_none());
+    let carried = if is_carried { ClientSession::of(&event) } else { None };
     let session_id = event.session_id.filter(|id| is_id(id)).map(Into::into);
     if user.is_none() && (!is_carried || (session_id.is_none() && carried.is_none())) {
         return None;
     }
-    if elements.session.is_none() && !platform.platform.carries_session() {
+    if elements.session.is_none() && !platform.platform.has_client_sessions() {
         config.warn_of_sessions(&platform.name);
     }
     let asks_platform = elements.history.as_ref().is_some_and(|history| history.asks_platform());
@@ -179,10 +181,10 @@ fn recognised(
         user,
         session_id,
         new_session: event.new_session,
-        outside_session: event.outside_session,
+        sessionless: event.sessionless,
         is_receipt: event.is_receipt,
         carried,
-        withdrawn: event.withdrawn && config.forget_on_skill_disabled,
+        deletion_requested: event.deletion_requested && config.forget_on_skill_disabled,
         id: event.id.filter(|id| is_id(id)).map(Into::into),
         batch_size: 0,
         input: if asks_platform { platform.platform.input(document) } else { Input::default() },

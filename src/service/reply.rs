@@ -6,9 +6,9 @@ use http_body::Body;
 
 use crate::body::{ResponseBody, Unread};
 use crate::body::{content_type, is_json};
-use crate::observe::Watch;
+use crate::observe::Observer;
 use crate::options::Config;
-use crate::platform::{Carried, Document, Reply};
+use crate::platform::{Document, Reply, ReplyState};
 use crate::turn::{Exchange, Keep, Turn};
 
 /// Why something could not be written into a reply.
@@ -24,7 +24,7 @@ pub(crate) enum Unwritten {
 }
 
 impl Unwritten {
-    fn warn(self, watch: &Watch, what: &'static str) {
+    fn warn(self, watch: &Observer, what: &'static str) {
         watch.unwritten(what, self.reason(), self.cause());
     }
 
@@ -84,7 +84,7 @@ pub(crate) async fn read_for_record<R: Body>(
     request: &[u8],
     response: Response<R>,
     keep: Keep,
-    watch: &Watch,
+    watch: &Observer,
 ) -> (Response<ResponseBody<R>>, Option<Exchange>) {
     let mut response = response.map(ResponseBody::inner);
     let mut exchange = Exchange::default();
@@ -102,7 +102,7 @@ pub(crate) async fn read_for_record<R: Body>(
     let created = turn.created_user_id().filter(|_| is_stored && !turn.is_degraded());
     let Some(created) = created else { return (response, Some(exchange)) };
     let (response, read) = read(config, response, may_be_object).await;
-    let carried = Carried { session: None, created_user_id: Some(created) };
+    let carried = ReplyState { session: None, created_user_id: Some(created) };
     let handed_over = read
         .and_then(|bytes| written(turn, request, &carried, &bytes))
         .and_then(|reply| hands_over(&reply, created).then_some(()).ok_or(Unwritten::Taken));
@@ -122,10 +122,10 @@ pub(crate) async fn write<R: Body>(
     turn: &Turn,
     request: &[u8],
     response: Response<ResponseBody<R>>,
-    watch: &Watch,
+    watch: &Observer,
 ) -> Response<ResponseBody<R>> {
-    let session = turn.carried_session((config.clock)());
-    let carried = Carried { session: session.as_ref(), created_user_id: turn.created_user_id() };
+    let session = turn.client_session((config.clock)());
+    let carried = ReplyState { session: session.as_ref(), created_user_id: turn.created_user_id() };
     if carried.session.is_none() && carried.created_user_id.is_none() {
         return response;
     }
@@ -173,7 +173,7 @@ fn may_be_object(begin: &[u8]) -> bool {
 fn written(
     turn: &Turn,
     request: &[u8],
-    carried: &Carried<'_>,
+    carried: &ReplyState<'_>,
     reply: &[u8],
 ) -> Result<Reply, Unwritten> {
     let mut reply = Reply::parse(reply).ok_or(Unwritten::NotObject)?;

@@ -37,7 +37,7 @@ use crate::error::{Error, Kind};
 /// | [`meta_data`](Self::meta_data) | off | `metaData` |
 ///
 /// What is stored of an element that is switched off stays as it is; its handle reads as empty, and writing to it is an
-/// [error](crate::Error::is_not_stored). Only a session that is not stored works all the same where the platform carries it.
+/// [error](crate::Error::is_element_disabled). Only a session that is not stored works all the same where the platform carries it.
 ///
 /// It deserializes from Jovo's JSON: each element a boolean or an object, whose `enabled: false` wins over its other
 /// settings. `session: {expiresAfterSeconds}` and `history: {size}` switch the element on. An unknown key is an
@@ -80,7 +80,7 @@ impl StoredElements {
     }
 
     /// Whether, and how, sessions are stored: `true`, `false` or a [`SessionElement`]. Default: `false`, they are left to the
-    /// platforms that [carry](crate::Platform::carries_session) them.
+    /// platforms that [carry](crate::Platform::has_client_sessions) them.
     #[must_use]
     pub fn session(mut self, session: impl Into<Setting<SessionElement>>) -> Self {
         self.session = session.into().0;

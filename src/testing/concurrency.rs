@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
 use super::subject::{Outcome, Subject, failed, record};
-use crate::{Database, Error, Saved, Stored, Version};
+use crate::{Database, Error, Expected, Saved, Version, VersionedRecord};
 
 const TASKS: u64 = 16;
 const INCREMENTS: u64 = 8;
@@ -17,7 +17,7 @@ fn counted(count: u64) -> Value {
     json!({ "user": { "data": { "count": count } } })
 }
 
-fn count(stored: &Stored) -> Outcome<u64> {
+fn count(stored: &VersionedRecord) -> Outcome<u64> {
     let user = stored.record.fields().get("user");
     let count = user.and_then(|user| user.pointer("/data/count")?.as_u64());
     count.ok_or_else(|| "what is stored is not what was saved".to_owned())
@@ -54,7 +54,7 @@ fn winner(results: Vec<Result<Saved, Error>>) -> Outcome<(u64, Version)> {
     let mut winners = Vec::new();
     for (number, saved) in (0..).zip(results) {
         match saved.map_err(failed("save"))? {
-            Saved::Stored(version) => winners.push((number, version)),
+            Saved::Written(version) => winners.push((number, version)),
             Saved::Conflict(Some(_)) => {}
             Saved::Conflict(None) => {
                 return Err("a conflict returns nothing although an item is stored".to_owned());
@@ -75,7 +75,9 @@ pub(super) async fn creation<D: Database>(subject: &Subject<D>) -> Outcome {
     for _ in 0..4 {
         let results = in_tasks(subject, |number, database| {
             let (id, over) = (id.clone(), over.clone());
-            async move { database.save(&id, &record(&counted(number)), over.as_ref()).await }
+            async move {
+                database.save(&id, &record(&counted(number)), Expected::from(over.as_ref())).await
+            }
         });
         let (number, version) = winner(results.await?)?;
         subject.holds(&id, &counted(number), &version).await?;
@@ -120,8 +122,12 @@ async fn increments(database: &impl Database, id: &str) -> Outcome<Vec<(Version,
         let mut stored = loaded.ok_or("load finds nothing of a user who is stored")?;
         loop {
             let next = record(&counted(count(&stored)? + 1));
-            match database.save(id, &next, Some(&stored.version)).await.map_err(failed("save"))? {
-                Saved::Stored(version) => {
+            match database
+                .save(id, &next, Expected::Version(&stored.version))
+                .await
+                .map_err(failed("save"))?
+            {
+                Saved::Written(version) => {
                     won.push((stored.version, version));
                     break;
                 }
@@ -145,7 +151,10 @@ pub(super) async fn delete_beside_writers<D: Database>(subject: &Subject<D>) -> 
                 if number == TASKS / 2 {
                     return database.delete(&id).await;
                 }
-                database.save(&id, &record(&counted(number)), Some(&version)).await.map(drop)
+                database
+                    .save(&id, &record(&counted(number)), Expected::Version(&version))
+                    .await
+                    .map(drop)
             }
         });
         for result in results.await? {

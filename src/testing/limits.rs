@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::records::{around, for_any};
 use super::subject::{Outcome, Subject, failed, record};
 use super::values::{Range, shown};
-use crate::{Database, Error, Saved, Version};
+use crate::{Database, Error, Expected, Saved, Version};
 
 const CASES: usize = 24;
 
@@ -100,8 +100,8 @@ async fn try_to_store<D: Database>(
     fields: &Value,
     over: Option<&Version>,
 ) -> Outcome<Result<Version, Error>> {
-    match subject.database.save(id, &record(fields), over).await {
-        Ok(Saved::Stored(version)) => Ok(Ok(version)),
+    match subject.database.save(id, &record(fields), Expected::from(over)).await {
+        Ok(Saved::Written(version)) => Ok(Ok(version)),
         Ok(Saved::Conflict(_)) => Err("a save over what is stored is a conflict".to_owned()),
         Err(error) => Ok(Err(error)),
     }

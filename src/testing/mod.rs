@@ -52,7 +52,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 /// | removed keys | are gone after a reload: fields, nested keys, elements |
 /// | delete | removes the item; where there is none, nothing happens |
 /// | deleted user | does not come back by a save of someone who loaded before, also not if it was created anew |
-/// | tombstones | where a database leaves such (its `load_to_save` gives a version for nothing): a save of a new user that was under way is refused, a later one's is not; one tombstone's version is not another's |
+/// | tombstones | where a database leaves such (its `load_for_update` gives a version for nothing): a save of a new user that was under way is refused, a later one's is not; one tombstone's version is not another's |
 /// | concurrent creation, concurrent writers, delete beside writers | of 16 tasks over one version, one wins; nothing is lost |
 /// | long ids, odd ids | 2,048 bytes; ids that differ in case, spaces or normalisation, or look like paths or queries, share no item |
 /// | limits | what the database cannot hold is refused |
@@ -71,19 +71,19 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 ///
 /// ```should_panic
 /// use tower_persistence::testing::conformance;
-/// use tower_persistence::{Database, Error, MemoryDb, Record, Saved, Stored, Version};
+/// use tower_persistence::{Expected, Database, Error, MemoryDb, Record, Saved, VersionedRecord, Version};
 ///
 /// #[derive(Debug, Default)]
 /// struct LastWriteWins(MemoryDb);
 ///
 /// impl Database for LastWriteWins {
-///     async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+///     async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
 ///         self.0.load(id).await
 ///     }
 ///
 ///     async fn save(&self, id: &str, record: &Record, _: Option<&Version>) -> Result<Saved, Error> {
 ///         self.0.delete(id).await?;
-///         self.0.save(id, record, None).await
+///         self.0.save(id, record, Expected::Absent).await
 ///     }
 ///
 ///     async fn delete(&self, id: &str) -> Result<(), Error> {

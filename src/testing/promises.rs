@@ -121,7 +121,7 @@ pub(super) async fn tombstones<D: Database>(subject: &Subject<D>) -> Outcome {
     let Some(before) = subject.over_nothing(&id).await? else { return Ok(()) };
     subject.delete(&id).await?;
     let Some(first) = subject.over_nothing(&id).await? else {
-        return Err("load_to_save gives a version only before a deletion".to_owned());
+        return Err("load_for_update gives a version only before a deletion".to_owned());
     };
     held_back(subject, &id, &[&before]).await?;
     if subject.over_nothing(&id).await?.as_ref() != Some(&first) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value};
 
 use super::values::{difference, shown};
-use crate::{Database, Error, Found, Record, Saved, Stored, Version};
+use crate::{Database, Error, Expected, Loaded, Record, Saved, Version, VersionedRecord};
 
 /// What a check found: `Err` says what is wrong.
 pub(super) type Outcome<T = ()> = Result<T, String>;
@@ -47,15 +47,15 @@ impl<D: Database> Subject<D> {
         Ok(())
     }
 
-    pub(super) async fn load(&self, id: &str) -> Outcome<Option<Stored>> {
+    pub(super) async fn load(&self, id: &str) -> Outcome<Option<VersionedRecord>> {
         self.database.load(id).await.map_err(failed("load"))
     }
 
     /// What a save has to name where nothing is stored.
     pub(super) async fn over_nothing(&self, id: &str) -> Outcome<Option<Version>> {
-        match self.database.load_to_save(id).await.map_err(failed("load_to_save"))? {
-            Found::Nothing(tombstone) => Ok(tombstone),
-            Found::Item(_) => Err("load_to_save finds an item where none may be".to_owned()),
+        match self.database.load_for_update(id).await.map_err(failed("load_for_update"))? {
+            Loaded::Absent(tombstone) => Ok(tombstone),
+            Loaded::Present(_) => Err("load_for_update finds an item where none may be".to_owned()),
         }
     }
 
@@ -65,7 +65,7 @@ impl<D: Database> Subject<D> {
         fields: &Value,
         over: Option<&Version>,
     ) -> Outcome<Saved> {
-        self.database.save(id, &record(fields), over).await.map_err(failed("save"))
+        self.database.save(id, &record(fields), Expected::from(over)).await.map_err(failed("save"))
     }
 
     pub(super) async fn delete(&self, id: &str) -> Outcome {
@@ -80,7 +80,7 @@ impl<D: Database> Subject<D> {
         over: Option<&Version>,
     ) -> Outcome<Version> {
         match (self.save(id, fields, over).await?, over) {
-            (Saved::Stored(version), _) => Ok(version),
+            (Saved::Written(version), _) => Ok(version),
             (Saved::Conflict(_), Some(_)) => {
                 Err("a save over the version that is stored is a conflict".to_owned())
             }
@@ -94,11 +94,11 @@ impl<D: Database> Subject<D> {
     pub(super) async fn holds(&self, id: &str, fields: &Value, version: &Version) -> Outcome {
         let stored = self.load(id).await?.ok_or("load finds nothing of a user who is stored")?;
         is(&stored, fields, version).map_err(|why| format!("load finds something else: {why}"))?;
-        match self.database.load_to_save(id).await.map_err(failed("load_to_save"))? {
-            Found::Item(stored) => is(&stored, fields, version)
-                .map_err(|why| format!("load_to_save finds something else: {why}")),
-            Found::Nothing(_) => {
-                Err("load_to_save finds nothing of a user who is stored".to_owned())
+        match self.database.load_for_update(id).await.map_err(failed("load_for_update"))? {
+            Loaded::Present(stored) => is(&stored, fields, version)
+                .map_err(|why| format!("load_for_update finds something else: {why}")),
+            Loaded::Absent(_) => {
+                Err("load_for_update finds nothing of a user who is stored".to_owned())
             }
         }
     }
@@ -131,7 +131,7 @@ impl<D: Database> Subject<D> {
             (Saved::Conflict(None), Some(_)) => {
                 Err("a conflict returns nothing although an item is stored".to_owned())
             }
-            (Saved::Stored(_), _) => Err(match over {
+            (Saved::Written(_), _) => Err(match over {
                 None => "a save of a new user replaces one who is stored".to_owned(),
                 Some(_) => "a save over a version that is not stored any more succeeds".to_owned(),
             }),
@@ -143,7 +143,7 @@ pub(super) fn record(fields: &Value) -> Record {
     Record::new(fields.as_object().cloned().unwrap_or_else(Map::new))
 }
 
-fn is(stored: &Stored, fields: &Value, version: &Version) -> Outcome {
+fn is(stored: &VersionedRecord, fields: &Value, version: &Version) -> Outcome {
     if let Some(difference) = difference(fields, &Value::Object(stored.record.fields().clone())) {
         return Err(difference);
     }

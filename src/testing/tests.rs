@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use serde_json::{Map, Value};
 
 use super::conformance;
-use crate::{Database, Error, Found, MemoryDb, Record, Saved, Stored, Version};
+use crate::{Database, Error, Expected, Loaded, MemoryDb, Record, Saved, Version, VersionedRecord};
 
 /// What is wrong with a database.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,7 +66,7 @@ impl Faulty {
     }
 
     /// The item in the form in which this database keeps it.
-    fn record(&self, record: &Record, before: Option<&Stored>) -> Record {
+    fn record(&self, record: &Record, before: Option<&VersionedRecord>) -> Record {
         let mut fields = record.fields().clone();
         match self.fault {
             Fault::MergesFields => {
@@ -106,7 +106,7 @@ impl Faulty {
     }
 
     /// The version that this database would give to what is stored now.
-    fn version(&self, stored: &Stored) -> Version {
+    fn version(&self, stored: &VersionedRecord) -> Version {
         let fields = || serde_json::to_string(&stored.record).unwrap_or_default();
         match self.fault {
             Fault::VersionsOfContent => Version::from(self.hasher.hash_one(fields())),
@@ -133,22 +133,22 @@ impl Faulty {
 }
 
 impl Database for Faulty {
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         let stored = self.db.load(&self.id(id)).await?;
         if self.fault == Fault::LoadStores && stored.is_none() {
-            self.db.save(id, &Record::default(), None).await?;
+            self.db.save(id, &Record::default(), Expected::Absent).await?;
         }
-        Ok(stored.map(|stored| Stored { version: self.version(&stored), ..stored }))
+        Ok(stored.map(|stored| VersionedRecord { version: self.version(&stored), ..stored }))
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         match self.fault {
-            Fault::TombstonesHoldNobodyBack => self.db.load_to_save(id).await,
-            Fault::TombstonesAreAllTheSame => match self.db.load_to_save(id).await? {
-                Found::Nothing(Some(_)) => Ok(Found::Nothing(Some(Version::new("deleted")))),
+            Fault::TombstonesHoldNobodyBack => self.db.load_for_update(id).await,
+            Fault::TombstonesAreAllTheSame => match self.db.load_for_update(id).await? {
+                Loaded::Absent(Some(_)) => Ok(Loaded::Absent(Some(Version::new("deleted")))),
                 found => Ok(found),
             },
-            _ => self.load(id).await.map(Found::from),
+            _ => self.load(id).await.map(Loaded::from),
         }
     }
 
@@ -156,24 +156,25 @@ impl Database for Faulty {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let id = &self.id(id);
         let refusal = self.refusal(id, record);
         if let Some(error) = refusal.as_ref().filter(|_| self.fault != Fault::WritesAndRefuses) {
             return Err(error.clone());
         }
-        let found = self.db.load_to_save(id).await?;
+        let found = self.db.load_for_update(id).await?;
+        let over = expected.version();
         let is_over = |absence: &str| over.is_none_or(|over| over.as_str().starts_with(absence));
         let wins_over_nothing = match self.fault {
             Fault::TombstonesArePermanent => {
-                Some(over.is_none() && found == Found::Nothing(Some(Version::new("absent"))))
+                Some(over.is_none() && found == Loaded::Absent(Some(Version::new("absent"))))
             }
             Fault::TombstonesHoldNobodyBack => Some(is_over("absent")),
             Fault::TombstonesAreAllTheSame => Some(is_over("deleted")),
             _ => None,
         };
-        let current = found.into_item();
+        let current = found.into_record();
         let wins_over_nothing = wins_over_nothing.filter(|_| current.is_none());
         let version = current.as_ref().map(|stored| self.version(stored));
         let wins = match self.fault {
@@ -189,17 +190,20 @@ impl Database for Faulty {
         if !wins {
             let stored = current
                 .zip(version)
-                .map(|(stored, version)| Stored { version, ..stored })
+                .map(|(stored, version)| VersionedRecord { version, ..stored })
                 .filter(|_| self.fault != Fault::ConflictShowsNothing)
                 .map(|stored| match self.fault {
-                    Fault::ConflictShowsTheRejected => Stored { record: record.clone(), ..stored },
+                    Fault::ConflictShowsTheRejected => {
+                        VersionedRecord { record: record.clone(), ..stored }
+                    }
                     _ => stored,
                 });
             return Ok(Saved::Conflict(stored));
         }
         let kept = self.record(record, current.as_ref());
         let over = self.db.load(id).await?.map(|stored| stored.version);
-        let Saved::Stored(inner) = self.db.save(id, &kept, over.as_ref()).await? else {
+        let Saved::Written(inner) = self.db.save(id, &kept, Expected::from(over.as_ref())).await?
+        else {
             return Err(Error::database("nobody else writes meanwhile"));
         };
         if self.fault == Fault::VersionsRestart {
@@ -207,8 +211,8 @@ impl Database for Faulty {
             let made = Version::from(version.map_or(0, count) + 1);
             self.versions.lock().unwrap().push((made, inner.clone()));
         }
-        let stored = Stored { record: kept, version: inner };
-        refusal.map_or_else(|| Ok(Saved::Stored(self.version(&stored))), Err)
+        let stored = VersionedRecord { record: kept, version: inner };
+        refusal.map_or_else(|| Ok(Saved::Written(self.version(&stored))), Err)
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {

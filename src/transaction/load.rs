@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{Shared, run_to_completion, with_timeout};
-use crate::database::{Database, Found};
+use crate::database::{Database, Loaded};
 use crate::error::Error;
-use crate::observe::Watch;
+use crate::observe::Observer;
 use crate::policy::OnOutage;
-use crate::turn::Loaded;
+use crate::turn::Basis;
 
 /// Loads the user's record, once the database is ready. What could not be loaded can never be saved
 /// over.
@@ -18,16 +18,16 @@ use crate::turn::Loaded;
 pub(super) async fn load<D: Database>(
     shared: &Arc<Shared<D>>,
     key: &str,
-    watch: &Watch,
-) -> Result<Loaded, Error> {
+    watch: &Observer,
+) -> Result<Basis, Error> {
     let Shared { database, config, .. } = &**shared;
     // Boxed: the futures of a database's client are so deep that the app around this layer would need a
     // higher `recursion_limit`.
     let load = Box::pin(async {
         ready(shared).await?;
-        let load = database.load_to_save(key);
+        let load = database.load_for_update(key);
         let found = with_timeout("loading", config.load_timeout, load).await?;
-        if let Found::Item(stored) = &found {
+        if let Loaded::Present(stored) = &found {
             stored.record.check()?;
         }
         Ok(found)
@@ -36,11 +36,11 @@ pub(super) async fn load<D: Database>(
     let loaded = step.run(load).await;
     step.loaded(&loaded);
     match loaded {
-        Ok(Found::Item(stored)) => Ok(Loaded::Item(stored)),
-        Ok(Found::Nothing(tombstone)) => Ok(Loaded::Nothing(tombstone)),
+        Ok(Loaded::Present(stored)) => Ok(Basis::Record(stored)),
+        Ok(Loaded::Absent(tombstone)) => Ok(Basis::Absent(tombstone)),
         Err(error) if config.on_outage == OnOutage::Degrade => {
             watch.degraded(&error);
-            Ok(Loaded::Unknown)
+            Ok(Basis::Unknown)
         }
         Err(error) => Err(error.unavailable()),
     }

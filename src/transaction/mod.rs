@@ -21,9 +21,9 @@ pub(crate) use self::shared::{SavesUnderWay, Shared};
 use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::Recognised;
-use crate::observe::Watch;
+use crate::observe::Observer;
 use crate::policy::OnConflict;
-use crate::turn::{Exchange, Keep, Loaded, Turn};
+use crate::turn::{Basis, Exchange, Keep, Turn};
 
 /// One run of the handler.
 pub(crate) struct Attempt {
@@ -56,7 +56,7 @@ pub(crate) async fn transact<D, T, E, F, R, O>(
     shared: &Arc<Shared<D>>,
     event: Recognised,
     guard: Option<UserGuard>,
-    watch: &Watch,
+    watch: &Observer,
     mut run: F,
 ) -> Result<Option<T>, E>
 where
@@ -72,13 +72,13 @@ where
     let key = event.user.as_ref().map(|user| Arc::clone(&user.storage_key));
     let began = Instant::now();
     let guard = match (guard, &key) {
-        (None, Some(key)) => Some(shared.locks.queue(key).wait(config.turn_timeout).await?),
+        (None, Some(key)) => Some(shared.locks.queue(key).wait(config.queue_timeout).await?),
         (guard, _) => guard,
     };
     let waited = began.elapsed();
     let mut loaded = match &key {
         Some(key) => load::load(shared, key, watch).await?,
-        None => Loaded::Nothing(None),
+        None => Basis::Absent(None),
     };
     let mut reruns = match config.on_conflict {
         OnConflict::Rerun { attempts } => attempts,
@@ -106,7 +106,7 @@ where
                     complete(Arc::clone(shared), turn, guard.clone(), output, keep, watch.clone());
                 match run_to_completion(Box::pin(work), &shared.saves).await? {
                     Ended::Saved(output) => return Ok(Some(output)),
-                    Ended::Conflict(current) => loaded = Loaded::Item(current),
+                    Ended::Conflict(current) => loaded = Basis::Record(current),
                 }
             }
         }

@@ -8,9 +8,9 @@ use tracing::Instrument;
 
 use super::backoff::{ATTEMPTS, pause};
 use super::{DiscardOnDrop, Shared, UserGuard, with_timeout};
-use crate::database::{Database, Saved, Stored, Version};
+use crate::database::{Database, Expected, Saved, Version, VersionedRecord};
 use crate::error::{Error, Kind};
-use crate::observe::{Step, Watch};
+use crate::observe::{Observer, Step};
 use crate::policy::OnConflict;
 use crate::record::Record;
 use crate::turn::{Exchange, Keep, Outcome, Turn};
@@ -19,7 +19,7 @@ use crate::turn::{Exchange, Keep, Outcome, Turn};
 pub(super) enum Ended<T> {
     Saved(T),
     /// Another process has saved this record meanwhile, and the handler is to run again.
-    Conflict(Stored),
+    Conflict(VersionedRecord),
 }
 
 /// Ends the turn once `output` is there. The user's place is held until then.
@@ -29,7 +29,7 @@ pub(super) async fn complete<D: Database, T>(
     _guard: Option<UserGuard>,
     output: impl Future<Output = (T, Option<Exchange>)>,
     keep: Keep,
-    watch: Watch,
+    watch: Observer,
 ) -> Result<Ended<T>, Error> {
     let (output, exchange) = output.await;
     let turn = &turn.0;
@@ -69,12 +69,12 @@ async fn save<D: Database>(
     mut record: Record,
     mut over: Option<Version>,
     step: &mut Step<'_>,
-) -> Result<Option<Stored>, Error> {
+) -> Result<Option<VersionedRecord>, Error> {
     for attempt in 0..ATTEMPTS {
         step.holds(&record);
-        let save = shared.database.save(key, &record, over.as_ref());
+        let save = shared.database.save(key, &record, Expected::from(over.as_ref()));
         let mut current = match save.await.map_err(Error::unavailable)? {
-            Saved::Stored(_) => {
+            Saved::Written(_) => {
                 step.end("stored");
                 return Ok(None);
             }

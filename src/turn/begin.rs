@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::handled::EventId;
 use super::place::SessionPlace;
 use super::sessions;
-use super::state::{Loaded, Phase, State, Turn, TurnEvent};
+use super::state::{Basis, Phase, State, Turn, TurnEvent};
 use super::typed::TypedState;
 use super::writes::Writes;
 use crate::incoming::Recognised;
@@ -20,7 +20,7 @@ impl Turn {
     /// Begins the turn of an event. What was loaded is a record that has been checked.
     pub(crate) fn begin(
         recognised: Recognised,
-        loaded: Loaded,
+        loaded: Basis,
         elements: &Arc<StoredElements>,
         database_id: usize,
         now: SystemTime,
@@ -32,9 +32,9 @@ impl Turn {
         let Recognised { platform, user, new_session, carried, is_receipt, .. } = &recognised;
         let (new_session, came) = (*new_session, carried.is_some());
         let mut session = match &elements.session {
-            _ if recognised.outside_session => SessionPlace::Outside,
+            _ if recognised.sessionless => SessionPlace::Outside,
             Some(element) if user.is_some() => SessionPlace::Record(element.times(&platform.name)),
-            _ if platform.platform.carries_session() => {
+            _ if platform.platform.has_client_sessions() => {
                 SessionPlace::Client(carried.clone().unwrap_or_default())
             }
             _ => SessionPlace::Off,
@@ -67,7 +67,7 @@ impl Turn {
             session_id: recognised.session_id,
             id: recognised.id.map(|id| EventId::new(&id, recognised.batch_size)),
             is_receipt: recognised.is_receipt,
-            withdrawn: recognised.withdrawn,
+            deletion_requested: recognised.deletion_requested,
             input: recognised.input,
         };
         let state = State {

@@ -18,7 +18,7 @@ fn rejection(parts: &Parts, name: &str) -> Error {
         );
     }
     Error::new(
-        Kind::NoUser,
+        Kind::MissingUser,
         format!(
             "`{name}` is not there: the request is none of a known platform with a user; take `Option<{name}>` to serve it"
         ),
@@ -28,7 +28,7 @@ fn rejection(parts: &Parts, name: &str) -> Error {
 macro_rules! extractor {
     ($handle:ident) => {
         /// The rejection is [`is_layer_missing`](Error::is_layer_missing), a 500, where the layer is missing, and
-        /// [`is_no_user`](Error::is_no_user), a 400, where the request has no user.
+        /// [`is_missing_user`](Error::is_missing_user), a 400, where the request has no user.
         impl<S: Send + Sync> FromRequestParts<S> for $handle {
             type Rejection = Error;
 
@@ -47,7 +47,7 @@ macro_rules! extractor {
                 match parts.extensions.get::<Self>().cloned() {
                     Some(handle) => Ok(Some(handle)),
                     None => match rejection(parts, stringify!($handle)) {
-                        error if error.is_no_user() => Ok(None),
+                        error if error.is_missing_user() => Ok(None),
                         error => Err(error),
                     },
                 }
@@ -80,7 +80,7 @@ impl<T: Schema, S: Send + Sync> OptionalFromRequestParts<S> for UserData<T> {
         match parts.extensions.get::<User>() {
             Some(user) => user_data(user).map(Some),
             None => match rejection(parts, "UserData") {
-                error if error.is_no_user() => Ok(None),
+                error if error.is_missing_user() => Ok(None),
                 error => Err(error),
             },
         }
@@ -89,5 +89,5 @@ impl<T: Schema, S: Send + Sync> OptionalFromRequestParts<S> for UserData<T> {
 
 /// What no handler gets to see is logged.
 fn user_data<T: Schema>(user: &User) -> Result<UserData<T>, Error> {
-    UserData::of(user).inspect_err(|error| observe::not_read(user.platform(), error))
+    UserData::from_user(user).inspect_err(|error| observe::not_read(user.platform(), error))
 }

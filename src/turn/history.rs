@@ -52,7 +52,7 @@ impl History {
     /// # Errors
     ///
     /// [`is_encode`](Error::is_encode) where `output` has no JSON form; otherwise as for every write:
-    /// [`is_sealed`](Error::is_sealed) after the turn's end, [`is_not_stored`](Error::is_not_stored) where
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn's end, [`is_element_disabled`](Error::is_element_disabled) where
     /// the history, or its element `output`, is not stored.
     pub fn set_output(&self, output: impl Serialize) -> Result<(), Error> {
         let output = data::to_value(output, "the output")?;

@@ -24,6 +24,6 @@ mod writes;
 pub use self::history::History;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};
 pub use self::session::Session;
-pub(crate) use self::state::{Loaded, Turn};
+pub(crate) use self::state::{Basis, Turn};
 pub use self::typed::{Migrated, Migrations, Schema, UserData};
 pub use self::user::{MetaData, User};

@@ -6,7 +6,7 @@ use super::data::Data;
 use super::state::change_data;
 use super::writes::Writes;
 use crate::error::{Error, Kind};
-use crate::platform::CarriedSession;
+use crate::platform::ClientSession;
 use crate::record::Record;
 use crate::stored_elements::SessionTimes;
 
@@ -17,7 +17,7 @@ pub(super) enum SessionPlace {
     /// Nowhere: the event is outside any session.
     Outside,
     /// With the client, which sends it with each request.
-    Client(CarriedSession),
+    Client(ClientSession),
     /// In the record.
     Record(SessionTimes),
 }
@@ -32,7 +32,7 @@ impl SessionPlace {
     }
 
     /// Returns the session, where it is the client's.
-    pub(super) fn client(&self) -> Option<&CarriedSession> {
+    pub(super) fn client(&self) -> Option<&ClientSession> {
         match self {
             Self::Client(session) => Some(session),
             Self::Off | Self::Outside | Self::Record(_) => None,
@@ -123,7 +123,7 @@ impl SessionPlace {
             Self::Client(_) | Self::Record(_) => Ok(()),
             Self::Off => Err(Error::not_stored("the session", "StoredElements::session")),
             Self::Outside => Err(Error::new(
-                Kind::NotStored,
+                Kind::ElementDisabled,
                 "the request is outside any session, as Alexa's AudioPlayer requests are",
             )),
         }

@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::state::{Loaded, Phase, State, Turn};
+use super::state::{Basis, Phase, State, Turn};
 use super::{handled, history, receipts, sessions};
 use crate::database::Version;
-use crate::platform::CarriedSession;
+use crate::platform::ClientSession;
 use crate::record::Record;
 use crate::timestamp;
 
@@ -69,7 +69,9 @@ impl Turn {
         match phase {
             Phase::Sealed => return Outcome::Nothing("unchanged"),
             Phase::Forgotten => return Outcome::Delete { key },
-            Phase::Open if self.event.withdrawn && is_whole => return Outcome::Delete { key },
+            Phase::Open if self.event.deletion_requested && is_whole => {
+                return Outcome::Delete { key };
+            }
             Phase::Open if state.is_written => {}
             Phase::Open if !is_whole => return Outcome::Nothing("client_error"),
             Phase::Open if is_receipt => return Outcome::Nothing("receipt"),
@@ -81,8 +83,8 @@ impl Turn {
         handled::add(self, &mut state.record);
         match &self.loaded {
             _ if !is_receipt => receipts::unmark(&mut state.record),
-            Loaded::Nothing(_) => receipts::mark(&mut state.record),
-            Loaded::Item(_) | Loaded::Unknown => {}
+            Basis::Absent(_) => receipts::mark(&mut state.record),
+            Basis::Record(_) | Basis::Unknown => {}
         }
         if !self.is_save_due(&state, now) {
             return Outcome::Nothing("unchanged");
@@ -102,7 +104,7 @@ impl Turn {
     }
 
     /// Returns the session that the client has to get, at the end of the turn.
-    pub(crate) fn carried_session(&self, now: SystemTime) -> Option<CarriedSession> {
+    pub(crate) fn client_session(&self, now: SystemTime) -> Option<ClientSession> {
         let state = self.state();
         let session = state.session.client()?;
         (self.replaces_session || session.has_something()).then(|| {

@@ -15,7 +15,7 @@ use crate::error::Error;
 /// a while (900 seconds by default), or when the platform starts another one; the next one is empty.
 ///
 /// Where it is off, the session is the platform's: on one that
-/// [carries](crate::Platform::carries_session) sessions it is read from the request and written
+/// [carries](crate::Platform::has_client_sessions) sessions it is read from the request and written
 /// into the reply, a JSON object. Attributes that the handler puts there itself win, and so does
 /// the end of the session (Alexa's `shouldEndSession: true`); a mere copy of what came with the
 /// request does not. Data that came and cannot be read, such as a lone surrogate, goes back as it
@@ -66,7 +66,7 @@ impl Session {
     /// # Errors
     ///
     /// [`is_encode`](Error::is_encode) where `state` has no JSON form; otherwise as for every write:
-    /// [`is_sealed`](Error::is_sealed) after the turn's end, [`is_not_stored`](Error::is_not_stored) where
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn's end, [`is_element_disabled`](Error::is_element_disabled) where
     /// the session is not stored.
     pub fn set_state(&self, state: impl Serialize) -> Result<(), Error> {
         let new = Some(to_value(state, "the state")?).filter(|state| !state.is_null());
@@ -107,8 +107,8 @@ impl Session {
     /// # Errors
     ///
     /// [`is_encode`](Error::is_encode) where `value` has no JSON form,
-    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
-    /// [`is_not_stored`](Error::is_not_stored) where the session's data is not stored, and
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn set(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
         self.data_handle().set(key, value)
@@ -125,8 +125,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
-    /// [`is_not_stored`](Error::is_not_stored) where the session's data is not stored, and
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn remove(&self, key: &str) -> Result<(), Error> {
         self.data_handle().remove(key)
@@ -148,8 +148,8 @@ impl Session {
     ///
     /// [`is_decode`](Error::is_decode) where something else than a whole number from -2^63 to 2^63 - 1 is
     /// stored, [`is_encode`](Error::is_encode) where the sum would be beyond that range,
-    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
-    /// [`is_not_stored`](Error::is_not_stored) where the session's data is not stored, and
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
         self.data_handle().increment(key, by)
@@ -201,8 +201,8 @@ impl Session {
     /// # Errors
     ///
     /// [`is_encode`](Error::is_encode) where `data` is not a JSON object,
-    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
-    /// [`is_not_stored`](Error::is_not_stored) where the session's data is not stored, and
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn set_data(&self, data: &impl Serialize) -> Result<(), Error> {
         self.data_handle().set_data(data)
@@ -223,8 +223,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
-    /// [`is_not_stored`](Error::is_not_stored) where the session's data is not stored, and
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn update<T>(&self, change: impl FnOnce(&mut Map<String, Value>) -> T) -> Result<T, Error> {
         self.data_handle().update(|data| Ok(change(data)))

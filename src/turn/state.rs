@@ -12,7 +12,7 @@ use super::place::SessionPlace;
 use super::receipts;
 use super::typed::TypedState;
 use super::writes::Writes;
-use crate::database::{Stored, Version};
+use crate::database::{Version, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::incoming::Identity;
 use crate::platform::{Input, NamedPlatform};
@@ -26,7 +26,7 @@ pub(crate) struct Turn {
     pub(super) database_id: usize,
     pub(super) event: TurnEvent,
     pub(super) began: SystemTime,
-    pub(super) loaded: Loaded,
+    pub(super) loaded: Basis,
     pub(super) is_new_session: bool,
     /// Whether the client's session is written into the reply even where there is nothing in it.
     pub(super) replaces_session: bool,
@@ -44,32 +44,32 @@ pub(super) struct TurnEvent {
     pub(super) id: Option<EventId>,
     pub(super) is_receipt: bool,
     /// The platform asks for the user's data to be deleted, and the layer is to do so.
-    pub(super) withdrawn: bool,
+    pub(super) deletion_requested: bool,
     pub(super) input: Input,
 }
 
 /// What a turn begins with.
-pub(crate) enum Loaded {
-    Item(Stored),
+pub(crate) enum Basis {
+    Record(VersionedRecord),
     /// Nothing is stored: a new user. A save names the tombstone, if there is one.
-    Nothing(Option<Version>),
+    Absent(Option<Version>),
     /// It is not known what is stored: the handler runs without memory, and nothing is saved.
     Unknown,
 }
 
-impl Loaded {
+impl Basis {
     pub(super) fn record(&self) -> Option<&Record> {
         match self {
-            Self::Item(stored) => Some(&stored.record),
-            Self::Nothing(_) | Self::Unknown => None,
+            Self::Record(stored) => Some(&stored.record),
+            Self::Absent(_) | Self::Unknown => None,
         }
     }
 
     /// The version that a save has to name.
     pub(super) fn version(&self) -> Option<&Version> {
         match self {
-            Self::Item(stored) => Some(&stored.version),
-            Self::Nothing(tombstone) => tombstone.as_ref(),
+            Self::Record(stored) => Some(&stored.version),
+            Self::Absent(tombstone) => tombstone.as_ref(),
             Self::Unknown => None,
         }
     }
@@ -114,7 +114,7 @@ impl Phase {
             Self::Forgotten => "the user has been forgotten in this turn",
             Self::Sealed => "the turn has ended: write before the handler answers",
         };
-        Err(Error::new(Kind::Sealed, message))
+        Err(Error::new(Kind::TurnEnded, message))
     }
 }
 
@@ -135,7 +135,7 @@ impl Turn {
 
     /// Whether the handler runs without memory.
     pub(crate) fn is_degraded(&self) -> bool {
-        matches!(self.loaded, Loaded::Unknown)
+        matches!(self.loaded, Basis::Unknown)
     }
 
     pub(crate) fn has_written(&self) -> bool {
@@ -180,9 +180,9 @@ impl Turn {
         let mut state = self.state();
         self.check_not_updating(&state)?;
         state.phase.check()?;
-        if self.event.withdrawn {
+        if self.event.deletion_requested {
             let message = "the user has left, and their data is deleted at the end of this turn";
-            return Err(Error::new(Kind::Sealed, message));
+            return Err(Error::new(Kind::TurnEnded, message));
         }
         write(&mut state)
     }

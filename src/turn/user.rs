@@ -125,7 +125,7 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`is_sealed`](Error::is_sealed) after the turn's end.
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn's end.
     pub fn forget(&self) -> Result<(), Error> {
         let mut state = self.0.state();
         if state.phase != Phase::Forgotten {
@@ -168,8 +168,8 @@ impl User {
     /// # Errors
     ///
     /// [`is_encode`](Error::is_encode) where `value` has no JSON form,
-    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
-    /// [`is_not_stored`](Error::is_not_stored) where the user's data is not stored, and
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the user's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn set(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
         self.data_handle().set(key, value)
@@ -186,8 +186,8 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
-    /// [`is_not_stored`](Error::is_not_stored) where the user's data is not stored, and
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the user's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn remove(&self, key: &str) -> Result<(), Error> {
         self.data_handle().remove(key)
@@ -209,8 +209,8 @@ impl User {
     ///
     /// [`is_decode`](Error::is_decode) where something else than a whole number from -2^63 to 2^63 - 1 is
     /// stored, [`is_encode`](Error::is_encode) where the sum would be beyond that range,
-    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
-    /// [`is_not_stored`](Error::is_not_stored) where the user's data is not stored, and
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the user's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
         self.data_handle().increment(key, by)
@@ -262,8 +262,8 @@ impl User {
     /// # Errors
     ///
     /// [`is_encode`](Error::is_encode) where `data` is not a JSON object,
-    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
-    /// [`is_not_stored`](Error::is_not_stored) where the user's data is not stored, and
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the user's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn set_data(&self, data: &impl Serialize) -> Result<(), Error> {
         self.data_handle().set_data(data)
@@ -284,8 +284,8 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`is_sealed`](Error::is_sealed) after the turn has ended,
-    /// [`is_not_stored`](Error::is_not_stored) where the user's data is not stored, and
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the user's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn update<T>(&self, change: impl FnOnce(&mut Map<String, Value>) -> T) -> Result<T, Error> {
         self.data_handle().update(|data| Ok(change(data)))

@@ -19,7 +19,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tower_persistence::testing::conformance;
 use tower_persistence::{
-    Database, DynamoDb, DynamoDbBuilder, Error, Record, Saved, Stored, Version,
+    Database, DynamoDb, DynamoDbBuilder, Error, Expected, Record, Saved, Version, VersionedRecord,
 };
 
 use crate::layer::user;
@@ -173,7 +173,7 @@ fn record(fields: &Value) -> Record {
     serde_json::from_value(fields.clone()).unwrap()
 }
 
-fn json_of(stored: &Stored) -> Value {
+fn json_of(stored: &VersionedRecord) -> Value {
     serde_json::to_value(&stored.record).unwrap()
 }
 
@@ -181,13 +181,13 @@ fn with_data(data: &Value) -> Record {
     record(&json!({ "user": { "data": data } }))
 }
 
-async fn load(db: &DynamoDb, user: &str) -> Stored {
+async fn load(db: &DynamoDb, user: &str) -> VersionedRecord {
     db.load(user).await.unwrap().unwrap()
 }
 
 async fn save(db: &DynamoDb, user: &str, record: &Record, over: Option<&Version>) -> Version {
-    match db.save(user, record, over).await.unwrap() {
-        Saved::Stored(version) => version,
+    match db.save(user, record, Expected::from(over)).await.unwrap() {
+        Saved::Written(version) => version,
         Saved::Conflict(_) => panic!("a conflict"),
     }
 }

@@ -80,9 +80,12 @@ async fn visits(database: &impl Database, user: &str) -> Option<Value> {
 }
 
 async fn assert_tombstone(database: &impl Database, user: &str) {
-    let found = database.load_to_save(user).await.unwrap();
-    let nothing = database.load_to_save("nobody ever stored").await.unwrap();
-    assert!(found.over().is_some() && found != nothing, "{database:?} leaves no tombstone");
+    let found = database.load_for_update(user).await.unwrap();
+    let nothing = database.load_for_update("nobody ever stored").await.unwrap();
+    assert!(
+        found.expected().version().is_some() && found != nothing,
+        "{database:?} leaves no tombstone"
+    );
 }
 
 async fn deleted_during_the_first_turn<D: Database + Clone>(database: D) {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tower_persistence::{Database, Error, Found, PersistenceLayer, Record, Saved, Stored, Version};
+use tower_persistence::{
+    Database, Error, Expected, Loaded, PersistenceLayer, Record, Saved, VersionedRecord,
+};
 
 use crate::bounded::{Case, case};
 use crate::common::*;
@@ -55,7 +57,7 @@ pub(crate) fn counter<D: Database>(layer: &PersistenceLayer<D>) -> App {
 /// Each of the databases is behind a layer of its own, and the tasks use the layers in turn.
 async fn count_for<D: Database>(users: usize, databases: Vec<D>) {
     let layer = |database| {
-        let layer = PersistenceLayer::new(database).turn_timeout(PATIENCE);
+        let layer = PersistenceLayer::new(database).queue_timeout(PATIENCE);
         layer.load_timeout(PATIENCE).save_timeout(PATIENCE)
     };
     let layers: Vec<_> = databases.into_iter().map(layer).collect();
@@ -95,23 +97,23 @@ struct Gate<D> {
 }
 
 impl<D: Database> Database for Gate<D> {
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         self.database.load(id).await
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
-        self.database.load_to_save(id).await
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
+        self.database.load_for_update(id).await
     }
 
     async fn save(
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         self.began.notify_one();
         self.go.notified().await;
-        self.database.save(id, record, over).await
+        self.database.save(id, record, expected).await
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {

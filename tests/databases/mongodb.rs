@@ -13,7 +13,9 @@ use libtest_mimic::Trial;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::{Client, Collection};
 use serde_json::Value;
-use tower_persistence::{Database, MongoDb, MongoDbBuilder, Record, Saved, Stored};
+use tower_persistence::{
+    Database, Expected, MongoDb, MongoDbBuilder, Record, Saved, VersionedRecord,
+};
 
 use crate::servers::Servers;
 
@@ -142,14 +144,16 @@ fn value(record: &Record) -> Value {
     serde_json::to_value(record).unwrap()
 }
 
-async fn load(db: &MongoDb, id: &str) -> Stored {
+async fn load(db: &MongoDb, id: &str) -> VersionedRecord {
     db.load(id).await.unwrap().unwrap()
 }
 
 /// Saves over what is there, and checks that the version is that of the next load.
 async fn save(db: &MongoDb, id: &str, item: Value) {
     let over = db.load(id).await.unwrap().map(|stored| stored.version);
-    let Saved::Stored(version) = db.save(id, &record(item), over.as_ref()).await.unwrap() else {
+    let Saved::Written(version) =
+        db.save(id, &record(item), Expected::from(over.as_ref())).await.unwrap()
+    else {
         panic!("a conflict")
     };
     assert_eq!(load(db, id).await.version, version);

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until};
 use tower_persistence::testing::Faulty;
-use tower_persistence::{Database, Error, Found, MemoryDb, Record, Saved, Stored, Version};
+use tower_persistence::{
+    Database, Error, Expected, Loaded, MemoryDb, Record, Saved, Version, VersionedRecord,
+};
 
 /// The key that each request adds one to.
 pub(crate) const COUNT: &str = "count";
@@ -117,7 +119,7 @@ impl Drop for Calling<'_> {
 
 impl Database for Process {
     /// Between two attempts to save.
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         let user = self.user(id);
         let _calling = self.begin(user);
         self.pace(user, true).await;
@@ -130,15 +132,15 @@ impl Database for Process {
     }
 
     /// At the start of a turn.
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         let user = self.user(id);
         let _calling = self.begin(user);
         self.notes().turns.entry((self.number, user)).or_default().shown.clear();
         self.pace(user, true).await;
-        let found = self.database.load_to_save(id).await;
+        let found = self.database.load_for_update(id).await;
         self.pace(user, false).await;
         let found = found?;
-        self.show(user, found.over().cloned());
+        self.show(user, found.expected().version().cloned());
         Ok(found)
     }
 
@@ -146,24 +148,25 @@ impl Database for Process {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let user = self.user(id);
         let _calling = self.begin(user);
         let is_shown = {
             let mut notes = self.notes();
             let shown = &notes.turns.entry((self.number, user)).or_default().shown;
-            shown.iter().any(|shown| shown.as_ref() == over)
+            shown.iter().any(|shown| shown.as_ref() == expected.version())
         };
         if !is_shown {
-            let what = format!("user {user} is saved over {over:?}, which the turn was not shown");
+            let what =
+                format!("user {user} is saved over {expected:?}, which the turn was not shown");
             self.notes().violations.push(what);
         }
         self.pace(user, true).await;
-        let saved = self.database.save(id, record, over).await;
+        let saved = self.database.save(id, record, expected).await;
         self.pace(user, false).await;
         match &saved {
-            Ok(Saved::Stored(_)) => {
+            Ok(Saved::Written(_)) => {
                 let user = record.fields().get("user").and_then(|user| user["data"].as_object());
                 let keys = user.into_iter().flat_map(|data| data.keys());
                 self.notes().saved.extend(keys.filter_map(|key| request_of(key)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::Instant;
 use tower_persistence::testing::{Fault, Faulty, InjectedFault, Operation, Rates, conformance};
-use tower_persistence::{Database, MemoryDb, Record, Saved, Stored, Version};
+use tower_persistence::{Database, Expected, MemoryDb, Record, Saved, Version, VersionedRecord};
 
 const USER: &str = "user-1";
 
@@ -14,13 +14,13 @@ fn record(number: u64) -> Record {
 }
 
 async fn store(database: &impl Database, number: u64, over: Option<&Version>) -> Version {
-    match database.save(USER, &record(number), over).await.unwrap() {
-        Saved::Stored(version) => version,
+    match database.save(USER, &record(number), Expected::from(over)).await.unwrap() {
+        Saved::Written(version) => version,
         conflict => panic!("{conflict:?}"),
     }
 }
 
-async fn current(database: &Faulty<MemoryDb>) -> Stored {
+async fn current(database: &Faulty<MemoryDb>) -> VersionedRecord {
     database.inner().load(USER).await.unwrap().unwrap()
 }
 
@@ -38,9 +38,9 @@ async fn without_faults_it_is_the_database() {
 #[tokio::test]
 async fn an_error_comes_before_or_after_the_effect() {
     let database = faulty([Fault::ErrorBefore, Fault::ErrorAfter, Fault::ErrorBefore]);
-    assert!(database.save(USER, &record(1), None).await.unwrap_err().is_database());
+    assert!(database.save(USER, &record(1), Expected::Absent).await.unwrap_err().is_database());
     assert!(database.inner().is_empty());
-    assert!(database.save(USER, &record(1), None).await.unwrap_err().is_database());
+    assert!(database.save(USER, &record(1), Expected::Absent).await.unwrap_err().is_database());
     assert_eq!(current(&database).await.record, record(1));
     assert!(database.load(USER).await.is_err());
     assert!(database.load(USER).await.is_ok(), "the script is over");
@@ -57,7 +57,7 @@ async fn a_delay_comes_before_or_after_the_effect() {
     for (fault, is_stored) in [(Fault::Delay(delay), false), (Fault::DelayAfter(delay), true)] {
         let database = faulty([fault, fault]);
         let record = record(1);
-        let save = database.save(USER, &record, None);
+        let save = database.save(USER, &record, Expected::Absent);
         tokio::time::timeout(Duration::from_secs(2), save).await.unwrap_err();
         assert_eq!(!database.inner().is_empty(), is_stored);
         let began = Instant::now();
@@ -71,7 +71,7 @@ async fn somebody_else_comes_before_the_save() {
     let database = faulty([]);
     let first = store(&database, 1, None).await;
     database.script([Fault::Conflict]);
-    let saved = database.save(USER, &record(2), Some(&first)).await.unwrap();
+    let saved = database.save(USER, &record(2), Expected::Version(&first)).await.unwrap();
     let current = current(&database).await;
     assert_eq!(current.record, record(1));
     assert_ne!(current.version, first);
@@ -83,9 +83,9 @@ async fn somebody_else_comes_before_the_save() {
         if is_deleted {
             database.delete(USER).await.unwrap();
         }
-        let found = database.load_to_save(USER).await.unwrap();
+        let found = database.load_for_update(USER).await.unwrap();
         database.script([Fault::Conflict]);
-        let saved = database.save(USER, &record(1), found.over()).await.unwrap();
+        let saved = database.save(USER, &record(1), found.expected()).await.unwrap();
         let Saved::Conflict(Some(theirs)) = saved else { panic!("{saved:?}") };
         assert_eq!(theirs.record, Record::default());
         store(&database, 1, Some(&theirs.version)).await;
@@ -97,9 +97,12 @@ async fn a_conflict_without_a_reason_writes_nothing() {
     let database = faulty([]);
     let first = store(&database, 1, None).await;
     database.script([Fault::SpuriousConflict]);
-    let saved = database.save(USER, &record(2), Some(&first)).await.unwrap();
+    let saved = database.save(USER, &record(2), Expected::Version(&first)).await.unwrap();
     assert_eq!(saved, Saved::Conflict(Some(current(&database).await)));
-    assert_eq!(current(&database).await, Stored { record: record(1), version: first.clone() });
+    assert_eq!(
+        current(&database).await,
+        VersionedRecord { record: record(1), version: first.clone() }
+    );
     store(&database, 2, Some(&first)).await;
 
     // Nobody was deleted, and none is said to be.
@@ -114,21 +117,21 @@ async fn what_is_read_stale_cannot_be_saved_over() {
     database.script([Fault::StaleRead]);
     assert_eq!(database.load(USER).await.unwrap(), None, "before it was created");
     assert!(matches!(
-        database.save(USER, &record(9), None).await.unwrap(),
+        database.save(USER, &record(9), Expected::Absent).await.unwrap(),
         Saved::Conflict(Some(_))
     ));
 
     store(&database, 2, Some(&first)).await;
     database.script([Fault::StaleRead]);
     let stale = database.load(USER).await.unwrap().unwrap();
-    assert_eq!(stale, Stored { record: record(1), version: first });
-    let saved = database.save(USER, &record(9), Some(&stale.version)).await.unwrap();
+    assert_eq!(stale, VersionedRecord { record: record(1), version: first });
+    let saved = database.save(USER, &record(9), Expected::Version(&stale.version)).await.unwrap();
     assert_eq!(saved, Saved::Conflict(Some(current(&database).await)));
 
     database.delete(USER).await.unwrap();
     database.script([Fault::StaleRead]);
     let stale = database.load(USER).await.unwrap().unwrap();
-    let saved = database.save(USER, &record(9), Some(&stale.version)).await.unwrap();
+    let saved = database.save(USER, &record(9), Expected::Version(&stale.version)).await.unwrap();
     assert_eq!(saved, Saved::Conflict(None), "what is deleted stays so");
 }
 
@@ -197,7 +200,7 @@ async fn drawn(seed: u64, rates: &Rates) -> Vec<InjectedFault> {
     database.set_rates(rates.clone());
     for _ in 0..500 {
         let over = database.load(USER).await.ok().flatten().map(|stored| stored.version);
-        let _ = database.save(USER, &record(1), over.as_ref()).await;
+        let _ = database.save(USER, &record(1), Expected::from(over.as_ref())).await;
     }
     database.log()
 }

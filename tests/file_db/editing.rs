@@ -22,7 +22,7 @@ async fn an_edit_is_served_by_the_next_load() {
 async fn an_edit_of_the_same_length_is_noticed_by_time_or_by_file() {
     let (directory, path) = file(JOVO);
     let db = FileDb::open(&path).await.unwrap();
-    let visits = |stored: Stored| stored.record.fields()["user"]["data"]["visits"].clone();
+    let visits = |stored: VersionedRecord| stored.record.fields()["user"]["data"]["visits"].clone();
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
     fs::write(&path, JOVO.replace("\"visits\": 7", "\"visits\": 8")).unwrap();
     let later = modified + std::time::Duration::from_secs(1);
@@ -45,7 +45,7 @@ async fn an_edit_between_load_and_save_is_a_conflict() {
     let second = load(&db, "second").await;
     let edited = JOVO.replace("\"visits\": 7", "\"visits\": 70");
     fs::write(&path, &edited).unwrap();
-    let saved = db.save("third", &named("a"), Some(&third.version)).await.unwrap();
+    let saved = db.save("third", &named("a"), Expected::Version(&third.version)).await.unwrap();
     let Saved::Conflict(Some(current)) = saved else { panic!("{saved:?}") };
     assert_eq!(current.record.fields()["user"]["data"]["visits"], 70);
     assert_eq!(text(&path), edited);
@@ -57,7 +57,7 @@ async fn an_edit_between_load_and_save_is_a_conflict() {
     // The user that was loaded is gone.
     let third = load(&db, "third").await;
     fs::write(&path, "[]").unwrap();
-    let saved = db.save("third", &named("a"), Some(&third.version)).await.unwrap();
+    let saved = db.save("third", &named("a"), Expected::Version(&third.version)).await.unwrap();
     assert_eq!(saved, Saved::Conflict(None));
     assert_eq!(text(&path), "[]");
 }
@@ -78,8 +78,8 @@ async fn an_invalid_edit_fails_until_it_is_repaired() {
         for result in [
             db.load("second").await.map(drop),
             db.load("nobody").await.map(drop),
-            db.save("second", &named("a"), Some(&second.version)).await.map(drop),
-            db.save("new", &named("a"), None).await.map(drop),
+            db.save("second", &named("a"), Expected::Version(&second.version)).await.map(drop),
+            db.save("new", &named("a"), Expected::Absent).await.map(drop),
             db.delete("third").await,
         ] {
             let error = result.unwrap_err();
@@ -106,7 +106,7 @@ async fn a_removed_file_is_not_made_anew() {
     let error = db.load("second").await.unwrap_err();
     assert!(error.is_database());
     assert!(error.to_string().contains("was removed"), "{error}");
-    db.save("second", &named("a"), Some(&second.version)).await.unwrap_err();
+    db.save("second", &named("a"), Expected::Version(&second.version)).await.unwrap_err();
     assert_eq!(names(directory.path()), ["db.json.lock", "elsewhere"]);
     fs::rename(&elsewhere, &path).unwrap();
     assert_eq!(load(&db, "second").await, second);

@@ -29,7 +29,7 @@ const FILE: &str = "[
 async fn it_is_served_and_written_in_todays_shape_when_it_is_saved() {
     let (_directory, path) = file(FILE);
     let db = FileDb::open(&path).await.unwrap();
-    let Stored { record: found, version } = load(&db, "first").await;
+    let VersionedRecord { record: found, version } = load(&db, "first").await;
     let expected = json!({
         "user": { "data": { "score": 3.0, "nick": "\u{fffd}" } },
         "createdAt": "2017-06-30T05:50:04.034Z",
@@ -79,7 +79,7 @@ async fn what_has_no_place_today_is_kept() {
             "context":{"prev":[1.0]}},"data":{"own":1e2},"updatedAt":"x"},{"id":"b"}]"#,
     );
     let db = FileDb::open(&path).await.unwrap();
-    let Stored { record: found, version } = load(&db, "a").await;
+    let VersionedRecord { record: found, version } = load(&db, "a").await;
     let expected = json!({
         "user": { "data": { "n": 1 } },
         "metaData": { "devices": { "d": {} } },

@@ -4,7 +4,7 @@ use super::*;
 async fn a_file_of_jovo_is_served_and_written_back_as_it_was() {
     let (_directory, path) = file(JOVO);
     let db = FileDb::open(&path).await.unwrap();
-    let Stored { record, version } = load(&db, FIRST).await;
+    let VersionedRecord { record, version } = load(&db, FIRST).await;
     let names: Vec<&String> = record.fields().keys().collect();
     let expected = ["user", "session", "history", "unknown", "createdAt", "updatedAt", "last"];
     assert_eq!(names, expected);
@@ -43,7 +43,7 @@ async fn users_that_are_not_saved_stay_byte_for_byte() {
     let error = db.load("odd").await.unwrap_err();
     assert!(error.is_decode());
     assert!(!all(&error).contains("odd"));
-    let error = db.save("odd", &Record::default(), None).await.unwrap_err();
+    let error = db.save("odd", &Record::default(), Expected::Absent).await.unwrap_err();
     assert!(error.is_decode());
     assert!(text(&path).starts_with(&begin));
 }
@@ -52,7 +52,7 @@ async fn users_that_are_not_saved_stay_byte_for_byte() {
 async fn the_id_comes_first_and_is_not_part_of_the_record() {
     let (_directory, path) = file(r#"[{"user":{"data":{}},"id":"a","x":1,"y":2}]"#);
     let db = FileDb::open(&path).await.unwrap();
-    let Stored { record: found, version } = load(&db, "a").await;
+    let VersionedRecord { record: found, version } = load(&db, "a").await;
     let fields: Vec<_> = found.fields().keys().collect();
     assert_eq!(fields, ["user", "x", "y"]);
     // Unchanged, the item stays as it is.
@@ -66,7 +66,7 @@ async fn the_id_comes_first_and_is_not_part_of_the_record() {
     // A record that carries it all the same.
     stored(&db, "b", &record(json!({ "x": 1, "id": "b" })), None).await;
     assert!(text(&path).ends_with("{\n    \"id\": \"b\",\n    \"x\": 1\n  }\n]"));
-    let error = db.save("c", &record(json!({ "id": "b" })), None).await.unwrap_err();
+    let error = db.save("c", &record(json!({ "id": "b" })), Expected::Absent).await.unwrap_err();
     assert!(error.is_encode());
     assert_eq!(db.load("c").await.unwrap(), None);
 }
@@ -101,7 +101,7 @@ async fn what_could_not_be_read_again_is_refused() {
     serde_json::from_str::<Value>(&text(&path)).unwrap();
     let before = text(&path);
     for levels in [126 - 1, 1_000] {
-        let error = db.save("deeper", &nested(levels), None).await.unwrap_err();
+        let error = db.save("deeper", &nested(levels), Expected::Absent).await.unwrap_err();
         assert!(error.is_encode());
         assert!(error.to_string().starts_with("`user.data.tree` is nested more than 126"));
         assert!(!all(&error).contains("SECRET"));

@@ -20,7 +20,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tower_persistence::{Database, Error, FileDb, Record, Saved, Stored, Version, connect};
+use tower_persistence::{
+    Database, Error, Expected, FileDb, Record, Saved, Version, VersionedRecord, connect,
+};
 
 /// As Jovo v4 writes it, with fields of others at every level, and no newline at the end.
 const JOVO: &str = r#"[
@@ -119,13 +121,13 @@ fn named(name: &str) -> Record {
     record(json!({ "user": { "data": { "name": name } } }))
 }
 
-async fn load(db: &impl Database, id: &str) -> Stored {
+async fn load(db: &impl Database, id: &str) -> VersionedRecord {
     db.load(id).await.unwrap().unwrap()
 }
 
 async fn stored(db: &impl Database, id: &str, record: &Record, over: Option<&Version>) -> Version {
-    match db.save(id, record, over).await.unwrap() {
-        Saved::Stored(version) => version,
+    match db.save(id, record, Expected::from(over)).await.unwrap() {
+        Saved::Written(version) => version,
         conflict @ Saved::Conflict(_) => panic!("{conflict:?}"),
     }
 }

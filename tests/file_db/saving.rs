@@ -5,16 +5,19 @@ async fn is_conditional_on_the_version() {
     let (_directory, path) = file("[]");
     let db = FileDb::open(&path).await.unwrap();
     let unknown = Version::new("1");
-    let missing = db.save("user", &named("a"), Some(&unknown)).await.unwrap();
+    let missing = db.save("user", &named("a"), Expected::Version(&unknown)).await.unwrap();
     assert_eq!(missing, Saved::Conflict(None));
     assert_eq!(text(&path), "[]");
     let first = stored(&db, "user", &named("a"), None).await;
-    assert_eq!(load(&db, "user").await, Stored { record: named("a"), version: first.clone() });
+    assert_eq!(
+        load(&db, "user").await,
+        VersionedRecord { record: named("a"), version: first.clone() }
+    );
     let second = stored(&db, "user", &named("b"), Some(&first)).await;
     assert_ne!(first, second);
     for over in [None, Some(&first)] {
-        let current = Stored { record: named("b"), version: second.clone() };
-        let saved = db.save("user", &named("c"), over).await.unwrap();
+        let current = VersionedRecord { record: named("b"), version: second.clone() };
+        let saved = db.save("user", &named("c"), Expected::from(over)).await.unwrap();
         assert_eq!(saved, Saved::Conflict(Some(current)));
     }
     assert_eq!(load(&db, "user").await.record, named("b"));
@@ -29,16 +32,16 @@ async fn what_was_deleted_and_created_anew_has_no_version_of_before() {
     db.delete("user").await.unwrap();
     assert_eq!(db.load("user").await.unwrap(), None);
     assert_eq!(text(&path), "[]");
-    let saved = db.save("user", &named("a"), Some(&first)).await.unwrap();
+    let saved = db.save("user", &named("a"), Expected::Version(&first)).await.unwrap();
     assert_eq!(saved, Saved::Conflict(None));
     let anew = stored(&db, "user", &named("a"), None).await;
     assert_ne!(first, anew);
-    let saved = db.save("user", &named("b"), Some(&first)).await.unwrap();
+    let saved = db.save("user", &named("b"), Expected::Version(&first)).await.unwrap();
     assert!(matches!(saved, Saved::Conflict(Some(_))));
     // Nor does opening the file again begin to count anew.
     db.close().await.unwrap();
     let db = FileDb::open(&path).await.unwrap();
-    let saved = db.save("user", &named("b"), Some(&first)).await.unwrap();
+    let saved = db.save("user", &named("b"), Expected::Version(&first)).await.unwrap();
     assert!(matches!(saved, Saved::Conflict(Some(_))));
 }
 
@@ -53,14 +56,17 @@ async fn of_several_writers_over_one_version_one_wins() {
                 let (db, version) = (db.clone(), version.clone());
                 tokio::spawn(async move {
                     let record = named(&format!("{round}-{writer}"));
-                    (db.save("user", &record, version.as_ref()).await.unwrap(), record)
+                    (
+                        db.save("user", &record, Expected::from(version.as_ref())).await.unwrap(),
+                        record,
+                    )
                 })
             })
             .collect();
         let mut won = Vec::new();
         for writer in writers {
             match writer.await.unwrap() {
-                (Saved::Stored(version), record) => won.push(Stored { record, version }),
+                (Saved::Written(version), record) => won.push(VersionedRecord { record, version }),
                 (Saved::Conflict(current), _) => assert!(current.is_some()),
             }
         }
@@ -85,8 +91,9 @@ async fn no_increment_is_lost_among_many() {
                         .as_ref()
                         .map_or(0, |found| found.record.fields()["n"].as_u64().unwrap());
                     let over = found.as_ref().map(|found| &found.version);
-                    let saved = db.save(&id, &record(json!({ "n": n + 1 })), over).await;
-                    if let Saved::Stored(_) = saved.unwrap() {
+                    let saved =
+                        db.save(&id, &record(json!({ "n": n + 1 })), Expected::from(over)).await;
+                    if let Saved::Written(_) = saved.unwrap() {
                         return;
                     }
                 }
@@ -105,7 +112,7 @@ async fn no_increment_is_lost_among_many() {
 /// at once.
 fn begin(db: &FileDb, id: &str) -> bool {
     let record = named("begun");
-    let mut save = tokio_test::task::spawn(db.save(id, &record, None));
+    let mut save = tokio_test::task::spawn(db.save(id, &record, Expected::Absent));
     save.poll().is_pending()
 }
 
@@ -122,7 +129,7 @@ async fn flush_close_and_drop_write_what_was_begun() {
     db.close().await.unwrap();
     for result in [
         db.load("a").await.map(drop),
-        db.save("a", &Record::default(), None).await.map(drop),
+        db.save("a", &Record::default(), Expected::Absent).await.map(drop),
         db.delete("a").await,
         db.flush().await,
     ] {

@@ -6,8 +6,8 @@ async fn count(db: &FileDb) -> Result<u64, Error> {
     let found = db.load("user").await?;
     let n = found.as_ref().map_or(0, |found| found.record.fields()["n"].as_u64().unwrap());
     let over = found.as_ref().map(|found| &found.version);
-    match db.save("user", &record(json!({ "n": n + 1 })), over).await? {
-        Saved::Stored(_) => Ok(n + 1),
+    match db.save("user", &record(json!({ "n": n + 1 })), Expected::from(over)).await? {
+        Saved::Written(_) => Ok(n + 1),
         conflict @ Saved::Conflict(_) => panic!("{conflict:?}"),
     }
 }

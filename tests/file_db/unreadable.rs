@@ -9,7 +9,7 @@ const HALF: &str = r#"[
 "#;
 
 async fn change(db: &FileDb, id: &str, change: impl FnOnce(&mut serde_json::Map<String, Value>)) {
-    let Stored { record, version } = load(db, id).await;
+    let VersionedRecord { record, version } = load(db, id).await;
     let mut fields = record.fields().clone();
     change(&mut fields);
     stored(db, id, &Record::new(fields), Some(&version)).await;
@@ -64,7 +64,7 @@ async fn halves_stay_wherever_they_are() {
         assert!(file.contains(kept), "{kept} is missing: {file}");
     }
     assert!(!file.contains(r#"{"b":1}"#));
-    let Stored { record, .. } = load(&db, "a").await;
+    let VersionedRecord { record, .. } = load(&db, "a").await;
     assert_eq!(record.fields()["user"]["data"]["n"], 1);
 }
 
@@ -105,7 +105,9 @@ async fn one_unreadable_item_stops_nobody_else_and_stays() {
         let error = db.load("odd").await.unwrap_err();
         assert!(error.is_decode());
         assert!(!all(&error).contains("SECRET"));
-        assert!(db.save("odd", &Record::default(), None).await.unwrap_err().is_decode());
+        assert!(
+            db.save("odd", &Record::default(), Expected::Absent).await.unwrap_err().is_decode()
+        );
         change(&db, "b", |fields| fields["n"] = json!(2)).await;
         assert!(text(&path).starts_with(&format!("[\n  {item},\n")));
         // The same when it comes by hand.

@@ -3,7 +3,7 @@
 use super::*;
 
 async fn change(db: &FileDb, change: impl FnOnce(&mut serde_json::Map<String, Value>)) {
-    let Stored { record, version } = load(db, "a").await;
+    let VersionedRecord { record, version } = load(db, "a").await;
     let mut fields = record.fields().clone();
     change(&mut fields);
     stored(db, "a", &Record::new(fields), Some(&version)).await;

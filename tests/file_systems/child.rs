@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
-use tower_persistence::{Database, FileDb, Record, Saved};
+use tower_persistence::{Database, Expected, FileDb, Record, Saved};
 
 pub(crate) const PATH: &str = "TOWER_PERSISTENCE_FILE_SYSTEMS_PATH";
 
@@ -22,8 +22,8 @@ pub(crate) fn run(path: &OsStr) {
         println!("opened");
         for user in ["first", "second"] {
             let over = db.load(user).await.unwrap().map(|found| found.version);
-            match db.save(user, &Record::default(), over.as_ref()).await {
-                Ok(Saved::Stored(_)) => println!("stored"),
+            match db.save(user, &Record::default(), Expected::from(over.as_ref())).await {
+                Ok(Saved::Written(_)) => println!("stored"),
                 other => println!("not stored: {other:?}"),
             }
         }

@@ -172,7 +172,7 @@ async fn what_is_not_read_is_refused_unread_where_a_user_is_required() {
     let layer = PersistenceLayer::new(TestDb::default()).require_user(true);
     for content_type in [None, Some("text/plain"), Some("application/grpc+json")] {
         let error = whose(&layer, content_type, streaming(&["{"], false)).await.unwrap_err();
-        assert!(error.is_no_user(), "{error}");
+        assert!(error.is_missing_user(), "{error}");
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::json;
 use tokio::task::yield_now;
 use tower::ServiceExt;
 use tower_persistence::{
-    Database, Error, Found, MemoryDb, OnConflict, PersistenceLayer, Record, Saved, Stored, Version,
+    Database, Error, Expected, Loaded, MemoryDb, OnConflict, PersistenceLayer, Record, Saved,
+    VersionedRecord,
 };
 
 use crate::common::*;
@@ -34,13 +35,13 @@ impl Database for SlowDb {
         Ok(())
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
-        self.load_to_save(id).await.map(Found::into_item)
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
+        self.load_for_update(id).await.map(Loaded::into_record)
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         wait().await;
-        let found = self.items.load_to_save(id).await;
+        let found = self.items.load_for_update(id).await;
         wait().await;
         found
     }
@@ -49,7 +50,7 @@ impl Database for SlowDb {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         wait().await;
         if self.intrudes.swap(false, Ordering::Relaxed) {
@@ -57,7 +58,7 @@ impl Database for SlowDb {
             item["user"]["data"]["theirs"] = true.into();
             store(&self.items, id, &item).await;
         }
-        let saved = self.items.save(id, record, over).await;
+        let saved = self.items.save(id, record, expected).await;
         wait().await;
         saved
     }

@@ -291,7 +291,7 @@ async fn a_session_in_the_database_is_not_carried() {
 async fn an_event_outside_any_session_has_none_to_carry() {
     let (layer, _) = layer();
     let app = answering(&layer, "{}", |session| {
-        assert!(session.set("lives", 3).unwrap_err().is_not_stored());
+        assert!(session.set("lives", 3).unwrap_err().is_element_disabled());
         assert!(session.data().is_empty() && session.id().is_none());
         Ok(())
     });
@@ -316,7 +316,7 @@ async fn after_the_turn_and_after_forgetting_nothing_is_written() {
         let session = session_of(&request);
         request.extensions().get::<User>().unwrap().forget()?;
         assert!(session.data().is_empty());
-        assert!(session.set("lives", 3).unwrap_err().is_sealed());
+        assert!(session.set("lives", 3).unwrap_err().is_turn_ended());
         Ok(reply(200, "{}"))
     });
     let reply = replied(&app, &alexa_with(json!({ "lives": 3 }))).await;

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_persistence::{
-    BoxError, Database, Error, Found, History, MemoryDb, PersistenceLayer, Record, ResponseBody,
-    Saved, Session, Stored, User, Version,
+    BoxError, Database, Error, Expected, History, Loaded, MemoryDb, PersistenceLayer, Record,
+    ResponseBody, Saved, Session, User, VersionedRecord,
 };
 
 pub(crate) type HttpRequest = Request<Full<Bytes>>;
@@ -171,8 +171,8 @@ pub(crate) async fn stored(database: &impl Database, user: &str) -> Option<Value
 pub(crate) async fn store(database: &impl Database, user: &str, item: &Value) {
     let record: Record = serde_json::from_value(item.clone()).unwrap();
     let over = database.load(user).await.unwrap().map(|stored| stored.version);
-    let saved = database.save(user, &record, over.as_ref()).await.unwrap();
-    assert!(matches!(saved, Saved::Stored(_)));
+    let saved = database.save(user, &record, Expected::from(over.as_ref())).await.unwrap();
+    assert!(matches!(saved, Saved::Written(_)));
 }
 
 /// A clock that stands still until it is moved.
@@ -277,27 +277,27 @@ impl Database for TestDb {
         self.behave(behaviour).await
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
-        self.load_to_save(id).await.map(Found::into_item)
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
+        self.load_for_update(id).await.map(Loaded::into_record)
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         self.shared.calls.lock().unwrap().loads += 1;
         let behaviour = *self.shared.on_load.lock().unwrap();
         self.behave(behaviour).await?;
-        self.items.load_to_save(id).await
+        self.items.load_for_update(id).await
     }
 
     async fn save(
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         self.shared.calls.lock().unwrap().saves += 1;
         let behaviour = *self.shared.on_save.lock().unwrap();
         self.behave(behaviour).await?;
-        self.items.save(id, record, over).await
+        self.items.save(id, record, expected).await
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {

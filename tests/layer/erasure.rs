@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tower_persistence::{
-    AnyDatabase, Database, FileDb, MemoryDb, OnConflict, PersistenceLayer, Record, Saved, Version,
+    AnyDatabase, Database, Expected, FileDb, MemoryDb, OnConflict, PersistenceLayer, Record, Saved,
 };
 
 use crate::common::*;
@@ -152,20 +152,20 @@ async fn a_tombstone_ends() {
     let file = FileDb::open(directory.path().join("db.json")).await.unwrap();
     for db in [AnyDatabase::new(MemoryDb::new()), AnyDatabase::new(file)] {
         db.delete(USER).await.unwrap();
-        let nothing = db.load_to_save("nobody ever stored").await.unwrap();
-        let before = db.load_to_save(USER).await.unwrap();
-        assert!(before.over().is_some() && before != nothing, "{db:?}");
+        let nothing = db.load_for_update("nobody ever stored").await.unwrap();
+        let before = db.load_for_update(USER).await.unwrap();
+        assert!(before.expected().version().is_some() && before != nothing, "{db:?}");
         tokio::time::advance(LONG).await;
-        assert_eq!(db.load_to_save(USER).await.unwrap(), nothing, "{db:?}");
+        assert_eq!(db.load_for_update(USER).await.unwrap(), nothing, "{db:?}");
         // Whoever was shown it may save all the same; so may who was shown nothing.
-        store_over(&db, before.over()).await;
+        store_over(&db, before.expected()).await;
         db.delete(USER).await.unwrap();
         tokio::time::advance(LONG).await;
-        store_over(&db, nothing.over()).await;
+        store_over(&db, nothing.expected()).await;
     }
 }
 
-async fn store_over(db: &impl Database, over: Option<&Version>) {
-    let saved = db.save(USER, &Record::default(), over).await.unwrap();
-    assert!(matches!(saved, Saved::Stored(_)), "{db:?} {saved:?}");
+async fn store_over(db: &impl Database, expected: Expected<'_>) {
+    let saved = db.save(USER, &Record::default(), expected).await.unwrap();
+    assert!(matches!(saved, Saved::Written(_)), "{db:?} {saved:?}");
 }

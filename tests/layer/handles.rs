@@ -171,7 +171,7 @@ async fn handles_work_from_tasks_and_are_sealed_with_the_reply() {
         user.increment("tasks", 1).map(drop),
         user.forget(),
     ] {
-        assert!(result.unwrap_err().is_sealed());
+        assert!(result.unwrap_err().is_turn_ended());
     }
     assert_eq!(user.data().len(), 1);
 }
@@ -199,7 +199,7 @@ async fn an_element_that_is_off_reads_empty_refuses_writes_and_stays_as_it_is() 
             (history.set_output("p"), "StoredElements::history"),
         ] {
             let error = result.unwrap_err();
-            assert!(error.is_not_stored());
+            assert!(error.is_element_disabled());
             assert!(error.to_string().contains(option), "{error}");
         }
         Ok(())

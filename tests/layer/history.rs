@@ -79,7 +79,7 @@ async fn each_element_is_its_own_switch() {
             match history.set_output("o") {
                 Err(error) if !keeps_output => {
                     assert!(error.to_string().contains("HistoryElement::output"), "{error}");
-                    assert!(error.is_not_stored());
+                    assert!(error.is_element_disabled());
                     Ok(())
                 }
                 result => result,

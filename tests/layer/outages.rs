@@ -115,7 +115,7 @@ async fn who_disables_the_skill_is_forgotten_if_the_layer_is_told_to() {
             assert_eq!(user.get::<i64>("a")?, Some(1), "the handler runs before");
             let written = user.set("b", 1);
             assert_eq!(
-                written.is_err_and(|error| error.is_sealed()),
+                written.is_err_and(|error| error.is_turn_ended()),
                 !is_kept,
                 "not kept, not `Ok`"
             );

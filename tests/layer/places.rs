@@ -34,7 +34,7 @@ macro_rules! limited {
 
 #[tokio::test(start_paused = true)]
 async fn requests_of_one_user_take_one_place() {
-    let layer = PersistenceLayer::new(TestDb::default()).turn_timeout(Duration::from_secs(60));
+    let layer = PersistenceLayer::new(TestDb::default()).queue_timeout(Duration::from_secs(60));
     let go = Arc::new(Semaphore::new(0));
     let mut service = limited!(layer, go);
     let mut waiting = Vec::new();

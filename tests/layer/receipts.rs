@@ -56,7 +56,7 @@ async fn record(layer: &PersistenceLayer<TestDb>) -> Option<Value> {
 async fn a_receipt_creates_starts_extends_and_remembers_nothing() {
     let (layer, clock) = layer();
     let app = sync_app(&layer, |user, session, _| {
-        assert!(session.set("a", 1).unwrap_err().is_not_stored(), "{}", user.is_new());
+        assert!(session.set("a", 1).unwrap_err().is_element_disabled(), "{}", user.is_new());
         Ok(())
     });
     send_json(&app, &chat(&[RECEIPT])).await.assert_ok();

@@ -331,7 +331,7 @@ async fn every_time_limit_may_be_as_long_as_can_be() {
         .body_timeout(Duration::MAX)
         .reply_timeout(Duration::MAX)
         .ready_timeout(Duration::MAX)
-        .turn_timeout(Duration::MAX)
+        .queue_timeout(Duration::MAX)
         .load_timeout(Duration::MAX)
         .save_timeout(Duration::MAX);
     let app = sync_app(&layer, |_, session, _| session.set("lives", 3));

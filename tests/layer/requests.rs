@@ -107,7 +107,7 @@ async fn require_user_refuses_what_has_none() {
     for body in ["", "{", "{}", "[]"] {
         let answer = send(&app, post(body)).await;
         assert_eq!(answer.status, 400, "{body:?}");
-        assert!(answer.error().is_no_user());
+        assert!(answer.error().is_missing_user());
     }
     let mut form = post(alexa("user-1").to_string());
     form.headers_mut().insert("content-type", "text/plain".parse().unwrap());
@@ -225,7 +225,7 @@ async fn too_many_events_are_refused_and_those_without_user_do_not_count() {
     let app = echo(&layer);
     let answer = send_json(&app, &json!({ "users": vec!["anna"; 1001] })).await;
     assert_eq!(answer.status, 413);
-    assert!(answer.error().is_batch());
+    assert!(answer.error().is_too_many_events());
     assert_eq!(answer.error().platform(), Some("group"));
     assert_eq!(layer.database().calls(), Calls::default());
 

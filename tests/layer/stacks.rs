@@ -304,14 +304,14 @@ async fn extractors_say_what_is_missing() {
 
         let response = send(with_layer(all()), nobodys(path)).await;
         assert_eq!(response.status(), 400);
-        assert!(error(response).is_no_user());
+        assert!(error(response).is_missing_user());
     }
     // A GET has no user, with or without the layer.
     let get = || http::Request::get("/user").body(Body::empty()).unwrap();
-    assert!(error(send(with_layer(all()), get()).await).is_no_user());
+    assert!(error(send(with_layer(all()), get()).await).is_missing_user());
     let empty = http::Request::post("/user").header("content-type", "application/json");
     let response = send(with_layer(all()), empty.body(Body::empty()).unwrap()).await;
-    assert!(error(response).is_no_user());
+    assert!(error(response).is_missing_user());
 
     assert_eq!(answer(with_layer(all()), request("/optional")).await.1, "true");
     assert_eq!(answer(with_layer(all()), nobodys("/optional")).await.1, "false");

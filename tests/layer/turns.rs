@@ -315,7 +315,7 @@ async fn a_client_that_hangs_up_before_leaves_nothing_behind() {
     assert!(request.poll().is_pending());
     drop(request);
     let orphan = kept.lock().unwrap().clone().unwrap();
-    assert!(orphan.set("lost", true).unwrap_err().is_sealed());
+    assert!(orphan.set("lost", true).unwrap_err().is_turn_ended());
     assert_eq!(orphan.get::<i64>("visits").unwrap(), Some(1), "reading works");
     assert_eq!(layer.database().calls().saves, 0);
     send_json(&app, &alexa("user-1")).await.assert_ok();
@@ -391,7 +391,7 @@ async fn forget_deletes_the_whole_item_and_nothing_brings_it_back() {
         user.increment("visits", 1)?;
         user.forget()?;
         user.forget()?;
-        let sealed = |result: Result<(), Error>| assert!(result.unwrap_err().is_sealed());
+        let sealed = |result: Result<(), Error>| assert!(result.unwrap_err().is_turn_ended());
         sealed(user.set("a", 1));
         sealed(user.remove("visits"));
         sealed(user.increment("visits", 1).map(drop));

@@ -36,7 +36,7 @@ use self::item::Attributes;
 use self::projection::Projection;
 use self::readiness::Readiness;
 use self::tombstone::TOMBSTONE;
-use super::{Database, Found, Saved, Stored, Version};
+use super::{Database, Expected, Loaded, Saved, VersionedRecord};
 use crate::{Error, Record};
 
 /// The partition key that Jovo has by default.
@@ -181,11 +181,11 @@ impl Inner {
             || self.projections.iter().any(|projection| projection.attribute == name)
     }
 
-    async fn read(&self, key: Attributes) -> Result<Found, Error> {
+    async fn read(&self, key: Attributes) -> Result<Loaded, Error> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key));
         let request = request.consistent_read(true);
         match self.while_throttled(|| request.clone().send()).await {
-            Ok(answer) => self.found(answer.item.unwrap_or_default()).map(Found::with_version),
+            Ok(answer) => self.found(answer.item.unwrap_or_default()).map(Loaded::with_version),
             Err(error) => Err(self.failed("GetItem", error)),
         }
     }
@@ -218,11 +218,11 @@ impl Database for DynamoDb {
         Some(&self.inner.table)
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
-        self.load_to_save(id).await.map(Found::into_item)
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
+        self.load_for_update(id).await.map(Loaded::into_record)
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         let inner = &self.inner;
         let key = inner.key(id)?;
         // What a read has no answer to, another would have none to either.
@@ -234,10 +234,10 @@ impl Database for DynamoDb {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let inner = &self.inner;
-        inner.on_table(|| inner.write(id, record, over)).await
+        inner.on_table(|| inner.write(id, record, expected.version())).await
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {

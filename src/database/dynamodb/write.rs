@@ -11,7 +11,7 @@ use super::send::Refused;
 use super::tombstone::{TOMBSTONE, Tombstone};
 use super::{EXPIRES, Inner, VERSION, seconds, size};
 use crate::database::tombstone::is_nothing;
-use crate::{Error, Found, Record, Saved, Stored, Version};
+use crate::{Error, Loaded, Record, Saved, Version, VersionedRecord};
 
 /// The fields of an item in the order in which Jovo writes them. What else there is follows.
 pub(super) const ORDER: [&str; 5] = ["user", "session", "history", "createdAt", "updatedAt"];
@@ -28,17 +28,17 @@ type Written = (Option<Refused>, Types);
 
 impl Inner {
     /// What an item stands for: none, and one that is expired, for nothing.
-    pub(super) fn found(&self, item: Attributes) -> Result<Found, Error> {
+    pub(super) fn found(&self, item: Attributes) -> Result<Loaded, Error> {
         if item.is_empty() || self.is_expired(&item) {
-            return Ok(Found::Nothing(None));
+            return Ok(Loaded::Absent(None));
         }
         match Tombstone::read(&item, |name| self.is_key(name)) {
-            Some(tombstone) => Ok(Found::Nothing(tombstone.version())),
-            None => self.stored(item).map(Found::Item),
+            Some(tombstone) => Ok(Loaded::Absent(tombstone.version())),
+            None => self.stored(item).map(Loaded::Present),
         }
     }
 
-    fn stored(&self, mut item: Attributes) -> Result<Stored, Error> {
+    fn stored(&self, mut item: Attributes) -> Result<VersionedRecord, Error> {
         let version = match item.remove(VERSION) {
             None => None,
             Some(AttributeValue::S(version)) => Some(version),
@@ -68,11 +68,11 @@ impl Inner {
         let loaded = Record::new(fields);
         let version = Known::item(version, loaded.clone(), reader.types).into_version();
         if left.is_empty() {
-            return Ok(Stored { record: loaded, version });
+            return Ok(VersionedRecord { record: loaded, version });
         }
         let mut fields = loaded.fields().clone();
         fields.retain(|name, _| !left.contains(name));
-        Ok(Stored { record: Record::new(fields), version })
+        Ok(VersionedRecord { record: Record::new(fields), version })
     }
 
     fn is_expired(&self, item: &Attributes) -> bool {
@@ -148,7 +148,7 @@ impl Inner {
         };
         let stored = || {
             let known = Known::item(Some(version.clone()), record.clone(), types);
-            Ok(Ok(Saved::Stored(known.into_version())))
+            Ok(Ok(Saved::Written(known.into_version())))
         };
         let Some(refused) = refused else { return stored() };
         // It was written by an earlier attempt whose answer was lost.
@@ -156,12 +156,12 @@ impl Inner {
             return stored();
         }
         match self.found(refused.item)? {
-            Found::Item(_) if refused.may_have_written => Err(self.uncertain()),
-            Found::Item(current) => Ok(Ok(Saved::Conflict(Some(current)))),
+            Loaded::Present(_) if refused.may_have_written => Err(self.uncertain()),
+            Loaded::Present(current) => Ok(Ok(Saved::Conflict(Some(current)))),
             // What an attempt may have written was deleted.
-            Found::Nothing(Some(_)) if refused.may_have_written => Ok(Ok(Saved::Conflict(None))),
-            Found::Nothing(tombstone) if over_item.is_none() => Ok(Err(tombstone)),
-            Found::Nothing(_) => Ok(Ok(Saved::Conflict(None))),
+            Loaded::Absent(Some(_)) if refused.may_have_written => Ok(Ok(Saved::Conflict(None))),
+            Loaded::Absent(tombstone) if over_item.is_none() => Ok(Err(tombstone)),
+            Loaded::Absent(_) => Ok(Ok(Saved::Conflict(None))),
         }
     }
 

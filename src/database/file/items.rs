@@ -8,7 +8,7 @@ use indexmap::{Equivalent, IndexMap};
 
 use super::record;
 use crate::Error;
-use crate::database::{Stored, Version, tombstone};
+use crate::database::{Version, VersionedRecord, tombstone};
 
 pub(super) type Items = IndexMap<Key, Item>;
 pub(super) type Changes = IndexMap<Arc<str>, Change>;
@@ -60,8 +60,8 @@ impl Item {
         Version::from(self.version)
     }
 
-    pub(super) fn stored(&self) -> Result<Stored, Error> {
-        Ok(Stored { record: record::read(&self.text)?, version: self.version() })
+    pub(super) fn stored(&self) -> Result<VersionedRecord, Error> {
+        Ok(VersionedRecord { record: record::read(&self.text)?, version: self.version() })
     }
 }
 

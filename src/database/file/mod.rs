@@ -31,7 +31,7 @@ use tokio::time::Instant;
 pub use self::open::FileDbBuilder;
 use self::shared::Shared;
 use self::writer::{Action, Command, Outcome, Write};
-use super::{Database, Found, Saved, Stored, Version};
+use super::{Database, Expected, Loaded, Saved, VersionedRecord};
 use crate::error::Kind;
 use crate::{Error, Record};
 
@@ -44,7 +44,7 @@ use crate::{Error, Record};
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("db/db.json");
 /// let db = FileDb::open(&path).await?;
-/// db.save("user-1", &Record::default(), None).await?;
+/// db.save("user-1", &Record::default(), Expected::Absent).await?;
 /// assert_eq!(std::fs::read_to_string(&path)?, "[\n  {\n    \"id\": \"user-1\"\n  }\n]");
 /// # Ok(()) }
 /// ```
@@ -198,12 +198,12 @@ impl Database for FileDb {
         "file"
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         self.refresh().await?;
         self.handle.shared.get(id).map(|item| item.stored()).transpose()
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         self.refresh().await?;
         self.handle.shared.found(id, Instant::now())
     }
@@ -212,14 +212,15 @@ impl Database for FileDb {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let shared = &self.handle.shared;
+        let over = expected.version();
         let before = shared.get(id).filter(|item| over == Some(&item.version()));
         let before = before.as_ref().map(|item| &*item.text);
         let text = Arc::from(record::write(id, record, before)?);
         match self.write(id, Action::Save { text, over: over.cloned() }).await? {
-            Outcome::Stored(version) => Ok(Saved::Stored(version)),
+            Outcome::Stored(version) => Ok(Saved::Written(version)),
             Outcome::Conflict(Some(item)) => Ok(Saved::Conflict(Some(item.stored()?))),
             Outcome::Conflict(None) | Outcome::Deleted => Ok(Saved::Conflict(None)),
         }

@@ -14,7 +14,7 @@ use super::items::{Change, Changes, Item, Items, Key};
 use super::remarks::{MANY_USERS, Remark};
 use crate::Error;
 use crate::database::tombstone::{self, Tombstones};
-use crate::database::{Found, Version};
+use crate::database::{Loaded, Version};
 use crate::error::Kind;
 
 /// Why the file could not be taken over.
@@ -79,12 +79,12 @@ impl Shared {
         tombstones.get(id, now).cloned()
     }
 
-    pub(super) fn found(&self, id: &str, now: Instant) -> Result<Found, Error> {
+    pub(super) fn found(&self, id: &str, now: Instant) -> Result<Loaded, Error> {
         match self.get(id) {
-            Some(item) => item.stored().map(Found::Item),
+            Some(item) => item.stored().map(Loaded::Present),
             None => {
                 let tombstone = self.tombstone(id, now);
-                Ok(Found::Nothing(Some(tombstone.unwrap_or_else(tombstone::nothing))))
+                Ok(Loaded::Absent(Some(tombstone.unwrap_or_else(tombstone::nothing))))
             }
         }
     }

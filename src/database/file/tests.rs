@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::calls::Calls;
 use super::disk::Disk;
-use super::{FileDb, FileDbBuilder};
+use super::{Expected, FileDb, FileDbBuilder};
 use crate::{Database, Error, Record, Saved};
 
 const EPERM: i32 = 1;
@@ -48,7 +48,7 @@ fn open(path: &Path, calls: Calls) -> Result<FileDb, Error> {
 }
 
 async fn save(db: &FileDb, id: &str) -> Result<Saved, Error> {
-    db.save(id, &Record::default(), None).await
+    db.save(id, &Record::default(), Expected::Absent).await
 }
 
 fn logged(work: impl FnOnce()) -> Vec<String> {
@@ -97,7 +97,7 @@ async fn a_directory_that_cannot_be_synced_is_warned_of_once_and_saves_are_answe
             assert!(log[0].contains("cannot be synced"), "{log:?}");
             let db = opened.unwrap();
             for id in ["a", "b"] {
-                assert!(matches!(save(&db, id).await.unwrap(), Saved::Stored(_)));
+                assert!(matches!(save(&db, id).await.unwrap(), Saved::Written(_)));
             }
         }
     }
@@ -125,7 +125,7 @@ async fn permissions_that_cannot_be_set_are_warned_of_once() {
     });
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].contains("does not set permissions"), "{log:?}");
-    assert!(matches!(save(&opened.unwrap(), "a").await.unwrap(), Saved::Stored(_)));
+    assert!(matches!(save(&opened.unwrap(), "a").await.unwrap(), Saved::Written(_)));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     // What a new file has anyway is not set.
     let calls = Calls { set_permissions, ..Calls::default() };
@@ -159,8 +159,8 @@ async fn a_refused_rename_changes_nothing_and_says_so() {
     fs::write(&obstacle, "").unwrap();
     let changed: Record = serde_json::from_value(json!({ "name": "SECRET" })).unwrap();
     let (saved, added, deleted) = tokio::join!(
-        db.save("second", &changed, Some(&second.version)),
-        db.save("SECRET", &changed, None),
+        db.save("second", &changed, Expected::Version(&second.version)),
+        db.save("SECRET", &changed, Expected::Absent),
         db.delete("third"),
     );
     for error in [saved.unwrap_err(), added.unwrap_err(), deleted.unwrap_err()] {
@@ -176,8 +176,8 @@ async fn a_refused_rename_changes_nothing_and_says_so() {
     assert!(db.load("third").await.unwrap().is_some());
 
     fs::remove_file(obstacle).unwrap();
-    let saved = db.save("second", &changed, Some(&second.version)).await.unwrap();
-    assert!(matches!(saved, Saved::Stored(_)));
+    let saved = db.save("second", &changed, Expected::Version(&second.version)).await.unwrap();
+    assert!(matches!(saved, Saved::Written(_)));
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ async fn a_rename_whose_answer_was_lost_counts_if_it_was_done() {
         fail(EIO)
     };
     let db = open(&path, Calls { rename, ..Calls::default() }).unwrap();
-    assert!(matches!(save(&db, "a").await.unwrap(), Saved::Stored(_)));
+    assert!(matches!(save(&db, "a").await.unwrap(), Saved::Written(_)));
     assert!(db.load("a").await.unwrap().is_some());
 }
 
@@ -210,7 +210,7 @@ async fn flush_and_close_report_a_failure_that_nobody_heard() {
     /// answered at once.
     fn begin(db: &FileDb) -> bool {
         let record = Record::default();
-        let mut save = tokio_test::task::spawn(db.save("a", &record, None));
+        let mut save = tokio_test::task::spawn(db.save("a", &record, Expected::Absent));
         save.poll().is_pending()
     }
 

@@ -9,7 +9,7 @@ use serde_json::Map;
 use super::known::Known;
 use super::value::{self, Numbers, Refused};
 use crate::database::tombstone::LIFETIME;
-use crate::database::{Found, Stored, Version};
+use crate::database::{Loaded, Version, VersionedRecord};
 use crate::error::Kind;
 use crate::{Error, Record};
 
@@ -52,22 +52,22 @@ impl Layout {
     }
 
     /// What a document stands for: one that has expired for nothing.
-    pub(super) fn found(self, document: &Document) -> Found {
+    pub(super) fn found(self, document: &Document) -> Loaded {
         match (self.has_expired(document), is_tombstone(document)) {
-            (true, _) => Found::Nothing(None),
-            (false, true) => Found::Nothing(Some(Known::new(document, &Map::new()).version())),
-            (false, false) => Found::Item(self.stored(document)),
+            (true, _) => Loaded::Absent(None),
+            (false, true) => Loaded::Absent(Some(Known::new(document, &Map::new()).version())),
+            (false, false) => Loaded::Present(self.stored(document)),
         }
     }
 
-    fn stored(self, document: &Document) -> Stored {
+    fn stored(self, document: &Document) -> VersionedRecord {
         let numbers = numbers(document);
         let fields = document.iter().filter(|(name, _)| !self.is_reserved(name));
         let json =
             |(name, field): (&String, _)| (name.clone(), value::json(field, numbers.of(name)));
         let record = Record::new(fields.map(json).collect());
         let version = self.known(document, &record).version();
-        Stored { record, version }
+        VersionedRecord { record, version }
     }
 
     /// Describes the document of this record, for its version.

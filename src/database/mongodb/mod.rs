@@ -21,7 +21,7 @@ use self::known::Known;
 use self::open::Shared;
 use self::update::{Changes, Write};
 use super::tombstone::is_nothing;
-use super::{Database, Found, Saved, Stored, Version};
+use super::{Database, Expected, Loaded, Saved, Version, VersionedRecord};
 use crate::{Error, Record};
 
 /// A database in a collection of MongoDB, with the documents of Jovo v4: `_id` is the user id.
@@ -146,13 +146,13 @@ impl MongoDb {
         if let Over::Tombstone(tombstone) = over
             && self.replace(id, &raw, tombstone).await?
         {
-            return Ok(Saved::Stored(version));
+            return Ok(Saved::Written(version));
         }
         let collection = self.shared.collection().await?;
         // Again if what was in the way has gone until it is looked at or replaced.
         for _ in 0..3 {
             match collection.insert_one(&raw).await {
-                Ok(_) => return Ok(Saved::Stored(version)),
+                Ok(_) => return Ok(Saved::Written(version)),
                 Err(error) if failure::is_duplicate_key(&error) => {}
                 Err(error) => return Err(self.failed("writing to", &error)),
             }
@@ -161,7 +161,7 @@ impl MongoDb {
             let is_in_the_way = !known.is_tombstone || !matches!(over, Over::Anything);
             if layout.has_expired(&current) || !is_in_the_way {
                 match self.replace(id, &raw, &known).await? {
-                    true => return Ok(Saved::Stored(version)),
+                    true => return Ok(Saved::Written(version)),
                     false => continue,
                 }
             }
@@ -206,7 +206,7 @@ impl MongoDb {
             }
         };
         match is_stored {
-            true => Ok(Saved::Stored(version)),
+            true => Ok(Saved::Written(version)),
             false => self.overtaken(id, known, Some((&update.document, version))).await,
         }
     }
@@ -240,13 +240,13 @@ impl MongoDb {
     fn compared(&self, document: &Document, version: Version, current: &Document) -> Saved {
         // The driver repeats a write whose answer got lost.
         match document::is_same_write(document, current) {
-            true => Saved::Stored(version),
+            true => Saved::Written(version),
             false => self.conflict(current),
         }
     }
 
     fn conflict(&self, current: &Document) -> Saved {
-        Saved::Conflict(self.shared.layout.found(current).into_item())
+        Saved::Conflict(self.shared.layout.found(current).into_record())
     }
 
     async fn remove(&self, id: &str) -> Result<(), Error> {
@@ -286,25 +286,25 @@ impl Database for MongoDb {
         Some(&self.shared.collection)
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
-        self.load_to_save(id).await.map(Found::into_item)
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
+        self.load_for_update(id).await.map(Loaded::into_record)
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         let document = self.shared.in_time("reading from", self.find_user(id)).await?;
         let found = document.map(|document| self.shared.layout.found(&document));
-        Ok(found.unwrap_or(Found::Nothing(None)).with_version())
+        Ok(found.unwrap_or(Loaded::Absent(None)).with_version())
     }
 
     async fn save(
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let save = async {
             self.shared.prepare().await;
-            let Some(over) = over else {
+            let Some(over) = expected.version() else {
                 return self.insert(id, record, Over::Anything).await;
             };
             if is_nothing(over) {

@@ -96,7 +96,7 @@ fn alexa_stands_outside_any_session_without_one() {
     {
         let bytes = sample(name);
         let document = Document::parse(&bytes).expect("JSON");
-        assert_eq!(claims(&document)[0].1[0].outside_session, outside, "{name}");
+        assert_eq!(claims(&document)[0].1[0].sessionless, outside, "{name}");
     }
 }
 

@@ -87,7 +87,7 @@ fn reading(bytes: &[u8]) -> Reading {
         });
         let [user_id, session_id] =
             [event.user_id, event.session_id].map(|id| id.map(String::from));
-        (user_id, session_id, event.new_session, data, event.outside_session)
+        (user_id, session_id, event.new_session, data, event.sessionless)
     };
     let claim = |(platform, events): (Arc<dyn Platform>, Vec<Event<'_>>)| {
         let input = platform.input(&document);

@@ -17,7 +17,7 @@ fn events(body: &Value, platform: &dyn Platform) -> Vec<Event<'static>> {
         if event.is_receipt {
             owned = owned.receipt();
         }
-        owned.outside_session = event.outside_session;
+        owned.sessionless = event.sessionless;
         owned.body = event.body;
         owned
     };
@@ -82,7 +82,7 @@ fn acts_of_the_user_are_turns_and_all_else_is_a_receipt() {
                 assert_eq!(found.len(), 1, "{kind}");
                 let event = &found[0];
                 assert_eq!(event.user_id.as_deref(), Some("user-1"), "{kind}");
-                assert_eq!((event.is_receipt, event.outside_session), (is_receipt, is_receipt));
+                assert_eq!((event.is_receipt, event.sessionless), (is_receipt, is_receipt));
 
                 let message = element("message", json!({ "mid": "m-9" }));
                 let both = [element(kind, content.clone()), message];
@@ -137,7 +137,7 @@ fn echoes_are_skipped_alone_and_in_batches() {
             assert_eq!(events(&alone, skips).len(), 0, "{echo}");
             let found = events(&alone, hands_over);
             assert_eq!(user_ids(&found), [Some("user-2".into())], "{echo}");
-            assert!(found[0].is_receipt && found[0].outside_session && found[0].body.is_none());
+            assert!(found[0].is_receipt && found[0].sessionless && found[0].body.is_none());
 
             let both = batch(object, list, &[echo.clone(), message.clone()]);
             let found = events(&both, skips);

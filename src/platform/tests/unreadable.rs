@@ -52,9 +52,9 @@ fn identified(bytes: &[u8]) -> Vec<String> {
                 event.session_id,
                 event.new_session,
                 event.person_id,
-                event.outside_session,
+                event.sessionless,
                 event.is_receipt,
-                event.withdrawn,
+                event.deletion_requested,
             )
         })
     });

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use super::fault::{Fault, InjectedFault, Operation};
 use super::random::{Random, place_of};
 use super::rates::Rates;
-use crate::Found;
+use crate::Loaded;
 
 pub(super) struct State {
     pub(super) script: VecDeque<Fault>,
@@ -17,7 +17,7 @@ pub(super) struct State {
     /// How many calls are still to fail.
     outage: u32,
     /// By user, the last two states that are known, the newer one last.
-    seen: HashMap<String, [Option<Found>; 2]>,
+    seen: HashMap<String, [Option<Loaded>; 2]>,
 }
 
 impl State {
@@ -70,20 +70,20 @@ impl State {
     }
 
     /// Remembers a state of this user's item.
-    pub(super) fn note(&mut self, id: &str, state: &Found) {
+    pub(super) fn note(&mut self, id: &str, state: &Loaded) {
         if !self.seen.contains_key(id) {
             self.seen.insert(id.to_owned(), [None, None]);
         }
         let Some(seen) = self.seen.get_mut(id) else { return };
         let [_, newest] = &*seen;
-        if newest.as_ref().is_none_or(|newest| newest.over() != state.over()) {
+        if newest.as_ref().is_none_or(|newest| newest.expected() != state.expected()) {
             *seen = [seen[1].take(), Some(state.clone())];
         }
     }
 
     /// The newest known state of this user's item that is not the current one.
-    pub(super) fn older_than(&self, id: &str, current: &Found) -> Option<Found> {
+    pub(super) fn older_than(&self, id: &str, current: &Loaded) -> Option<Loaded> {
         let mut seen = self.seen.get(id)?.iter().rev().flatten();
-        seen.find(|seen| seen.over() != current.over()).cloned()
+        seen.find(|seen| seen.expected() != current.expected()).cloned()
     }
 }

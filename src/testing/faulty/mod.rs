@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use self::decide::State;
 pub use self::fault::{Fault, InjectedFault, Operation};
 pub use self::rates::Rates;
-use crate::{Database, Error, Found, Record, Saved, Stored, Version};
+use crate::{Database, Error, Expected, Loaded, Record, Saved, VersionedRecord};
 
 /// Any database, with failures: those of a script, or those that a seed draws.
 ///
@@ -31,14 +31,14 @@ use crate::{Database, Error, Found, Record, Saved, Stored, Version};
 ///
 /// assert!(db.load("user-1").await?.is_none());
 /// // Whoever sees this error does not know that it is stored.
-/// assert!(db.save("user-1", &Record::default(), None).await.unwrap_err().is_database());
+/// assert!(db.save("user-1", &Record::default(), Expected::Absent).await.unwrap_err().is_database());
 /// let stored = db.load("user-1").await?.expect("it took effect");
 ///
 /// // What is loaded from a replica that lags behind cannot be saved over.
-/// db.save("user-1", &Record::default(), Some(&stored.version)).await?;
+/// db.save("user-1", &Record::default(), Expected::Version(&stored.version)).await?;
 /// db.script([Fault::StaleRead]);
 /// let stale = db.load("user-1").await?.expect("an older version");
-/// let saved = db.save("user-1", &Record::default(), Some(&stale.version)).await?;
+/// let saved = db.save("user-1", &Record::default(), Expected::Version(&stale.version)).await?;
 /// assert!(matches!(saved, Saved::Conflict(Some(_))));
 ///
 /// assert_eq!(db.log().len(), 2);
@@ -128,8 +128,8 @@ impl<D> Faulty<D> {
 
 impl<D: Database> Faulty<D> {
     /// Loads, and remembers what is stored for stale reads to come.
-    async fn load_and_note(&self, id: &str) -> Result<Found, Error> {
-        let found = self.inner().load_to_save(id).await?;
+    async fn load_and_note(&self, id: &str) -> Result<Loaded, Error> {
+        let found = self.inner().load_for_update(id).await?;
         self.state().note(id, &found);
         Ok(found)
     }
@@ -138,19 +138,19 @@ impl<D: Database> Faulty<D> {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
-        let saved = self.inner().save(id, record, over).await?;
+        let saved = self.inner().save(id, record, expected).await?;
         let mut state = self.state();
         match &saved {
-            Saved::Stored(version) => {
-                if over.is_none() {
-                    state.note(id, &Found::Nothing(None));
+            Saved::Written(version) => {
+                if expected == Expected::Absent {
+                    state.note(id, &Loaded::Absent(None));
                 }
-                let stored = Stored { record: record.clone(), version: version.clone() };
-                state.note(id, &Found::Item(stored));
+                let stored = VersionedRecord { record: record.clone(), version: version.clone() };
+                state.note(id, &Loaded::Present(stored));
             }
-            Saved::Conflict(Some(current)) => state.note(id, &Found::Item(current.clone())),
+            Saved::Conflict(Some(current)) => state.note(id, &Loaded::Present(current.clone())),
             // Which tombstone stands there is not known.
             Saved::Conflict(None) => {}
         }
@@ -163,13 +163,13 @@ impl<D: Database> Faulty<D> {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let current = self.load_and_note(id).await?;
-        let over_current = current.over().cloned();
-        let theirs = current.into_item().map(|stored| stored.record).unwrap_or_default();
-        self.save_and_note(id, &theirs, over_current.as_ref()).await?;
-        self.save_and_note(id, record, over).await
+        let over_current = current.expected().version().cloned();
+        let theirs = current.into_record().map(|stored| stored.record).unwrap_or_default();
+        self.save_and_note(id, &theirs, Expected::from(over_current.as_ref())).await?;
+        self.save_and_note(id, record, expected).await
     }
 
     /// A save that is refused although nobody came before it.
@@ -177,11 +177,11 @@ impl<D: Database> Faulty<D> {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         match self.load_and_note(id).await? {
-            Found::Item(current) => Ok(Saved::Conflict(Some(current))),
-            Found::Nothing(_) => self.save_and_note(id, record, over).await,
+            Loaded::Present(current) => Ok(Saved::Conflict(Some(current))),
+            Loaded::Absent(_) => self.save_and_note(id, record, expected).await,
         }
     }
 }
@@ -195,11 +195,11 @@ impl<D: Database> Database for Faulty<D> {
         self.inner().collection()
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Stored>, Error> {
-        self.load_to_save(id).await.map(Found::into_item)
+    async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
+        self.load_for_update(id).await.map(Loaded::into_record)
     }
 
-    async fn load_to_save(&self, id: &str) -> Result<Found, Error> {
+    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         let fault = self.state().decide(Operation::Load, id);
         around(fault, async {
             let current = self.load_and_note(id).await?;
@@ -215,14 +215,14 @@ impl<D: Database> Database for Faulty<D> {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let fault = self.state().decide(Operation::Save, id);
         around(fault, async {
             match fault {
-                Fault::Conflict => self.save_too_late(id, record, over).await,
-                Fault::SpuriousConflict => self.save_in_vain(id, record, over).await,
-                _ => self.save_and_note(id, record, over).await,
+                Fault::Conflict => self.save_too_late(id, record, expected).await,
+                Fault::SpuriousConflict => self.save_in_vain(id, record, expected).await,
+                _ => self.save_and_note(id, record, expected).await,
             }
         })
         .await

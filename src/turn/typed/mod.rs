@@ -49,15 +49,15 @@ use crate::{Error, observe, timestamp};
 ///     }
 /// }
 /// # use tower::{Layer, Service, service_fn};
-/// # use tower_persistence::{MemoryDb, PersistenceLayer, Database, Record, User};
+/// # use tower_persistence::{Expected, MemoryDb, PersistenceLayer, Database, Record, User};
 /// # type Request = http::Request<http_body_util::Full<bytes::Bytes>>;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let db = MemoryDb::new();
 /// # let old = serde_json::json!({ "user": { "data": { "name": "Anna Blume", "visits": 3 } } });
-/// # db.save("user-1", &serde_json::from_value::<Record>(old)?, None).await?;
+/// # db.save("user-1", &serde_json::from_value::<Record>(old)?, Expected::Absent).await?;
 /// # let mut app = PersistenceLayer::new(db.clone()).layer(service_fn(|request: Request| async move {
 /// #     let user = request.extensions().get::<User>().unwrap();
-/// #     handler(UserData::of(user)?)?;
+/// #     handler(UserData::from_user(user)?)?;
 /// #     Ok::<_, Error>(http::Response::new(http_body_util::Full::<bytes::Bytes>::default()))
 /// # }));
 /// # let body = r#"{"version":"1.0","context":{"System":{"user":{"userId":"user-1"}}},"request":{"requestId":"1"}}"#;
@@ -145,9 +145,9 @@ impl<T: Schema> UserData<T> {
     /// # Errors
     ///
     /// [`is_decode`](Error::is_decode) where the data is of a newer version than `T`, or cannot be read as a `T` and is not to be
-    /// [set aside](Migrations::quarantine_unreadable); [`is_sealed`](Error::is_sealed) where it is to be set aside after the turn's
+    /// [set aside](Migrations::quarantine_unreadable); [`is_turn_ended`](Error::is_turn_ended) where it is to be set aside after the turn's
     /// end; [`is_configuration`](Error::is_configuration) where the migrations are not numbered 1, 2, 3 and so on.
-    pub fn of(user: &User) -> Result<Self, Error> {
+    pub fn from_user(user: &User) -> Result<Self, Error> {
         let migrations = T::migrations();
         migrations.check::<T>()?;
         let (value, is_quarantined) = match Form::read(&migrations, user.data()) {
@@ -186,7 +186,7 @@ impl<T: Schema> UserData<T> {
     ///
     /// [`is_encode`](Error::is_encode) where the value is no JSON object, or could not be read again, as NaN;
     /// [`is_decode`](Error::is_decode) where another handle wrote what is no `T`; otherwise as for every write:
-    /// [`is_sealed`](Error::is_sealed) after the turn's end, [`is_not_stored`](Error::is_not_stored) where the user's data is not
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn's end, [`is_element_disabled`](Error::is_element_disabled) where the user's data is not
     /// stored. Nothing has changed then.
     pub fn update<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
         let migrations = T::migrations();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use serde_json::json;
-use tower_persistence::{Database, PersistenceLayer, Saved};
+use tower_persistence::{Database, Expected, PersistenceLayer, Saved};
 
 use super::proxy::{Proxy, Rule};
 use super::*;
@@ -59,14 +59,16 @@ async fn a_conflict_needs_no_second_read(endpoint: String) {
     let second = save(&db, &id, &with_data(&json!({ "a": 2 })), Some(&first)).await;
     proxy.calls();
     for (over, call) in [(None, "PutItem"), (Some(&first), "UpdateItem")] {
-        let saved = db.save(&id, &with_data(&json!({ "a": 3 })), over).await.unwrap();
+        let saved =
+            db.save(&id, &with_data(&json!({ "a": 3 })), Expected::from(over)).await.unwrap();
         let Saved::Conflict(Some(current)) = saved else { panic!("{saved:?}") };
         assert_eq!(current.record, with_data(&json!({ "a": 2 })));
         assert_eq!(current.version, second);
         assert_eq!(proxy.calls(), [call]);
     }
     db.delete(&id).await.unwrap();
-    let saved = db.save(&id, &with_data(&json!({ "a": 3 })), Some(&second)).await.unwrap();
+    let saved =
+        db.save(&id, &with_data(&json!({ "a": 3 })), Expected::Version(&second)).await.unwrap();
     assert_eq!(saved, Saved::Conflict(None));
     // How the table expires items is asked once.
     assert_eq!(proxy.calls(), ["DescribeTimeToLive", "PutItem", "UpdateItem"]);
@@ -144,7 +146,10 @@ async fn a_refused_attempt_has_had_no_effect(endpoint: String) {
     .await;
     let db = builder(&table, &proxy.endpoint).build().await.unwrap();
     save(&elsewhere, &id, &with_data(&json!({ "count": 8 })), Some(&version)).await;
-    let saved = db.save(&id, &with_data(&json!({ "count": 9 })), Some(&version)).await.unwrap();
+    let saved = db
+        .save(&id, &with_data(&json!({ "count": 9 })), Expected::Version(&version))
+        .await
+        .unwrap();
     assert!(matches!(saved, Saved::Conflict(Some(_))), "{saved:?}");
     let writes = proxy.calls().into_iter().filter(|call| call == "UpdateItem").count();
     assert_eq!(writes, 2);
@@ -209,7 +214,10 @@ async fn errors_say_what_aws_said(endpoint: String) {
         let id = user("error");
         let errors = [
             ("GetItem", db.load(&id).await.unwrap_err()),
-            ("PutItem", db.save(&id, &with_data(&json!("SECRET")), None).await.unwrap_err()),
+            (
+                "PutItem",
+                db.save(&id, &with_data(&json!("SECRET")), Expected::Absent).await.unwrap_err(),
+            ),
             ("PutItem", db.delete(&id).await.unwrap_err()),
         ];
         for (action, error) in errors {

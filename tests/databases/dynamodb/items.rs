@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use libtest_mimic::Trial;
 use serde_json::{Map, Value, json};
-use tower_persistence::{Database, PersistenceLayer, Record, Saved};
+use tower_persistence::{Database, Expected, PersistenceLayer, Record, Saved};
 
 use super::*;
 use crate::common::{alexa, app, post, send, sync_app};
@@ -77,14 +77,15 @@ async fn a_write_of_jovo_is_a_conflict(endpoint: String) {
     raw.put(of_jovo(&id, "2021-06-30T05:50:04.034Z")).await;
     let of_jovos = load(&db, &id).await;
     raw.put(of_jovo(&id, "2021-06-30T05:50:05.000Z")).await;
-    let saved = db.save(&id, &with_data(&json!({})), Some(&of_jovos.version)).await.unwrap();
+    let saved =
+        db.save(&id, &with_data(&json!({})), Expected::Version(&of_jovos.version)).await.unwrap();
     let Saved::Conflict(Some(current)) = saved else { panic!("{saved:?}") };
     assert_eq!(json_of(&current)["updatedAt"], "2021-06-30T05:50:05.000Z");
 
     let ours = save(&db, &id, &current.record, Some(&current.version)).await;
     // Jovo drops our version. Its item has the times of ours, say.
     raw.put(of_jovo(&id, "2021-06-30T05:50:05.000Z")).await;
-    let saved = db.save(&id, &with_data(&json!({})), Some(&ours)).await.unwrap();
+    let saved = db.save(&id, &with_data(&json!({})), Expected::Version(&ours)).await.unwrap();
     assert!(matches!(saved, Saved::Conflict(Some(_))));
 }
 
@@ -121,7 +122,7 @@ async fn keeps_what_is_not_its_own(endpoint: String) {
     // they were when they were loaded, so they are not removed unseen.
     let mut without = fields.clone();
     without.remove("digits");
-    let saved = db.save(&id, &Record::new(without), Some(&version)).await.unwrap();
+    let saved = db.save(&id, &Record::new(without), Expected::Version(&version)).await.unwrap();
     let Saved::Conflict(Some(current)) = saved else { panic!("{saved:?}") };
     let (mut fields, version) = (current.record.fields().clone(), current.version);
     for name in ["binary", "session", "a.b #c", "digits"] {
@@ -187,7 +188,7 @@ async fn refuses_what_is_too_large(endpoint: String) {
     let (mut fits, mut too_large) = (400_000, 409_600);
     while too_large - fits > 1 {
         let length = (fits + too_large) / 2;
-        match db.save(&id, &sized(length), None).await {
+        match db.save(&id, &sized(length), Expected::Absent).await {
             Ok(_) => fits = length,
             Err(error) => {
                 let text = text(&error);
@@ -214,7 +215,7 @@ async fn refuses_names_of_its_own(endpoint: String) {
     let (db, raw) = ready(&endpoint).await;
     let id = user("own");
     for name in ["userId", "persistenceVersion"] {
-        let error = db.save(&id, &record(&json!({ name: 1 })), None).await.unwrap_err();
+        let error = db.save(&id, &record(&json!({ name: 1 })), Expected::Absent).await.unwrap_err();
         assert!(error.is_encode() && text(&error).contains(&format!("`/{name}`")), "{error:?}");
     }
     assert_eq!(raw.get(&id).await, None);
@@ -320,7 +321,7 @@ async fn a_records_own_expiry_is_data(endpoint: String) {
         let version = save(&db, &id, &record(&fields), None).await;
         assert_eq!(json_of(&load(&db, &id).await), fields);
         let ours = json!({ "persistenceExpiresAt": 1 });
-        let error = db.save(&id, &record(&ours), Some(&version)).await.unwrap_err();
+        let error = db.save(&id, &record(&ours), Expected::Version(&version)).await.unwrap_err();
         assert!(error.is_encode() && text(&error).contains("`/persistenceExpiresAt`"), "{error:?}");
     }
 }
@@ -347,7 +348,8 @@ async fn others_writes_are_not_overwritten(endpoint: String) {
         put("Zoë").await;
         let stored = load(&db, &id).await;
         put("Anna").await;
-        let saved = db.save(&id, &with_data(&json!({})), Some(&stored.version)).await.unwrap();
+        let saved =
+            db.save(&id, &with_data(&json!({})), Expected::Version(&stored.version)).await.unwrap();
         let Saved::Conflict(Some(current)) = saved else { panic!("{saved:?}") };
         assert_eq!(json_of(&current)["user"]["data"]["name"], "Anna");
         save(&db, &id, &with_data(&json!({})), Some(&current.version)).await;
@@ -369,7 +371,7 @@ async fn others_writes_are_not_overwritten(endpoint: String) {
         }
         request.send().await.unwrap();
         let ours = record(&json!({ "user": { "data": { "a": 2 } }, "was": 1, "extra": 1 }));
-        let saved = db.save(&id, &ours, Some(&stored.version)).await.unwrap();
+        let saved = db.save(&id, &ours, Expected::Version(&stored.version)).await.unwrap();
         let Saved::Conflict(Some(current)) = saved else { panic!("{expression}: {saved:?}") };
         assert_eq!(current.record, load(&db, &id).await.record);
         save(&db, &id, &ours, Some(&current.version)).await;
@@ -401,7 +403,7 @@ async fn an_item_that_others_grew_is_too_large(endpoint: String) {
     let version = save(&db, &id, &with_data(&json!({ "a": 1 })), None).await;
     raw.update(&id, "SET notes = :v", s(&"n".repeat(300_000))).await;
     let data = json!({ "big": "x".repeat(120_000), "a": 1 });
-    let error = db.save(&id, &with_data(&data), Some(&version)).await.unwrap_err();
+    let error = db.save(&id, &with_data(&data), Expected::Version(&version)).await.unwrap_err();
     let text = text(&error);
     assert!(error.is_encode(), "{text}");
     let expected =
@@ -426,14 +428,14 @@ async fn expires(endpoint: String) {
 
     raw.update(&id, "SET persistenceExpiresAt = :v", n(&(now - 1).to_string())).await;
     assert_eq!(db.load(&id).await.unwrap(), None);
-    let saved = db.save(&id, &record(&json!({})), Some(&version)).await;
+    let saved = db.save(&id, &record(&json!({})), Expected::Version(&version)).await;
     assert!(saved.is_ok(), "over what was loaded before it expired: {saved:?}");
     raw.update(&id, "SET persistenceExpiresAt = :v", n(&(now - 1).to_string())).await;
     // Nothing of the old one comes back.
     save(&db, &id, &record(&json!({ "user": { "data": { "new": 1 } } })), None).await;
     assert_eq!(json_of(&load(&db, &id).await), json!({ "user": { "data": { "new": 1 } } }));
     assert!(matches!(
-        db.save(&id, &Record::default(), None).await.unwrap(),
+        db.save(&id, &Record::default(), Expected::Absent).await.unwrap(),
         Saved::Conflict(Some(_))
     ));
 }

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
 };
 use libtest_mimic::Trial;
 use serde_json::json;
-use tower_persistence::{Database, PersistenceLayer};
+use tower_persistence::{Database, Expected, PersistenceLayer};
 
 use super::proxy::{Proxy, Rule};
 use super::*;
@@ -136,7 +136,7 @@ async fn a_table_that_went_is_not_created_anew(endpoint: String) {
         let expected = format!("table \"{}\" at {endpoint} was there and is gone", raw.table);
         for error in [
             db.load(&id).await.unwrap_err(),
-            db.save(&id, &with_data(&json!({})), None).await.unwrap_err(),
+            db.save(&id, &with_data(&json!({})), Expected::Absent).await.unwrap_err(),
             db.delete(&id).await.unwrap_err(),
             db.ensure_ready().await.unwrap_err(),
         ] {

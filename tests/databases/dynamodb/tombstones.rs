@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_sdk_dynamodb::types::TimeToLiveSpecification;
 use libtest_mimic::Trial;
 use serde_json::json;
-use tower_persistence::{Database, Found, Saved};
+use tower_persistence::{Database, Expected, Loaded, Saved};
 
 use super::proxy::{Proxy, Rule};
 use super::*;
@@ -33,15 +33,15 @@ fn number(item: &Item, name: &str) -> u64 {
 
 async fn tombstone(db: &DynamoDb, user: &str) -> Option<Version> {
     let nothing = nothing(db).await;
-    match db.load_to_save(user).await.unwrap() {
-        Found::Nothing(version) => version.filter(|version| *version != nothing),
+    match db.load_for_update(user).await.unwrap() {
+        Loaded::Absent(version) => version.filter(|version| *version != nothing),
         found => panic!("{found:?}"),
     }
 }
 
 /// What a turn is shown that finds neither an item nor a tombstone.
 async fn nothing(db: &DynamoDb) -> Version {
-    db.load_to_save("nobody ever stored").await.unwrap().over().unwrap().clone()
+    db.load_for_update("nobody ever stored").await.unwrap().expected().version().unwrap().clone()
 }
 
 async fn holds_nothing_of_the_user(endpoint: String) {
@@ -86,7 +86,8 @@ async fn counts_until_its_end(endpoint: String) {
         db.delete(&id).await.unwrap();
         let before = tombstone(&db, &id).await;
         let nothing = nothing(&db).await;
-        let saved = db.save(&id, &with_data(&json!({})), Some(&nothing)).await.unwrap();
+        let saved =
+            db.save(&id, &with_data(&json!({})), Expected::Version(&nothing)).await.unwrap();
         assert_eq!(saved, Saved::Conflict(None));
         let mut item = raw.get(&id).await.unwrap();
         for name in ["persistenceExpiresAt", "persistenceTombstone"] {
@@ -104,7 +105,8 @@ async fn counts_until_its_end(endpoint: String) {
     let removed = raw.client.delete_item().table_name(&raw.table).key("userId", s(&id));
     removed.send().await.unwrap();
     let version = save(&db, &id, &with_data(&json!({})), before.as_ref()).await;
-    let saved = db.save(&id, &with_data(&json!({})), before.as_ref()).await.unwrap();
+    let saved =
+        db.save(&id, &with_data(&json!({})), Expected::from(before.as_ref())).await.unwrap();
     let Saved::Conflict(Some(current)) = saved else { panic!("{saved:?}") };
     assert_eq!(current.version, version);
 }
@@ -125,7 +127,7 @@ async fn written_over_it_is_an_item(endpoint: String) {
         let stored = load(&db, &id).await;
         assert_eq!(json_of(&stored), json!({ "score": 1 }));
         for over in [None, before.as_ref()] {
-            let saved = db.save(&id, &with_data(&json!({})), over).await.unwrap();
+            let saved = db.save(&id, &with_data(&json!({})), Expected::from(over)).await.unwrap();
             assert_eq!(saved, Saved::Conflict(Some(stored.clone())));
         }
         // Nothing is left of it by which DynamoDB would remove the user.
@@ -182,7 +184,7 @@ async fn ends_by_the_tables_attribute(endpoint: String) {
     let over = tombstone(&other, &id).await;
     assert!(over.is_some());
     for over in [&nothing(&other).await, &version] {
-        let saved = other.save(&id, &with_data(&json!({})), Some(over)).await.unwrap();
+        let saved = other.save(&id, &with_data(&json!({})), Expected::Version(over)).await.unwrap();
         assert_eq!(saved, Saved::Conflict(None));
     }
     save(&other, &id, &with_data(&json!({})), over.as_ref()).await;

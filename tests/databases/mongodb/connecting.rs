@@ -10,7 +10,7 @@ use mongodb::{Client, IndexModel};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tower_persistence::{Database, MongoDb, Saved};
+use tower_persistence::{Database, Expected, MongoDb, Saved};
 
 use super::{Place, load, record, save};
 
@@ -137,8 +137,11 @@ pub(crate) async fn errors_hold_no_secrets(place: Place) {
     let index = IndexModel::builder().keys(doc! { "secret": 1 }).options(options).build();
     place.users.create_index(index).await.unwrap();
     let item = record(json!({ "secret": "SECRET" }));
-    assert!(matches!(db.save("SECRET-1", &item, None).await.unwrap(), Saved::Stored(_)));
-    let error = db.save("SECRET-2", &item, None).await.unwrap_err();
+    assert!(matches!(
+        db.save("SECRET-1", &item, Expected::Absent).await.unwrap(),
+        Saved::Written(_)
+    ));
+    let error = db.save("SECRET-2", &item, Expected::Absent).await.unwrap_err();
     assert!(error.is_database(), "{error:?}");
     let text = format!("{error:?} {error}");
     assert!(text.contains("other than that of `_id`"), "{text}");
@@ -146,7 +149,7 @@ pub(crate) async fn errors_hold_no_secrets(place: Place) {
 
     save(&db, "SECRET-3", json!({})).await;
     let over = load(&db, "SECRET-3").await.version;
-    let error = db.save("SECRET-3", &item, Some(&over)).await.unwrap_err();
+    let error = db.save("SECRET-3", &item, Expected::Version(&over)).await.unwrap_err();
     let text = format!("{error:?} {error}");
     assert!(text.contains("11000"), "{text}");
     assert!(!text.contains("SECRET"), "{text}");
@@ -252,7 +255,7 @@ pub(crate) async fn a_server_that_hangs_is_given_up(place: Place) {
     let item = record(json!({ "user": {} }));
     for db in [&db, &patient] {
         // A busy machine may take longer than the limit to connect.
-        while db.save("user-1", &item, None).await.is_err() {}
+        while db.save("user-1", &item, Expected::Absent).await.is_err() {}
     }
     let before = load(&patient, "user-1").await.version;
     is_silent.send(true).unwrap();
@@ -260,8 +263,8 @@ pub(crate) async fn a_server_that_hangs_is_given_up(place: Place) {
     let fresh = place.builder().uri(&uri).timeout(limit).connect().await.unwrap();
     for error in [
         db.load("SECRET").await.unwrap_err(),
-        db.save("SECRET", &item, None).await.unwrap_err(),
-        db.save("user-1", &item, Some(&before)).await.unwrap_err(),
+        db.save("SECRET", &item, Expected::Absent).await.unwrap_err(),
+        db.save("user-1", &item, Expected::Version(&before)).await.unwrap_err(),
         db.delete("SECRET").await.unwrap_err(),
         fresh.ensure_ready().await.unwrap_err(),
     ] {
@@ -296,7 +299,7 @@ pub(crate) async fn in_a_second_runtime(place: Place) {
     db.ensure_ready().await.unwrap();
     let errors = [
         with_client.load("user-1").await.unwrap_err(),
-        with_client.save("user-1", &record(json!({})), None).await.unwrap_err(),
+        with_client.save("user-1", &record(json!({})), Expected::Absent).await.unwrap_err(),
         with_client.delete("user-1").await.unwrap_err(),
     ];
     for error in errors {

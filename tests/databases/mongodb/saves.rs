@@ -9,7 +9,7 @@ use mongodb::event::command::CommandEvent;
 use mongodb::options::ClientOptions;
 use mongodb::{Client, IndexModel};
 use serde_json::{Value, json};
-use tower_persistence::{Database, Record, Saved};
+use tower_persistence::{Database, Expected, Record, Saved};
 
 use super::{DATABASE, Place, jovo_item, load, record, save, value};
 
@@ -74,22 +74,24 @@ pub(crate) async fn a_write_of_jovo_is_a_conflict(place: Place) {
         let item =
             doc! { "user": { "data": { "by": "jovo" } }, "updatedAt": "2024-01-01T00:00:00.001Z" };
         place.jovo_saves(id, item).await;
-        let saved = db.save(id, &record(ours.clone()), Some(&before.version)).await.unwrap();
+        let saved =
+            db.save(id, &record(ours.clone()), Expected::Version(&before.version)).await.unwrap();
         let current = load(&db, id).await;
         assert_eq!(saved, Saved::Conflict(Some(current.clone())));
         assert_eq!(value(&current.record)["user"]["data"]["by"], "jovo");
-        let saved = db.save(id, &record(ours.clone()), Some(&current.version)).await.unwrap();
-        assert!(matches!(saved, Saved::Stored(_)));
+        let saved =
+            db.save(id, &record(ours.clone()), Expected::Version(&current.version)).await.unwrap();
+        assert!(matches!(saved, Saved::Written(_)));
     }
 }
 
 pub(crate) async fn a_duplicate_key_is_a_conflict(place: Place) {
     let db = place.db().await;
     place.jovo_saves("user-1", jovo_item()).await;
-    let saved = db.save("user-1", &Record::default(), None).await.unwrap();
+    let saved = db.save("user-1", &Record::default(), Expected::Absent).await.unwrap();
     assert_eq!(saved, Saved::Conflict(Some(load(&db, "user-1").await)));
     // A version of another database.
-    let saved = db.save("user-1", &Record::default(), Some(&7.into())).await.unwrap();
+    let saved = db.save("user-1", &Record::default(), Expected::Version(&7.into())).await.unwrap();
     assert_eq!(saved, Saved::Conflict(Some(load(&db, "user-1").await)));
 }
 
@@ -100,12 +102,14 @@ pub(crate) async fn of_sixteen_writers_one_wins(place: Place) {
         let writers = (0..16).map(|writer| {
             let (db, over) = (db.clone(), over.clone());
             let item = record(json!({ "user": { "data": { "writer": writer } } }));
-            tokio::spawn(async move { (writer, db.save("user-1", &item, over.as_ref()).await) })
+            tokio::spawn(async move {
+                (writer, db.save("user-1", &item, Expected::from(over.as_ref())).await)
+            })
         });
         let mut winners = Vec::new();
         for task in writers.collect::<Vec<_>>() {
             match task.await.unwrap() {
-                (writer, Ok(Saved::Stored(version))) => winners.push((writer, version)),
+                (writer, Ok(Saved::Written(version))) => winners.push((writer, version)),
                 (_, Ok(Saved::Conflict(Some(_)))) => {}
                 other => panic!("{other:?}"),
             }
@@ -151,10 +155,12 @@ pub(crate) async fn the_indexes_are_there_before_the_first_insertion(place: Plac
         // At the same time, and none of them waits for `ensure_ready`.
         let saves = (0..8).map(|user| {
             let (db, item) = (db.clone(), item.clone());
-            tokio::spawn(async move { db.save(&format!("user-{user}"), &item, None).await })
+            tokio::spawn(
+                async move { db.save(&format!("user-{user}"), &item, Expected::Absent).await },
+            )
         });
         for save in saves.collect::<Vec<_>>() {
-            assert!(matches!(save.await.unwrap().unwrap(), Saved::Stored(_)));
+            assert!(matches!(save.await.unwrap().unwrap(), Saved::Written(_)));
         }
         let commands = commands.lock().unwrap();
         let names: Vec<_> = commands.iter().map(|(name, _)| name.as_str()).collect();
@@ -181,8 +187,11 @@ pub(crate) async fn what_others_add_meanwhile_stays(place: Place) {
         commands.lock().unwrap().clear();
         item[changed] = json!({ "data": { "a": 2 } });
         item.as_object_mut().unwrap().remove("gone");
-        let saved = db.save("user-1", &record(item.clone()), Some(&before.version)).await.unwrap();
-        assert!(matches!(saved, Saved::Stored(_)), "{saved:?}");
+        let saved = db
+            .save("user-1", &record(item.clone()), Expected::Version(&before.version))
+            .await
+            .unwrap();
+        assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
         let raw = place.raw("user-1").await;
         assert_eq!(raw.get("theirs"), Some(&Bson::Int32(round as i32)));
         assert_eq!(raw.get_document("kept").unwrap(), &doc! { "x": [1], "y": 2 });
@@ -210,14 +219,17 @@ pub(crate) async fn a_turn_is_one_read_and_one_write(place: Place) {
     db.ensure_ready().await.unwrap();
     commands.lock().unwrap().clear();
     assert_eq!(db.load("user-1").await.unwrap(), None);
-    let Saved::Stored(first) = db.save("user-1", &Record::default(), None).await.unwrap() else {
-        panic!("a conflict")
-    };
-    let Saved::Stored(_) = db.save("user-1", &Record::default(), Some(&first)).await.unwrap()
+    let Saved::Written(first) =
+        db.save("user-1", &Record::default(), Expected::Absent).await.unwrap()
     else {
         panic!("a conflict")
     };
-    let saved = db.save("user-1", &Record::default(), Some(&first)).await.unwrap();
+    let Saved::Written(_) =
+        db.save("user-1", &Record::default(), Expected::Version(&first)).await.unwrap()
+    else {
+        panic!("a conflict")
+    };
+    let saved = db.save("user-1", &Record::default(), Expected::Version(&first)).await.unwrap();
     assert!(matches!(saved, Saved::Conflict(Some(_))));
     db.delete("user-1").await.unwrap();
     let commands = commands.lock().unwrap();
@@ -235,11 +247,13 @@ pub(crate) async fn a_deleted_user_stays_deleted(place: Place) {
     save(&db, "user-1", json!({ "user": {} })).await;
     let before = load(&db, "user-1").await;
     db.delete("user-1").await.unwrap();
-    let saved = db.save("user-1", &before.record, Some(&before.version)).await.unwrap();
+    let saved =
+        db.save("user-1", &before.record, Expected::Version(&before.version)).await.unwrap();
     assert_eq!(saved, Saved::Conflict(None));
     // Nor is one who was stored anew taken for the same.
     save(&db, "user-1", json!({ "user": {} })).await;
-    let saved = db.save("user-1", &before.record, Some(&before.version)).await.unwrap();
+    let saved =
+        db.save("user-1", &before.record, Expected::Version(&before.version)).await.unwrap();
     assert!(matches!(saved, Saved::Conflict(Some(_))));
 }
 
@@ -278,14 +292,19 @@ pub(crate) async fn users_expire(place: Place) {
     assert_eq!(db.load("user-1").await.unwrap(), None);
     // Stored anew, and by one only.
     let item = record(json!({ "new": true }));
-    let (one, other) = tokio::join!(db.save("user-1", &item, None), db.save("user-1", &item, None));
-    let wins = |saved: &Saved| matches!(saved, Saved::Stored(_));
+    let (one, other) = tokio::join!(
+        db.save("user-1", &item, Expected::Absent),
+        db.save("user-1", &item, Expected::Absent)
+    );
+    let wins = |saved: &Saved| matches!(saved, Saved::Written(_));
     assert!(wins(&one.unwrap()) != wins(&other.unwrap()));
     assert_eq!(value(&load(&db, "user-1").await.record), json!({ "new": true }));
-    let saved = db.save("user-1", &before.record, Some(&before.version)).await.unwrap();
+    let saved =
+        db.save("user-1", &before.record, Expected::Version(&before.version)).await.unwrap();
     assert!(matches!(saved, Saved::Conflict(Some(_))));
 
-    let error = db.save("x", &record(json!({ "expiresAt": 1 })), None).await.unwrap_err();
+    let error =
+        db.save("x", &record(json!({ "expiresAt": 1 })), Expected::Absent).await.unwrap_err();
     assert!(error.is_encode());
 }
 
@@ -317,7 +336,8 @@ pub(crate) async fn failed_writes(place: Place) {
     // The write is made, but not known to last.
     let concern = doc! { "code": 64, "codeName": "WriteConcernFailed", "errmsg": "SECRET" };
     fail(doc! { "failCommands": ["update"], "writeConcernError": concern }).await;
-    let error = db.save("SECRET", &before.record, Some(&before.version)).await.unwrap_err();
+    let error =
+        db.save("SECRET", &before.record, Expected::Version(&before.version)).await.unwrap_err();
     let text = format!("{error:?}");
     assert!(error.is_database() && text.contains("64 (WriteConcernFailed)"), "{text}");
     assert!(!text.contains("SECRET"), "{text}");
@@ -332,11 +352,12 @@ pub(crate) async fn failed_writes(place: Place) {
     // A connection that breaks once: the driver repeats the write, and it counts once.
     let before = load(&db, "SECRET").await;
     fail(doc! { "failCommands": ["update"], "closeConnection": true }).await;
-    let saved = db.save("SECRET", &before.record, Some(&before.version)).await.unwrap();
-    assert_eq!(saved, Saved::Stored(load(&db, "SECRET").await.version));
+    let saved =
+        db.save("SECRET", &before.record, Expected::Version(&before.version)).await.unwrap();
+    assert_eq!(saved, Saved::Written(load(&db, "SECRET").await.version));
     fail(doc! { "failCommands": ["insert"], "closeConnection": true }).await;
-    let saved = db.save("user-2", &before.record, None).await.unwrap();
-    assert_eq!(saved, Saved::Stored(load(&db, "user-2").await.version));
+    let saved = db.save("user-2", &before.record, Expected::Absent).await.unwrap();
+    assert_eq!(saved, Saved::Written(load(&db, "user-2").await.version));
 
     // Who may not create the index can work all the same.
     let builder = place.builder().uri(&place.uri).expire_users_after(Duration::from_secs(60));

@@ -6,7 +6,7 @@ use mongodb::IndexModel;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::options::IndexOptions;
 use serde_json::json;
-use tower_persistence::{Database, Found, MongoDb, Saved, Version};
+use tower_persistence::{Database, Expected, Loaded, MongoDb, Saved, Version};
 
 use crate::common::{alexa, send_json, sync_app};
 use crate::erasure::{UnderWay, patient};
@@ -45,15 +45,15 @@ async fn filter(place: &Place) -> Document {
 
 async fn tombstone(db: &MongoDb, id: &str) -> Option<Version> {
     let nothing = nothing(db).await;
-    match db.load_to_save(id).await.unwrap() {
-        Found::Nothing(version) => version.filter(|version| *version != nothing),
+    match db.load_for_update(id).await.unwrap() {
+        Loaded::Absent(version) => version.filter(|version| *version != nothing),
         found => panic!("{found:?}"),
     }
 }
 
 /// What a turn is shown that finds neither an item nor a tombstone.
 async fn nothing(db: &MongoDb) -> Version {
-    db.load_to_save("nobody ever stored").await.unwrap().over().unwrap().clone()
+    db.load_for_update("nobody ever stored").await.unwrap().expected().version().unwrap().clone()
 }
 
 pub(crate) async fn a_tombstone_holds_nothing_of_the_user(place: Place) {
@@ -77,7 +77,7 @@ pub(crate) async fn a_tombstone_holds_nothing_of_the_user(place: Place) {
     save(&db, "user-1", json!({ "user": {} })).await;
     assert_eq!(value(&load(&db, "user-1").await.record), json!({ "user": {} }));
     assert!(!place.raw("user-1").await.contains_key("persistenceTombstone"));
-    let error = db.save("x", &record(json!({ "persistenceTombstone": 1 })), None).await;
+    let error = db.save("x", &record(json!({ "persistenceTombstone": 1 })), Expected::Absent).await;
     assert!(error.unwrap_err().is_encode());
 }
 
@@ -88,14 +88,14 @@ pub(crate) async fn a_tombstone_that_has_ended_counts_as_nothing(place: Place) {
         let before = tombstone(&db, "user-1").await;
         let item = record(json!({ "user": {} }));
         let nothing = nothing(&db).await;
-        let saved = db.save("user-1", &item, Some(&nothing)).await.unwrap();
+        let saved = db.save("user-1", &item, Expected::Version(&nothing)).await.unwrap();
         assert_eq!(saved, Saved::Conflict(None));
         let ended = doc! { "$set": { "persistenceTombstone": DateTime::now() } };
         place.users.update_one(doc! { "_id": "user-1" }, ended).await.unwrap();
         assert_eq!(tombstone(&db, "user-1").await, None);
         let over = if shown { before.unwrap() } else { nothing };
-        let saved = db.save("user-1", &item, Some(&over)).await.unwrap();
-        assert!(matches!(saved, Saved::Stored(_)), "{saved:?}");
+        let saved = db.save("user-1", &item, Expected::Version(&over)).await.unwrap();
+        assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
         assert_eq!(load(&db, "user-1").await.record, item);
     }
     // Removed meanwhile, it holds nobody back.
@@ -103,9 +103,9 @@ pub(crate) async fn a_tombstone_that_has_ended_counts_as_nothing(place: Place) {
     let before = tombstone(&db, "user-1").await;
     place.users.delete_one(doc! { "_id": "user-1" }).await.unwrap();
     let item = record(json!({ "user": {} }));
-    let saved = db.save("user-1", &item, before.as_ref()).await.unwrap();
-    assert!(matches!(saved, Saved::Stored(_)), "{saved:?}");
-    let saved = db.save("user-1", &item, before.as_ref()).await.unwrap();
+    let saved = db.save("user-1", &item, Expected::from(before.as_ref())).await.unwrap();
+    assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
+    let saved = db.save("user-1", &item, Expected::from(before.as_ref())).await.unwrap();
     assert_eq!(saved, Saved::Conflict(Some(load(&db, "user-1").await)));
 }
 
@@ -126,7 +126,7 @@ pub(crate) async fn a_tombstone_written_over_is_an_item(place: Place) {
         assert_eq!(fields["user"]["data"]["visits"], 3);
         assert_eq!(fields.as_object().unwrap().len(), item.len());
         for over in [None, before.as_ref()] {
-            let saved = db.save(id, &record(json!({})), over).await.unwrap();
+            let saved = db.save(id, &record(json!({})), Expected::from(over)).await.unwrap();
             assert_eq!(saved, Saved::Conflict(Some(stored.clone())));
         }
         save(&db, id, json!({ "user": { "data": { "visits": 4 } } })).await;
@@ -180,6 +180,7 @@ pub(crate) async fn what_a_ttl_index_removes_during_a_turn_is_an_error(place: Pl
     // The one that was deleted stays deleted.
     let before = load(layer.database(), "user-1").await;
     layer.database().delete("user-1").await.unwrap();
-    let saved = layer.database().save("user-1", &before.record, Some(&before.version)).await;
+    let saved =
+        layer.database().save("user-1", &before.record, Expected::Version(&before.version)).await;
     assert_eq!(saved.unwrap(), Saved::Conflict(None));
 }

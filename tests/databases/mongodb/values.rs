@@ -4,7 +4,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, DateTime, Decimal128, Document, doc};
 use serde_json::json;
-use tower_persistence::{Database, Saved};
+use tower_persistence::{Database, Expected, Saved};
 
 use super::{Place, jovo_item, load, record, save, value};
 
@@ -86,7 +86,7 @@ pub(crate) async fn numbers_stay_what_they_are(place: Place) {
     save(&db, "user-1", stored.clone()).await;
     assert_eq!(value(&load(&db, "user-1").await.record).to_string(), stored.to_string());
     assert_eq!(place.raw("user-1").await.get("persistenceIntegers"), None);
-    let error = db.save("x", &record(json!({ "persistenceIntegers": 1 })), None).await;
+    let error = db.save("x", &record(json!({ "persistenceIntegers": 1 })), Expected::Absent).await;
     assert!(error.unwrap_err().is_encode());
 }
 
@@ -150,7 +150,8 @@ pub(crate) async fn types_beyond_json_stay_what_they_are(place: Place) {
     // A write between the load and the save that has to read once more.
     let before = load(&db, "user-1").await;
     save(&db, "user-1", stored).await;
-    let saved = db.save("user-1", &before.record, Some(&before.version)).await.unwrap();
+    let saved =
+        db.save("user-1", &before.record, Expected::Version(&before.version)).await.unwrap();
     assert_eq!(saved, Saved::Conflict(Some(load(&db, "user-1").await)));
 }
 
@@ -210,7 +211,7 @@ pub(crate) async fn what_mongodb_cannot_hold_is_refused(place: Place) {
     for (item, path, limit) in cases {
         for over in [None, Some(&there.version)] {
             let id = if over.is_some() { "there" } else { "SECRET-ID" };
-            let error = db.save(id, &record(item.clone()), over).await.unwrap_err();
+            let error = db.save(id, &record(item.clone()), Expected::from(over)).await.unwrap_err();
             assert!(error.is_encode(), "{error:?}");
             let text = format!("{error:?}");
             assert!(text.contains(path) && text.contains(limit), "{text}");

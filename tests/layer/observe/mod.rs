@@ -265,7 +265,7 @@ async fn a_keyed_hash_tells_users_apart_and_does_not_tell_who_they_are() {
     let (recorder, _guard) = Recorder::start();
     let mut hashes = Vec::new();
     for (key, user) in [("key", USER), ("key", USER), ("key", "bert"), ("another", USER)] {
-        let layer = layer().log_users_with_key(key);
+        let layer = layer().user_hash_key(key);
         layer.database().on_save(Behaviour::Fails);
         let status = send_json(&remembers(&layer), &alexa(user)).await.status;
         assert_eq!(status, 503);
@@ -283,7 +283,7 @@ async fn a_keyed_hash_tells_users_apart_and_does_not_tell_who_they_are() {
     hashes.dedup();
     assert_eq!(hashes.len(), 3);
 
-    for layer in [layer(), layer().log_users_with_key("")] {
+    for layer in [layer(), layer().user_hash_key("")] {
         ask(&remembers(&layer)).await;
         assert_eq!(recorder.span("load").fields.get("user.hash"), None);
     }

@@ -40,7 +40,7 @@ async fn different_fields_and_unknown_keys_are_merged() {
     let theirs = json!({ "name": "Bea", "score": 1, "visits": 2, "added": 1 });
     let play = |user: &User| {
         user.increment("visits", 1)?;
-        UserData::<Name>::of(user)?.update(|name| name.score = 5)
+        UserData::<Name>::from_user(user)?.update(|name| name.score = 5)
     };
     let expected = json!({ "name": "Bea", "score": 5, "visits": 3, "added": 1 });
     assert_eq!(merged_data(base.clone(), theirs, play).await, Some(expected));
@@ -53,7 +53,7 @@ async fn an_increment_of_a_field_still_adds_up() {
     let base = json!({ "name": "Anna", "score": 1 });
     let theirs = json!({ "name": "Anna", "score": 11 });
     let data = merged_data(base, theirs, |user| {
-        let mut name = UserData::<Name>::of(user)?;
+        let mut name = UserData::<Name>::from_user(user)?;
         user.increment("score", 1)?;
         name.update(|name| name.name.push('!'))
     });
@@ -63,7 +63,7 @@ async fn an_increment_of_a_field_still_adds_up() {
 #[tokio::test]
 async fn what_an_older_release_wrote_is_migrated_before_it_is_merged() {
     let base = json!({ "name": "Anna Blume", "score": "1", "visits": 1 });
-    let play = |user: &User| UserData::<Names>::of(user)?.update(|names| names.score += 1);
+    let play = |user: &User| UserData::<Names>::from_user(user)?.update(|names| names.score += 1);
     let theirs = json!({ "name": "Bea Blume", "score": "1", "visits": 2, "nick": "nothing" });
     let expected =
         json!({ "_schemaVersion": 2, "first": "Bea", "last": "Blume", "score": 2, "visits": 2 });
@@ -83,7 +83,7 @@ async fn what_an_older_release_wrote_is_migrated_before_it_is_merged() {
     let theirs =
         json!({ "_schemaVersion": 2, "first": "Bea", "last": "", "score": 1, "visits": 1 });
     let data = merged_data(base.clone(), theirs, |user| {
-        UserData::<Names>::of(user)?;
+        UserData::<Names>::from_user(user)?;
         user.increment("visits", 1).map(drop)
     });
     let expected =
@@ -110,7 +110,7 @@ async fn what_could_not_be_read_afterwards_is_a_conflict() {
     impl Schema for Place {}
     let base = json!({ "Room": { "number": 7 } });
     let move_on = |user: &User| {
-        UserData::<Place>::of(user)?.update(|place| *place = Place::Corridor { floor: 1 })
+        UserData::<Place>::from_user(user)?.update(|place| *place = Place::Corridor { floor: 1 })
     };
     let theirs = json!({ "Room": { "number": 7 }, "visits": 1 });
     assert_eq!(merged_data(base.clone(), theirs, move_on).await, None);
@@ -122,12 +122,12 @@ async fn what_could_not_be_read_afterwards_is_a_conflict() {
 }
 
 fn read(user: &User) -> Result<(), Error> {
-    assert!(UserData::<Lenient>::of(user)?.is_quarantined());
+    assert!(UserData::<Lenient>::from_user(user)?.is_quarantined());
     Ok(())
 }
 
 fn write(user: &User) -> Result<(), Error> {
-    UserData::<Lenient>::of(user)?.update(|data| data.first = "Bea".into())
+    UserData::<Lenient>::from_user(user)?.update(|data| data.first = "Bea".into())
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn two_processes_lose_neither_a_count_nor_what_is_set_aside() {
     store(&db, "user-1", &json!({ "user": { "data": bad } })).await;
     let play = |layer: &PersistenceLayer<MemoryDb>| {
         app(layer, |user, _, _| async move {
-            UserData::<Lenient>::of(&user)?;
+            UserData::<Lenient>::from_user(&user)?;
             tokio::task::yield_now().await;
             user.increment("visits", 1).map(drop)
         })

@@ -73,7 +73,7 @@ async fn without_a_user_or_a_layer_the_rejection_says_so() {
     let (status, _, error) = ask(app.clone(), "/", "{}".into()).await;
     assert_eq!(status, 400);
     let error = error.unwrap();
-    assert!(error.is_no_user() && error.to_string().contains("UserData"), "{error}");
+    assert!(error.is_missing_user() && error.to_string().contains("UserData"), "{error}");
     assert_eq!(ask(app, "/maybe", "{}".into()).await.1, "nobody");
     for path in ["/", "/maybe"] {
         let (status, _, error) = ask(router(), path, alexa("user-1").to_string()).await;

@@ -94,7 +94,7 @@ async fn after(
 
 async fn remembers_a_name<D: Database>(layer: PersistenceLayer<D>) {
     turn(&layer, |user| {
-        let mut names = UserData::<Names>::of(user)?;
+        let mut names = UserData::<Names>::from_user(user)?;
         assert_eq!(*names, Names::default());
         names.set(Names { first: "Anna".into(), score: 3, ..Names::default() })?;
         assert_eq!((names.first.as_str(), names.score), ("Anna", 3));
@@ -103,7 +103,7 @@ async fn remembers_a_name<D: Database>(layer: PersistenceLayer<D>) {
     .await
     .assert_ok();
     turn(&layer, |user| {
-        let mut names = UserData::<Names>::of(user)?;
+        let mut names = UserData::<Names>::from_user(user)?;
         assert_eq!(names.first, "Anna");
         let score = names.update(|names| {
             names.score += 1;
@@ -133,7 +133,7 @@ async fn what_is_written_is_read_again_from_memory_and_from_a_file() {
 async fn a_user_without_data_is_the_default_and_nothing_is_written() {
     let layer = PersistenceLayer::new(TestDb::default());
     let read = |user: &User| {
-        let names = UserData::<Names>::of(user)?;
+        let names = UserData::<Names>::from_user(user)?;
         assert_eq!((&*names, names.is_quarantined()), (&Names::default(), false));
         Ok(())
     };
@@ -148,7 +148,7 @@ async fn reading_migrates_in_memory_and_the_first_write_stores_it() {
     let before = json!({ "visits": 7, "name": "Anna Blume", "score": "12", "nick": "nothing" });
     let layer = with_data(before.clone()).await;
     turn(&layer, |user| {
-        let names = UserData::<Names>::of(user)?;
+        let names = UserData::<Names>::from_user(user)?;
         let expected = Names { first: "Anna".into(), last: "Blume".into(), nick: None, score: 12 };
         assert_eq!(*names, expected);
         Ok(())
@@ -157,10 +157,10 @@ async fn reading_migrates_in_memory_and_the_first_write_stores_it() {
     .assert_ok();
     assert_eq!((data(&layer).await, layer.database().calls().saves), (before, 0));
 
-    turn(&layer, |user| UserData::<Names>::of(user)?.update(|_| ())).await.assert_ok();
+    turn(&layer, |user| UserData::<Names>::from_user(user)?.update(|_| ())).await.assert_ok();
     let expected = r#"{"_schemaVersion":2,"visits":7,"score":12,"first":"Anna","last":"Blume"}"#;
     assert_eq!(data(&layer).await.to_string(), expected);
-    turn(&layer, |user| UserData::<Names>::of(user)?.update(|_| ())).await.assert_ok();
+    turn(&layer, |user| UserData::<Names>::from_user(user)?.update(|_| ())).await.assert_ok();
     assert_eq!(data(&layer).await.to_string(), expected);
     assert_eq!(layer.database().calls().saves, 1, "what has not changed is not written");
 }
@@ -171,8 +171,9 @@ async fn migrations_start_at_the_version_that_is_stored() {
     for version in [json!(1), json!(1.0)] {
         let before =
             json!({ "_schemaVersion": version, "name": "mine", "first": "Anna", "score": "5" });
-        let data =
-            after(before, |user| UserData::<Names>::of(user)?.update(|names| names.score += 1));
+        let data = after(before, |user| {
+            UserData::<Names>::from_user(user)?.update(|names| names.score += 1)
+        });
         let expected =
             json!({ "_schemaVersion": 2, "name": "mine", "first": "Anna", "last": "", "score": 6 });
         assert_eq!(data.await, expected);
@@ -182,7 +183,7 @@ async fn migrations_start_at_the_version_that_is_stored() {
 #[tokio::test]
 async fn version_0_is_not_written_and_the_type_does_not_see_the_version() {
     let data = after(json!({ "name": "Anna" }), |user| {
-        UserData::<Name>::of(user)?.update(|name| name.score = 1)
+        UserData::<Name>::from_user(user)?.update(|name| name.score = 1)
     });
     assert_eq!(data.await, json!({ "name": "Anna", "score": 1 }));
 
@@ -197,7 +198,7 @@ async fn version_0_is_not_written_and_the_type_does_not_see_the_version() {
         }
     }
     let data = after(json!({ "_schemaVersion": 1, "name": "Anna" }), |user| {
-        UserData::<Strict>::of(user)?.update(|strict| strict.name.push('!'))
+        UserData::<Strict>::from_user(user)?.update(|strict| strict.name.push('!'))
     });
     assert_eq!(data.await, json!({ "_schemaVersion": 1, "name": "Anna!" }));
 }
@@ -206,7 +207,7 @@ async fn version_0_is_not_written_and_the_type_does_not_see_the_version() {
 async fn keys_that_the_type_does_not_know_are_kept_and_its_own_go_when_it_drops_them() {
     let before = json!({ "a": [1], "nick": "An", "visits": 2, "first": "Anna", "z": null });
     let data = after(before, |user| {
-        let mut names = UserData::<Names>::of(user)?;
+        let mut names = UserData::<Names>::from_user(user)?;
         user.increment("visits", 1)?;
         names.set(Names { first: "Bea".into(), ..Names::default() })
     });
@@ -231,7 +232,9 @@ async fn a_key_that_the_type_writes_without_reading_it_goes_as_well() {
     }
     impl Schema for Player {}
     let score = |score| {
-        move |user: &User| UserData::<Player>::of(user)?.update(|player| player.score = score)
+        move |user: &User| {
+            UserData::<Player>::from_user(user)?.update(|player| player.score = score)
+        }
     };
     let data = after(json!({ "visits": 1, "score": 1 }), score(10)).await;
     assert_eq!(data, json!({ "visits": 1, "score": 10, "medal": 1 }));
@@ -248,7 +251,7 @@ async fn a_type_may_know_all_keys_or_be_an_enum() {
     }
     impl Schema for All {}
     let data = after(json!({ "name": "Anna", "a": 1, "b": 2 }), |user| {
-        UserData::<All>::of(user)?.update(|all| drop(all.rest.remove("a")))
+        UserData::<All>::from_user(user)?.update(|all| drop(all.rest.remove("a")))
     });
     assert_eq!(data.await, json!({ "name": "Anna", "b": 2 }));
 
@@ -256,7 +259,7 @@ async fn a_type_may_know_all_keys_or_be_an_enum() {
     struct Wrapped(BTreeMap<String, u32>);
     impl Schema for Wrapped {}
     let data = after(json!({ "a": 1 }), |user| {
-        UserData::<Wrapped>::of(user)?.update(|wrapped| wrapped.0.extend([("b".into(), 2)]))
+        UserData::<Wrapped>::from_user(user)?.update(|wrapped| wrapped.0.extend([("b".into(), 2)]))
     });
     assert_eq!(data.await, json!({ "a": 1, "b": 2 }));
 
@@ -273,13 +276,13 @@ async fn a_type_may_know_all_keys_or_be_an_enum() {
     }
     impl Schema for Place {}
     let move_on = |user: &User| {
-        UserData::<Place>::of(user)?.update(|place| *place = Place::Corridor { floor: 1 })
+        UserData::<Place>::from_user(user)?.update(|place| *place = Place::Corridor { floor: 1 })
     };
     let data = after(json!({ "Room": { "number": 7 } }), move_on);
     assert_eq!(data.await, json!({ "Corridor": { "floor": 1 } }));
     // A unit variant is a text, and no JSON object.
     let data = after(json!({ "Room": { "number": 7 } }), |user| {
-        let mut place = UserData::<Place>::of(user)?;
+        let mut place = UserData::<Place>::from_user(user)?;
         assert!(place.set(Place::Lobby).unwrap_err().is_encode());
         assert!(matches!(*place, Place::Room { number: 7 }));
         Ok(())
@@ -299,11 +302,11 @@ async fn the_other_name_of_a_key_is_gone_once_the_key_is_written() {
     impl Schema for Aliased {}
     let before = json!({ "visits": 1, "beverage": "tea" });
     let data = after(before.clone(), |user| {
-        UserData::<Aliased>::of(user)?.update(|aliased| aliased.cups = 2)
+        UserData::<Aliased>::from_user(user)?.update(|aliased| aliased.cups = 2)
     });
     assert_eq!(data.await, json!({ "visits": 1, "drink": "tea", "cups": 2 }));
     let data = after(before, |user| {
-        UserData::<Aliased>::of(user)?.update(|aliased| aliased.drink.clear())
+        UserData::<Aliased>::from_user(user)?.update(|aliased| aliased.drink.clear())
     });
     assert_eq!(data.await, json!({ "visits": 1, "cups": 0 }));
 }
@@ -311,7 +314,8 @@ async fn the_other_name_of_a_key_is_gone_once_the_key_is_written() {
 #[tokio::test]
 async fn an_update_changes_what_other_handles_wrote_meanwhile() {
     let data = after(json!({ "name": "Anna", "score": 1 }), |user| {
-        let (mut mine, mut other) = (UserData::<Name>::of(user)?, UserData::<Name>::of(user)?);
+        let (mut mine, mut other) =
+            (UserData::<Name>::from_user(user)?, UserData::<Name>::from_user(user)?);
         user.increment("score", 10)?;
         other.update(|other| other.name.push('!'))?;
         assert_eq!((mine.name.as_str(), mine.score), ("Anna", 1), "as it was read");
@@ -322,7 +326,7 @@ async fn an_update_changes_what_other_handles_wrote_meanwhile() {
     assert_eq!(data.await, json!({ "name": "Anna!", "score": 22 }));
 
     let data = after(json!({ "name": "Anna", "score": 1 }), |user| {
-        let mut mine = UserData::<Name>::of(user)?;
+        let mut mine = UserData::<Name>::from_user(user)?;
         user.increment("score", 10)?;
         mine.set(Name { name: "Bea".into(), score: 5 })
     });
@@ -332,7 +336,7 @@ async fn an_update_changes_what_other_handles_wrote_meanwhile() {
 #[tokio::test]
 async fn an_update_that_panics_changes_nothing() {
     let data = after(json!({ "score": 1 }), |user| {
-        let mut name = UserData::<Name>::of(user)?;
+        let mut name = UserData::<Name>::from_user(user)?;
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             name.update(|name| {
                 name.score = 9;
@@ -352,21 +356,21 @@ async fn writes_are_refused_as_those_of_other_handles() {
     let kept = std::sync::Arc::new(std::sync::Mutex::new(None));
     let keep = std::sync::Arc::clone(&kept);
     turn(&layer, move |user| {
-        *keep.lock().unwrap() = Some((user.clone(), UserData::<Name>::of(user)?));
+        *keep.lock().unwrap() = Some((user.clone(), UserData::<Name>::from_user(user)?));
         Ok(())
     })
     .await
     .assert_ok();
     let (user, mut name) = kept.lock().unwrap().take().unwrap();
-    assert!(name.update(|name| name.score = 2).unwrap_err().is_sealed());
-    assert!(name.set(Name::default()).unwrap_err().is_sealed());
-    assert_eq!((name.score, UserData::<Name>::of(&user).unwrap().score), (1, 1));
+    assert!(name.update(|name| name.score = 2).unwrap_err().is_turn_ended());
+    assert!(name.set(Name::default()).unwrap_err().is_turn_ended());
+    assert_eq!((name.score, UserData::<Name>::from_user(&user).unwrap().score), (1, 1));
 
     turn(&layer, |user| {
-        let mut name = UserData::<Name>::of(user)?;
+        let mut name = UserData::<Name>::from_user(user)?;
         user.forget()?;
-        assert!(name.set(Name::default()).unwrap_err().is_sealed());
-        assert_eq!(UserData::<Name>::of(user)?.score, 0);
+        assert!(name.set(Name::default()).unwrap_err().is_turn_ended());
+        assert_eq!(UserData::<Name>::from_user(user)?.score, 0);
         Ok(())
     })
     .await
@@ -376,9 +380,9 @@ async fn writes_are_refused_as_those_of_other_handles() {
     let layer = with_data(json!({ "score": 1 })).await;
     let layer = layer.stored_elements(StoredElements::new().user(false));
     turn(&layer, |user| {
-        let mut name = UserData::<Name>::of(user)?;
+        let mut name = UserData::<Name>::from_user(user)?;
         assert_eq!(*name, Name::default());
-        assert!(name.update(|name| name.score = 2).unwrap_err().is_not_stored());
+        assert!(name.update(|name| name.score = 2).unwrap_err().is_element_disabled());
         Ok(())
     })
     .await

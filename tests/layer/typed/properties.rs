@@ -90,7 +90,7 @@ version!(Three, 3);
 version!(Four, 4);
 
 fn write<T: Schema>(user: &User) -> Result<(), Error> {
-    UserData::<T>::of(user)?.update(|_| ())
+    UserData::<T>::from_user(user)?.update(|_| ())
 }
 
 type Handler = fn(&User) -> Result<(), Error>;
@@ -114,13 +114,13 @@ proptest! {
             for (number, value) in values.into_iter().enumerate() {
                 let (others, written, expected) = (others.clone(), value.clone(), before.clone());
                 turn(&layer, move |user| {
-                    let mut data = UserData::<Everything>::of(user)?;
+                    let mut data = UserData::<Everything>::from_user(user)?;
                     assert_eq!(*data, expected);
                     data.set(written.clone())?;
                     if number == 0 {
                         others.iter().try_for_each(|(key, value)| user.set(key, value))?;
                     }
-                    assert_eq!(*UserData::<Everything>::of(user)?, written);
+                    assert_eq!(*UserData::<Everything>::from_user(user)?, written);
                     Ok(())
                 })
                 .await

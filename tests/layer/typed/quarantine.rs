@@ -25,7 +25,7 @@ async fn with_item(item: Value) -> PersistenceLayer<TestDb> {
 }
 
 fn quarantined(user: &User) -> Result<bool, Error> {
-    UserData::<Lenient>::of(user).map(|data| data.is_quarantined())
+    UserData::<Lenient>::from_user(user).map(|data| data.is_quarantined())
 }
 
 async fn item(layer: &PersistenceLayer<TestDb>) -> Value {
@@ -44,7 +44,7 @@ async fn what_cannot_be_read_is_set_aside_and_the_user_goes_on() {
         let layer =
             with_item(json!({ "user": { "data": bad, "quarantine": [other], "own": 1 } })).await;
         turn(&layer, |user| {
-            let mut data = UserData::<Lenient>::of(user)?;
+            let mut data = UserData::<Lenient>::from_user(user)?;
             assert_eq!((&*data, data.is_quarantined()), (&Lenient::default(), true));
             assert!(!quarantined(user)?, "it is gone by now");
             data.update(|data| data.first = "Bea".into())?;
@@ -63,7 +63,7 @@ async fn what_cannot_be_read_is_set_aside_and_the_user_goes_on() {
         let export = layer.export("alexa", "user-1").await.unwrap().unwrap();
         assert_eq!(export["user"]["quarantine"][1]["data"], bad);
         turn(&layer, |user| {
-            assert_eq!(UserData::<Lenient>::of(user)?.first, "Bea");
+            assert_eq!(UserData::<Lenient>::from_user(user)?.first, "Bea");
             assert!(!quarantined(user)?);
             user.forget()
         })
@@ -149,7 +149,7 @@ async fn nothing_is_set_aside_where_the_handler_fails_or_the_turn_is_over() {
     .await
     .assert_ok();
     let user = kept.lock().unwrap().take().unwrap();
-    assert!(quarantined(&user).unwrap_err().is_sealed());
+    assert!(quarantined(&user).unwrap_err().is_turn_ended());
     assert_eq!(
         (user.data(), item(&layer).await),
         (json!({ "score": "many" }).as_object().unwrap().clone(), before)

@@ -16,13 +16,14 @@ fn assert_reports(error: &Error, parts: &[&str]) {
 async fn is_reported(before: Value, parts: &'static [&'static str]) {
     let layer = with_data(before.clone()).await;
     turn(&layer, move |user| {
-        assert_reports(&UserData::<Names>::of(user).unwrap_err(), parts);
+        assert_reports(&UserData::<Names>::from_user(user).unwrap_err(), parts);
         Ok(())
     })
     .await
     .assert_ok();
     assert_eq!((data(&layer).await, layer.database().calls().saves), (before, 0));
-    let answer = turn(&layer, |user| UserData::<Names>::of(user)?.set(Names::default())).await;
+    let answer =
+        turn(&layer, |user| UserData::<Names>::from_user(user)?.set(Names::default())).await;
     assert_eq!((answer.status.as_u16(), layer.database().calls().saves), (500, 0));
 }
 
@@ -52,7 +53,7 @@ async fn a_migration_that_fails() {
     }
     let layer = with_data(json!({ "name": "Anna" })).await;
     turn(&layer, |user| {
-        let error = UserData::<NoObject>::of(user).unwrap_err();
+        let error = UserData::<NoObject>::from_user(user).unwrap_err();
         assert_reports(&error, &["the migration to version 1 fails"]);
         Ok(())
     })
@@ -71,7 +72,7 @@ async fn data_of_a_newer_version() {
 #[tokio::test]
 async fn what_another_handle_made_unreadable_is_not_overwritten() {
     let data = after(json!({ "first": "Anna" }), |user| {
-        let mut names = UserData::<Names>::of(user)?;
+        let mut names = UserData::<Names>::from_user(user)?;
         user.set("first", 7)?;
         assert_reports(&names.update(|_| ()).unwrap_err(), &["Names"]);
         assert_reports(&names.set(Names::default()).unwrap_err(), &["Names"]);
@@ -89,7 +90,7 @@ async fn what_could_not_be_read_again_is_not_written() {
     }
     impl Schema for Mood {}
     let data = after(json!({ "level": 1.5, "visits": 1 }), |user| {
-        let mut mood = UserData::<Mood>::of(user)?;
+        let mut mood = UserData::<Mood>::from_user(user)?;
         // JSON has no NaN: it would be stored as null.
         assert!(mood.update(|mood| mood.level = f64::NAN).unwrap_err().is_encode());
         assert_eq!(mood.level, 1.5);
@@ -104,7 +105,7 @@ async fn what_could_not_be_read_again_is_not_written() {
     }
     impl Schema for Own {}
     let data = after(json!({}), |user| {
-        assert!(UserData::<Own>::of(user)?.set(Own { version: 1 }).unwrap_err().is_encode());
+        assert!(UserData::<Own>::from_user(user)?.set(Own { version: 1 }).unwrap_err().is_encode());
         Ok(())
     });
     assert_eq!(data.await, json!({}));
@@ -122,7 +123,7 @@ async fn migrations_out_of_order_are_reported_for_a_new_user_already() {
                 }
             }
             turn(&PersistenceLayer::new(MemoryDb::new()), |user| {
-                let error = UserData::<Misnumbered>::of(user).unwrap_err();
+                let error = UserData::<Misnumbered>::from_user(user).unwrap_err();
                 assert!(error.is_configuration());
                 assert!(error.to_string().contains("Misnumbered"), "{error}");
                 assert!(error.to_string().contains($parts), "{error}");
