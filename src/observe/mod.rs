@@ -13,7 +13,7 @@ use tracing::field::Empty;
 use tracing::level_filters::LevelFilter;
 
 use self::metrics::Labels;
-pub(crate) use self::step::Step;
+pub(crate) use self::step::StepSpan;
 use self::step::{Operation, error_type};
 #[cfg(feature = "user-hash")]
 pub(crate) use self::users::Key as UserHashKey;
@@ -109,8 +109,8 @@ impl Observer {
         Labels::new(&self.settings.database, Some(&self.platform))
     }
 
-    pub(crate) fn load(&self) -> Step<'_> {
-        Step::begin(Operation::Load, database_span!(self, "load", "load"), Some(self))
+    pub(crate) fn load(&self) -> StepSpan<'_> {
+        StepSpan::begin(Operation::Load, database_span!(self, "load", "load"), Some(self))
     }
 
     /// The handler runs without memory, because of this error.
@@ -126,7 +126,7 @@ impl Observer {
         self.labels().degraded(error_type(error));
     }
 
-    pub(crate) fn call(&self) -> Step<'_> {
+    pub(crate) fn call(&self) -> StepSpan<'_> {
         let span = span!(
             "call",
             otel.status_code = Empty,
@@ -137,7 +137,7 @@ impl Observer {
             error.type = Empty,
             duration_seconds = Empty,
         );
-        Step::begin(Operation::Call, span, None)
+        StepSpan::begin(Operation::Call, span, None)
     }
 
     /// Nothing is stored, for this reason.
@@ -162,17 +162,17 @@ impl Observer {
         self.labels().unwritten(reason);
     }
 
-    pub(crate) fn delete(&self) -> Step<'_> {
-        Step::begin(Operation::Save, database_span!(self, "save", "delete"), Some(self))
+    pub(crate) fn delete(&self) -> StepSpan<'_> {
+        StepSpan::begin(Operation::Save, database_span!(self, "save", "delete"), Some(self))
     }
 
-    pub(crate) fn save(&self) -> Step<'_> {
-        Step::begin(Operation::Save, database_span!(self, "save", "save"), Some(self))
+    pub(crate) fn save(&self) -> StepSpan<'_> {
+        StepSpan::begin(Operation::Save, database_span!(self, "save", "save"), Some(self))
     }
 }
 
 /// Reading the body and finding out whose event is in it.
-pub(crate) fn recognise() -> Step<'static> {
+pub(crate) fn recognise() -> StepSpan<'static> {
     let span = span!(
         "recognise",
         platform = Empty,
@@ -181,7 +181,7 @@ pub(crate) fn recognise() -> Step<'static> {
         bytes = Empty,
         duration_seconds = Empty,
     );
-    Step::begin(Operation::Recognise, span, None)
+    StepSpan::begin(Operation::Recognise, span, None)
 }
 
 /// The layer answers in the handler's place. `watch` is there once the event was recognised.

@@ -21,7 +21,7 @@ pub(super) enum Operation {
 }
 
 /// A step under way. If it is dropped before it has ended, it was given up: the client hung up, or the code in it panicked.
-pub(crate) struct Step<'a> {
+pub(crate) struct StepSpan<'a> {
     operation: Operation,
     span: Span,
     /// Where its numbers go, if there are any.
@@ -33,7 +33,7 @@ pub(crate) struct Step<'a> {
     has_ended: bool,
 }
 
-impl<'a> Step<'a> {
+impl<'a> StepSpan<'a> {
     pub(super) fn begin(operation: Operation, span: Span, watch: Option<&'a Observer>) -> Self {
         let is_counted = cfg!(feature = "metrics") && watch.is_some();
         let began = (is_counted || !span.is_disabled()).then(Instant::now);
@@ -154,7 +154,7 @@ impl<'a> Step<'a> {
     }
 }
 
-impl Drop for Step<'_> {
+impl Drop for StepSpan<'_> {
     fn drop(&mut self) {
         if !self.has_ended {
             self.end(if std::thread::panicking() { "panicked" } else { "cancelled" });

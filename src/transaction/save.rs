@@ -10,7 +10,7 @@ use super::backoff::{ATTEMPTS, pause};
 use super::{DiscardOnDrop, Shared, UserGuard, with_timeout};
 use crate::database::{Database, Expected, Saved, Version, VersionedRecord};
 use crate::error::{Error, Kind};
-use crate::observe::{Observer, Step};
+use crate::observe::{Observer, StepSpan};
 use crate::policy::OnConflict;
 use crate::record::Record;
 use crate::turn::{Exchange, Keep, Outcome, Turn};
@@ -68,7 +68,7 @@ async fn save<D: Database>(
     key: &str,
     mut record: Record,
     mut over: Option<Version>,
-    step: &mut Step<'_>,
+    step: &mut StepSpan<'_>,
 ) -> Result<Option<VersionedRecord>, Error> {
     for attempt in 0..ATTEMPTS {
         step.holds(&record);

@@ -48,7 +48,7 @@ impl Expression {
 
 impl Inner {
     /// That there is no item, or none that counts.
-    pub(super) fn is_nobody(&self, expression: &mut Expression) -> String {
+    pub(super) fn is_absent(&self, expression: &mut Expression) -> String {
         let absent = expression.is_absent(&self.partition_key);
         let now = || AttributeValue::N(seconds().to_string());
         let ended = expression.compared(TOMBSTONE, "<=", now());
@@ -61,7 +61,7 @@ impl Inner {
 
     /// The same, or that the tombstone is still there.
     pub(super) fn is_nobody_or(&self, tombstone: &Known, expression: &mut Expression) -> String {
-        let nobody = self.is_nobody(expression);
+        let nobody = self.is_absent(expression);
         let version = AttributeValue::S(tombstone.version.clone().unwrap_or_default());
         let is_there = expression.compared(VERSION, "=", version);
         format!("{nobody} OR {is_there} AND {}", self.is_without_fields(expression))

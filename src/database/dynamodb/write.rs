@@ -136,7 +136,7 @@ impl Inner {
             // Where there was nothing, or nothing that still counts; or where nothing else is known of it.
             Some((known, _)) => self.replace(key.clone(), known, &[], fields, own).await,
             None => {
-                let condition = |expression: &mut _| Ok(self.is_nobody(expression));
+                let condition = |expression: &mut _| Ok(self.is_absent(expression));
                 self.put(key.clone(), fields, None, own, condition).await
             }
         };

@@ -40,7 +40,7 @@ pub(super) struct Shared {
     items: RwLock<Items>,
     tombstones: RwLock<Tombstones>,
     known: Mutex<Known>,
-    unheard: Mutex<Option<Error>>,
+    unreported: Mutex<Option<Error>>,
     closed: AtomicBool,
 }
 
@@ -61,7 +61,7 @@ impl Shared {
             items: RwLock::new(items),
             tombstones: RwLock::default(),
             known: Mutex::new(Known { current: Some(fingerprint), next: None }),
-            unheard: Mutex::new(None),
+            unreported: Mutex::new(None),
             closed: AtomicBool::new(false),
         }
     }
@@ -111,7 +111,7 @@ impl Shared {
     }
 
     /// Has the file read anew before it is relied on again.
-    pub(super) fn distrust(&self) {
+    pub(super) fn invalidate(&self) {
         *self.known() = Known::default();
     }
 
@@ -176,11 +176,11 @@ impl Shared {
 
     /// Keeps the error of a write whose caller has gone.
     pub(super) fn note_unheard(&self, error: Error) {
-        *self.unheard.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *self.unreported.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
     pub(super) fn take_unheard(&self) -> Option<Error> {
-        self.unheard.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.unreported.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(super) fn close(&self) {

@@ -249,7 +249,7 @@ async fn half_pairs_are_warned_of_once() {
     let (_directory, path) = file(r#"[{"id":"a","n":"\ud83d"},{"id":"\ud83d","n":"\udc00"}]"#);
     let log = logged(|| {
         let db = open(&path, Calls::default()).unwrap();
-        db.handle.shared.distrust();
+        db.handle.shared.invalidate();
         db.handle.shared.refresh().unwrap();
         let shared = &db.handle.shared;
         shared.get("a").unwrap().stored().unwrap();

@@ -98,7 +98,7 @@ impl Writer {
         self.shared.close();
         self.lock.borrow().release();
         if let Some(reply) = closing {
-            let _ = reply.send(self.unheard());
+            let _ = reply.send(self.unreported());
         }
     }
 
@@ -119,7 +119,7 @@ impl Writer {
         }
         self.work(writes, refreshes);
         for reply in flushes {
-            let _ = reply.send(self.unheard());
+            let _ = reply.send(self.unreported());
         }
         closing
     }
@@ -128,7 +128,7 @@ impl Writer {
         Failure { error, shared: Some(self.shared.clone()) }
     }
 
-    fn unheard(&self) -> Result<(), Failure> {
+    fn unreported(&self) -> Result<(), Failure> {
         self.shared.take_unheard().map_or(Ok(()), |error| Err(self.failure(error)))
     }
 
@@ -170,7 +170,7 @@ impl Writer {
             })?;
             tracing::warn!("the lock of {} was removed or replaced; it is held anew", disk.name());
             self.lock.replace(lock);
-            self.shared.distrust();
+            self.shared.invalidate();
         }
         self.shared.refresh()
     }
@@ -253,7 +253,7 @@ impl Writer {
         let fingerprint = temporary.fingerprint;
         self.shared.announce(fingerprint);
         let unknown = |error| {
-            self.shared.distrust();
+            self.shared.invalidate();
             disk.failed("replaced for certain, and is read anew", error)
         };
         disk.replace(&temporary).map_err(|failed| match failed {
@@ -399,7 +399,7 @@ mod tests {
         fs::write(&path, r#"[{"id":"a"},{"id":"b","new":1}]"#).unwrap();
         shared.announce(shared.disk.fingerprint().unwrap());
         assert!(shared.is_current());
-        shared.distrust();
+        shared.invalidate();
         assert!(!shared.is_current());
         shared.refresh().unwrap();
         assert!(shared.is_current());

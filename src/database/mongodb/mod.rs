@@ -189,7 +189,7 @@ impl MongoDb {
         let old = match changes.need_document() {
             true => match self.find(known.filter(id)).await? {
                 Some(old) => Some(old),
-                None => return self.overtaken(id, known, None).await,
+                None => return self.after_conflict(id, known, None).await,
             },
             false => None,
         };
@@ -207,13 +207,13 @@ impl MongoDb {
         };
         match is_stored {
             true => Ok(Saved::Written(version)),
-            false => self.overtaken(id, known, Some((&update.document, version))).await,
+            false => self.after_conflict(id, known, Some((&update.document, version))).await,
         }
     }
 
     /// Finds out what became of a save whose version is no longer stored. `written` may have been
     /// stored all the same.
-    async fn overtaken(
+    async fn after_conflict(
         &self,
         id: &str,
         known: &Known,
@@ -251,7 +251,7 @@ impl MongoDb {
 
     async fn remove(&self, id: &str) -> Result<(), Error> {
         self.shared.prepare().await;
-        if self.shared.removes_tombstones() && self.bury(id).await? {
+        if self.shared.removes_tombstones() && self.write_tombstone(id).await? {
             return Ok(());
         }
         let deleted = self.shared.collection().await?.delete_one(doc! { ID: { "$eq": id } }).await;
@@ -260,7 +260,7 @@ impl MongoDb {
 
     /// Puts a tombstone in the place of whatever is stored, and returns whether the collection
     /// takes it.
-    async fn bury(&self, id: &str) -> Result<bool, Error> {
+    async fn write_tombstone(&self, id: &str) -> Result<bool, Error> {
         let raw = document::raw(&document::tombstone(id))?;
         let collection = self.shared.collection().await?;
         let mut attempts = 0..3;
