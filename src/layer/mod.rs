@@ -1,4 +1,8 @@
-mod setters;
+//! The layer, and the setters of its options.
+
+mod limits;
+mod policies;
+mod recognition;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,17 +15,15 @@ use crate::database::{AnyDatabase, Database};
 use crate::error::{Error, Kind};
 use crate::options::Config;
 use crate::service::Persistence;
-use crate::transaction::{SavesUnderWay, Shared};
-use crate::transaction::{UserGuard, with_timeout};
+use crate::transaction::{SavesUnderWay, Shared, UserGuard, with_timeout};
 use crate::user_key::UserId;
 
-/// The layer that finds out whose request it is, gives the handler what is stored of that user, and stores what the handler
-/// changed before the reply leaves.
+/// Middleware that gives handlers a memory: it identifies the user behind each request, loads that
+/// user's data, and stores what the handler changed before the reply leaves.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_persistence::stored_elements::StoredElements;
-/// use tower_persistence::{MemoryDb, PersistenceLayer};
+/// use tower_persistence::{MemoryDb, PersistenceLayer, StoredElements};
 ///
 /// let layer = PersistenceLayer::new(MemoryDb::new())
 ///     .stored_elements(StoredElements::new().session(true).history(true))
@@ -29,25 +31,41 @@ use crate::user_key::UserId;
 ///     .save_timeout(Duration::from_secs(1));
 /// ```
 ///
-/// Clones, and the services that are made of them, keep the order of one user's requests in common. Two layers made
-/// with `new` do not, even on one database.
+/// Clones, and the services made of them, share the order of each user's requests. Two layers made with
+/// [`new`](Self::new) do not, even on one database.
 ///
 /// # Requests
 ///
-/// GET, HEAD and OPTIONS requests, and bodies that are not JSON or no platform's, pass through as they are. What stands in a
-/// request is data from outside: **whether it is genuine has to be checked in front of this layer.**
+/// GET, HEAD, OPTIONS, CONNECT and TRACE requests, and bodies that are not declared as JSON, pass through
+/// unread; bodies without a content type are read if their length is announced and within
+/// [`body_limit`](Self::body_limit). What no platform recognises passes through as it is. What a request
+/// says is data from outside: **check in front of this layer that it is genuine.**
+///
+/// # Concurrency limits
+///
+/// `poll_ready` is forwarded, so that back pressure of the inner service reaches the layers outside. A
+/// place that it reserved is given back as soon as the request has to wait for its body, its user's
+/// earlier requests or the database, and taken again just before the handler runs. So a
+/// `ConcurrencyLimitLayer` inside counts handlers that run; outside, it counts requests, including those
+/// that wait for an earlier one of the same user.
 ///
 /// # In front of it
 ///
-/// tower-http's `RequestBodyLimitLayer` directly outside this layer in one `ServiceBuilder` makes the request's body a type
-/// that cannot be made from bytes: put `MapRequestBodyLayer::new(Body::new)` in between, or use
-/// [`body_limit`](Self::body_limit).
+/// tower-http's `RequestBodyLimitLayer` directly outside this layer in one `ServiceBuilder` makes the
+/// request's body a type that cannot be made from bytes: put `MapRequestBodyLayer::new(Body::new)` in
+/// between, or use [`body_limit`](Self::body_limit).
 pub struct PersistenceLayer<D> {
     shared: Arc<Shared<D>>,
 }
 
 impl<D: Database> PersistenceLayer<D> {
-    /// A layer on this database, with the defaults of each option.
+    /// Makes a layer on this database, with the default of each option.
+    ///
+    /// ```
+    /// use tower_persistence::{MemoryDb, PersistenceLayer};
+    ///
+    /// let layer = PersistenceLayer::new(MemoryDb::new());
+    /// ```
     pub fn new(database: D) -> Self {
         let config = Config::new(&database);
         let database = Arc::new(database);
@@ -56,7 +74,17 @@ impl<D: Database> PersistenceLayer<D> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The database.
+    /// Returns the database.
+    ///
+    /// Use [`export`](Self::export) and [`forget`](Self::forget) for the data of a user: they make the key
+    /// as requests do.
+    ///
+    /// ```
+    /// use tower_persistence::{MemoryDb, PersistenceLayer};
+    ///
+    /// let layer = PersistenceLayer::new(MemoryDb::new());
+    /// assert!(layer.database().is_empty());
+    /// ```
     #[must_use]
     pub fn database(&self) -> &D {
         &self.shared.database
@@ -157,12 +185,30 @@ impl<D: Database> PersistenceLayer<D> {
     }
 }
 
+impl<D> PersistenceLayer<D> {
+    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut Arc::make_mut(&mut self.shared).config);
+        self
+    }
+}
+
 impl PersistenceLayer<AnyDatabase> {
-    /// A layer on the database that `config` names, with the elements that it names.
+    /// Makes a layer on the database that `config` names, with the elements that it names.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_persistence::{PersistenceConfig, PersistenceLayer};
+    ///
+    /// let config: PersistenceConfig = serde_json::from_str(r#"{ "type": "memory" }"#)?;
+    /// let layer = PersistenceLayer::from_config(config).await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`is_configuration`](Error::is_configuration) where the feature of that database is off; otherwise what opening it says.
+    /// [`is_configuration`](Error::is_configuration) where the feature of that database is off; otherwise the error of opening
+    /// it.
     pub async fn from_config(config: PersistenceConfig) -> Result<Self, Error> {
         let has_platform_prefix = config.database.has_platform_prefix();
         let layer =
