@@ -1,7 +1,7 @@
 //! FNV-1a with 128 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
 //!
-//! Hashes of event ids are stored, so they have to stay the same in every release, which those of `std`
-//! do not. A collision that a user contrives costs that user an event, and no one else.
+//! Hashes of event ids are stored, so they have to stay the same in every release, which those of
+//! `std` do not. A collision that a user contrives costs that user an event, and no one else.
 
 const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
 const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;

@@ -25,7 +25,8 @@ pub(crate) struct Recognised {
     pub(crate) carried: Option<ClientSession>,
     pub(crate) deletion_requested: bool,
     pub(crate) id: Option<Arc<str>>,
-    /// How many events of this user the batch has in which it came; 0 for an event that came alone.
+    /// How many events of this user the batch has in which it came; 0 for an event that came
+    /// alone.
     pub(crate) batch_size: usize,
     pub(crate) input: Input,
 }

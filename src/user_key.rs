@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::platform::{NamedPlatform, is_id};
 
-/// The id of a user on a platform: the id alone, or a pair of scope and id where ids are unique only
-/// within a scope, such as Slack's team.
+/// The id of a user on a platform: the id alone, or a pair of scope and id where ids are unique
+/// only within a scope, such as Slack's team.
 ///
 /// ```
 /// use tower_persistence::UserId;
@@ -28,7 +28,8 @@ impl<'a> UserId<'a> {
         Self { scope, id }
     }
 
-    /// Returns the part of the platform within which the id is unique, if the platform has such parts.
+    /// Returns the part of the platform within which the id is unique, if the platform has such
+    /// parts.
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
@@ -95,8 +96,8 @@ pub(crate) struct UserKeys {
 }
 
 impl UserKeys {
-    /// The key of user `id` on `platform`, one of the `platforms` in use; `None` for an id that cannot
-    /// be one, and for one whose key would be longer than a key may be.
+    /// The key of user `id` on `platform`, one of the `platforms` in use; `None` for an id that
+    /// cannot be one, and for one whose key would be longer than a key may be.
     pub(crate) fn key(
         &self,
         platforms: &[NamedPlatform],

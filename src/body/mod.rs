@@ -1,4 +1,5 @@
-//! Bodies: of requests, which are read and put back, and of responses, which may have been read in part.
+//! Bodies: of requests, which are read and put back, and of responses, which may have been read in
+//! part.
 
 mod request;
 mod response;

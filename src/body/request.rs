@@ -15,10 +15,12 @@ use tokio::time::timeout;
 use crate::Error;
 use crate::error::{BoxError, Kind};
 
-/// A request body that can be made from bytes, so that the layer can read it and pass it on as what it was.
+/// A request body that can be made from bytes, so that the layer can read it and pass it on as what
+/// it was.
 ///
-/// It is implemented for [`Full<Bytes>`], [`BoxBody<Bytes, _>`](BoxBody), [`UnsyncBoxBody<Bytes, _>`](UnsyncBoxBody) and, with
-/// feature `axum`, for axum's `Body`, with feature `lambda` for `lambda_http::Body`. Box another body before it reaches the layer: hyper's `Incoming` with
+/// It is implemented for [`Full<Bytes>`], [`BoxBody<Bytes, _>`](BoxBody), [`UnsyncBoxBody<Bytes,
+/// _>`](UnsyncBoxBody) and, with feature `axum`, for axum's `Body`, with feature `lambda` for
+/// `lambda_http::Body`. Box another body before it reaches the layer: hyper's `Incoming` with
 /// [`BodyExt::boxed`], in one line of `service_fn` or with tower-http's `MapRequestBodyLayer`.
 ///
 /// ```
@@ -205,9 +207,9 @@ pub(crate) fn is_json(content_type: &HeaderValue) -> bool {
 ///
 /// # Errors
 ///
-/// [`is_body_too_large`](Error::is_body_too_large) over `limit` bytes, before anything is read where the length is announced;
-/// [`is_incomplete_body`](Error::is_incomplete_body) where it ends too early;
-/// [`is_body_timeout`](Error::is_body_timeout) where it takes longer than `time_limit`.
+/// [`is_body_too_large`](Error::is_body_too_large) over `limit` bytes, before anything is read
+/// where the length is announced; [`is_incomplete_body`](Error::is_incomplete_body) where it ends
+/// too early; [`is_body_timeout`](Error::is_body_timeout) where it takes longer than `time_limit`.
 pub(crate) async fn buffer<B>(
     body: B,
     headers: &HeaderMap,

@@ -8,8 +8,8 @@ use crate::database::Database;
 impl<D: Database> PersistenceLayer<D> {
     /// Sets the longest request body that is read, in bytes. Default: 1 MiB (1,048,576).
     ///
-    /// A longer one is answered with 413 if it is declared as JSON; without a content type it passes through
-    /// unread.
+    /// A longer one is answered with 413 if it is declared as JSON; without a content type it
+    /// passes through unread.
     ///
     /// ```
     /// # use tower_persistence::{MemoryDb, PersistenceLayer};
@@ -20,8 +20,8 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.body_limit = body_limit)
     }
 
-    /// Sets how long reading the request's body may take. After that the request is answered with 408.
-    /// Default: 10 seconds.
+    /// Sets how long reading the request's body may take. After that the request is answered with
+    /// 408. Default: 10 seconds.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -33,8 +33,8 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.body_timeout = body_timeout)
     }
 
-    /// Sets the longest reply, in bytes, into which a session or a created user id is written, and that the
-    /// history stores. A longer one goes out as it is. Default: 1 MiB (1,048,576).
+    /// Sets the longest reply, in bytes, into which a session or a created user id is written, and
+    /// that the history stores. A longer one goes out as it is. Default: 1 MiB (1,048,576).
     ///
     /// ```
     /// # use tower_persistence::{MemoryDb, PersistenceLayer};
@@ -45,7 +45,8 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.reply_limit = reply_limit)
     }
 
-    /// Sets how long reading such a reply may take. One that is slower goes out as it is. Default: 2 seconds.
+    /// Sets how long reading such a reply may take. One that is slower goes out as it is. Default:
+    /// 2 seconds.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -57,8 +58,9 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.reply_timeout = reply_timeout)
     }
 
-    /// Sets how long a request waits until the database has created what is missing, such as a table. After
-    /// that it is answered with 503, and the next one waits again. Default: 30 seconds.
+    /// Sets how long a request waits until the database has created what is missing, such as a
+    /// table. After that it is answered with 503, and the next one waits again. Default: 30
+    /// seconds.
     ///
     /// [`Database::ensure_ready`], called at start, takes this out of the request.
     ///
@@ -72,9 +74,9 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.ready_timeout = ready_timeout)
     }
 
-    /// Sets how long a request waits for the same user's earlier requests, and for a place in the inner service
-    /// where that limits its requests. After that it is answered with 503. Default: 2 seconds. (Alexa waits 8
-    /// seconds for its reply.)
+    /// Sets how long a request waits for the same user's earlier requests, and for a place in the
+    /// inner service where that limits its requests. After that it is answered with 503.
+    /// Default: 2 seconds. (Alexa waits 8 seconds for its reply.)
     ///
     /// ```
     /// # use std::time::Duration;
@@ -86,8 +88,8 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.queue_timeout = queue_timeout)
     }
 
-    /// Sets how long loading may take. After that the request is answered with 503 and nothing is stored.
-    /// Default: 2 seconds.
+    /// Sets how long loading may take. After that the request is answered with 503 and nothing is
+    /// stored. Default: 2 seconds.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -99,8 +101,8 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.load_timeout = load_timeout)
     }
 
-    /// Sets how long saving may take, including what a conflict costs. After that the request is answered with
-    /// 503, although the write may have taken effect. Default: 2 seconds.
+    /// Sets how long saving may take, including what a conflict costs. After that the request is
+    /// answered with 503, although the write may have taken effect. Default: 2 seconds.
     ///
     /// ```
     /// # use std::time::Duration;

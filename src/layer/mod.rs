@@ -31,29 +31,29 @@ use crate::user_key::UserId;
 ///     .save_timeout(Duration::from_secs(1));
 /// ```
 ///
-/// Clones, and the services made of them, share the order of each user's requests. Two layers made with
-/// [`new`](Self::new) do not, even on one database.
+/// Clones, and the services made of them, share the order of each user's requests. Two layers made
+/// with [`new`](Self::new) do not, even on one database.
 ///
 /// # Requests
 ///
-/// GET, HEAD, OPTIONS, CONNECT and TRACE requests, and bodies that are not declared as JSON, pass through
-/// unread; bodies without a content type are read if their length is announced and within
-/// [`body_limit`](Self::body_limit). What no platform recognises passes through as it is. What a request
-/// says is data from outside: **check in front of this layer that it is genuine.**
+/// GET, HEAD, OPTIONS, CONNECT and TRACE requests, and bodies that are not declared as JSON, pass
+/// through unread; bodies without a content type are read if their length is announced and within
+/// [`body_limit`](Self::body_limit). What no platform recognises passes through as it is. What a
+/// request says is data from outside: **check in front of this layer that it is genuine.**
 ///
 /// # Concurrency limits
 ///
-/// `poll_ready` is forwarded, so that back pressure of the inner service reaches the layers outside. A
-/// place that it reserved is given back as soon as the request has to wait for its body, its user's
-/// earlier requests or the database, and taken again just before the handler runs. So a
-/// `ConcurrencyLimitLayer` inside counts handlers that run; outside, it counts requests, including those
-/// that wait for an earlier one of the same user.
+/// `poll_ready` is forwarded, so that back pressure of the inner service reaches the layers
+/// outside. A place that it reserved is given back as soon as the request has to wait for its body,
+/// its user's earlier requests or the database, and taken again just before the handler runs. So a
+/// `ConcurrencyLimitLayer` inside counts handlers that run; outside, it counts requests, including
+/// those that wait for an earlier one of the same user.
 ///
 /// # In front of it
 ///
-/// tower-http's `RequestBodyLimitLayer` directly outside this layer in one `ServiceBuilder` makes the
-/// request's body a type that cannot be made from bytes: put `MapRequestBodyLayer::new(Body::new)` in
-/// between, or use [`body_limit`](Self::body_limit).
+/// tower-http's `RequestBodyLimitLayer` directly outside this layer in one `ServiceBuilder` makes
+/// the request's body a type that cannot be made from bytes: put
+/// `MapRequestBodyLayer::new(Body::new)` in between, or use [`body_limit`](Self::body_limit).
 pub struct PersistenceLayer<D> {
     shared: Arc<Shared<D>>,
 }
@@ -76,8 +76,8 @@ impl<D: Database> PersistenceLayer<D> {
 
     /// Returns the database.
     ///
-    /// Use [`export`](Self::export) and [`forget`](Self::forget) for the data of a user: they make the key
-    /// as requests do.
+    /// Use [`export`](Self::export) and [`forget`](Self::forget) for the data of a user: they make
+    /// the key as requests do.
     ///
     /// ```
     /// use tower_persistence::{MemoryDb, PersistenceLayer};
@@ -90,8 +90,8 @@ impl<D: Database> PersistenceLayer<D> {
         &self.shared.database
     }
 
-    /// Returns everything stored for user `id` of `platform` as JSON with the `id`: what a user may ask
-    /// for. `None` if the user is not stored.
+    /// Returns everything stored for user `id` of `platform` as JSON with the `id`: what a user may
+    /// ask for. `None` if the user is not stored.
     ///
     /// `id` is the platform's id, or a pair of scope and id: see [`UserId`].
     ///
@@ -104,10 +104,10 @@ impl<D: Database> PersistenceLayer<D> {
     ///
     /// # Errors
     ///
-    /// When the record cannot be read within [`load_timeout`](Self::load_timeout), or the user's turns
-    /// under way do not end within [`queue_timeout`](Self::queue_timeout);
-    /// [`is_configuration`](Error::is_configuration) where the layer does not have the platform, or the
-    /// id cannot be one.
+    /// When the record cannot be read within [`load_timeout`](Self::load_timeout), or the user's
+    /// turns under way do not end within [`queue_timeout`](Self::queue_timeout);
+    /// [`is_configuration`](Error::is_configuration) where the layer does not have the platform, or
+    /// the id cannot be one.
     pub async fn export<'a>(
         &self,
         platform: &str,
@@ -150,8 +150,8 @@ impl<D: Database> PersistenceLayer<D> {
         with_timeout("deleting", config.save_timeout, database.delete(&key)).await
     }
 
-    /// Waits for the saves that go on in tasks of their own, since their client has hung up, and closes
-    /// the database. Call it before the runtime ends, after the server has stopped.
+    /// Waits for the saves that go on in tasks of their own, since their client has hung up, and
+    /// closes the database. Call it before the runtime ends, after the server has stopped.
     ///
     /// ```
     /// # use tower_persistence::{MemoryDb, PersistenceLayer};
@@ -207,8 +207,8 @@ impl PersistenceLayer<AnyDatabase> {
     ///
     /// # Errors
     ///
-    /// [`is_configuration`](Error::is_configuration) where the feature of that database is off; otherwise the error of opening
-    /// it.
+    /// [`is_configuration`](Error::is_configuration) where the feature of that database is off;
+    /// otherwise the error of opening it.
     pub async fn from_config(config: PersistenceConfig) -> Result<Self, Error> {
         let has_platform_prefix = config.database.has_platform_prefix();
         let layer =

@@ -61,12 +61,12 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.on_outage = on_outage)
     }
 
-    /// Sets whether a user who disables the Alexa skill is forgotten: `AlexaSkillEvent.SkillDisabled` with
-    /// `NOT_PERSISTED`. Default: `false`.
+    /// Sets whether a user who disables the Alexa skill is forgotten:
+    /// `AlexaSkillEvent.SkillDisabled` with `NOT_PERSISTED`. Default: `false`.
     ///
     /// The handler runs before, and reads everything stored; a write is an
-    /// [error](Error::is_turn_ended), since nothing of it would stay. A handler that fails or answers with a
-    /// 4xx or 5xx keeps the user.
+    /// [error](Error::is_turn_ended), since nothing of it would stay. A handler that fails or
+    /// answers with a 4xx or 5xx keeps the user.
     ///
     /// ```
     /// # use tower_persistence::{MemoryDb, PersistenceLayer};
@@ -79,13 +79,13 @@ impl<D: Database> PersistenceLayer<D> {
 
     /// Sets how many users of one batch are served concurrently. Default: 8; 0 counts as 1.
     ///
-    /// A request of Messenger or Instagram may hold events of several users. The inner service gets one
-    /// request for each event; each user's events run in order, and no later request of the user comes
-    /// between them.
+    /// A request of Messenger or Instagram may hold events of several users. The inner service gets
+    /// one request for each event; each user's events run in order, and no later request of the
+    /// user comes between them.
     ///
-    /// The answer is an empty 200 if all events were served, and otherwise that of the first failed one, which
-    /// is never a 2xx. The platform then sends the whole batch again; events that were served are known by
-    /// their ids and are not served twice.
+    /// The answer is an empty 200 if all events were served, and otherwise that of the first failed
+    /// one, which is never a 2xx. The platform then sends the whole batch again; events that
+    /// were served are known by their ids and are not served twice.
     ///
     /// ```
     /// # use tower_persistence::{MemoryDb, PersistenceLayer};
@@ -96,11 +96,11 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.batch_concurrency = users)
     }
 
-    /// Sets the response sent when the layer cannot serve the request. Default: [`Error::status`] with a
-    /// short plain text.
+    /// Sets the response sent when the layer cannot serve the request. Default: [`Error::status`]
+    /// with a short plain text.
     ///
-    /// A voice platform reads out a reply of status 200 only; [`Error::platform`] says whose form is
-    /// needed. The error is put into the response's extensions.
+    /// A voice platform reads out a reply of status 200 only; [`Error::platform`] says whose form
+    /// is needed. The error is put into the response's extensions.
     ///
     /// ```
     /// use http::Response;
@@ -122,12 +122,12 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.on_error = Arc::new(move |error| on_error(error).map(Into::into)))
     }
 
-    /// Sets the key under which spans and failures are marked with `user.hash`, by which the lines of one user
-    /// are found without naming the user. Default: none, nothing is marked.
+    /// Sets the key under which spans and failures are marked with `user.hash`, by which the lines
+    /// of one user are found without naming the user. Default: none, nothing is marked.
     ///
-    /// The hash is the first 16 bytes of HMAC-SHA256 of the user id, in hexadecimal digits, and the same in all
-    /// processes with the same key. With the key, an id leads to its lines: keep it as you keep a password, and
-    /// use at least 16 random bytes. An empty key marks nothing.
+    /// The hash is the first 16 bytes of HMAC-SHA256 of the user id, in hexadecimal digits, and the
+    /// same in all processes with the same key. With the key, an id leads to its lines: keep it
+    /// as you keep a password, and use at least 16 random bytes. An empty key marks nothing.
     ///
     /// ```
     /// # use tower_persistence::{MemoryDb, PersistenceLayer};

@@ -7,8 +7,8 @@ use crate::database::Database;
 use crate::platform::{NamedPlatform, Platform};
 
 impl<D: Database> PersistenceLayer<D> {
-    /// Adds a platform of your own, in the place of one of the same name. It is asked before the built-in
-    /// ones, and the one that was added last is asked first.
+    /// Adds a platform of your own, in the place of one of the same name. It is asked before the
+    /// built-in ones, and the one that was added last is asked first.
     ///
     /// ```
     /// use tower_persistence::platform::JsonPlatform;
@@ -29,8 +29,9 @@ impl<D: Database> PersistenceLayer<D> {
     /// Replaces all platforms by these; an empty list leaves none. Default: all of
     /// [`platform`](crate::platform).
     ///
-    /// Platforms of your own are asked first, in this order. A request that two built-in ones recognise
-    /// is refused with a 400. Enable only the platforms that are checked in front of the layer.
+    /// Platforms of your own are asked first, in this order. A request that two built-in ones
+    /// recognise is refused with a 400. Enable only the platforms that are checked in front of
+    /// the layer.
     ///
     /// ```
     /// use tower_persistence::platform::{Alexa, Web};
@@ -46,13 +47,13 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.platforms = platforms)
     }
 
-    /// Sets whether a request that no platform recognises is answered with 400 instead of passing through.
-    /// Default: `false`.
+    /// Sets whether a request that no platform recognises is answered with 400 instead of passing
+    /// through. Default: `false`.
     ///
-    /// A request that a platform recognises, but that has no user, is then answered with a 200 in the form
-    /// that the platform takes for success, and does not reach the handler: Messenger unsubscribes an app
-    /// that keeps refusing events that concern its page only. GET, HEAD, OPTIONS, CONNECT and TRACE requests
-    /// pass through anyway.
+    /// A request that a platform recognises, but that has no user, is then answered with a 200 in
+    /// the form that the platform takes for success, and does not reach the handler: Messenger
+    /// unsubscribes an app that keeps refusing events that concern its page only. GET, HEAD,
+    /// OPTIONS, CONNECT and TRACE requests pass through anyway.
     ///
     /// ```
     /// # use tower_persistence::{MemoryDb, PersistenceLayer};
@@ -63,13 +64,15 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.require_user = require_user)
     }
 
-    /// Sets whether the key of every user begins with the platform's name, as `alexa:…`. Default: `false`.
+    /// Sets whether the key of every user begins with the platform's name, as `alexa:…`. Default:
+    /// `false`.
     ///
-    /// The built-in platforms store their users under the bare id, as Jovo does, so that users of two of
-    /// them with the same id share one record. Users of any other platform always have keys that begin
-    /// with its name: `slack:T061EG9R6:U2147483697`, where ids are unique only within a
-    /// [scope](crate::platform::Event::scope) such as Slack's team. A new app with more than one platform
-    /// should switch this on; an app that has users cannot, since they would be stored elsewhere.
+    /// The built-in platforms store their users under the bare id, as Jovo does, so that users of
+    /// two of them with the same id share one record. Users of any other platform always have
+    /// keys that begin with its name: `slack:T061EG9R6:U2147483697`, where ids are unique only
+    /// within a [scope](crate::platform::Event::scope) such as Slack's team. A new app with
+    /// more than one platform should switch this on; an app that has users cannot, since they
+    /// would be stored elsewhere.
     ///
     /// ```
     /// use tower_persistence::{MemoryDb, PersistenceLayer};
@@ -85,8 +88,8 @@ impl<D: Database> PersistenceLayer<D> {
     /// [scope](crate::platform::Event::scope) if there is one, and the user id, in the place of the
     /// default (see [`platform_keys`](Self::platform_keys)).
     ///
-    /// A user whose key is empty or longer than 2,048 bytes is not recognised. The ids come from outside:
-    /// two users must never get the same key.
+    /// A user whose key is empty or longer than 2,048 bytes is not recognised. The ids come from
+    /// outside: two users must never get the same key.
     ///
     /// ```
     /// use tower_persistence::{MemoryDb, PersistenceLayer};

@@ -1,5 +1,5 @@
-//! What is seen of a request's way from outside: spans, events and, with feature `metrics`, numbers. No user id and no data stands
-//! in any of them.
+//! What is seen of a request's way from outside: spans, events and, with feature `metrics`,
+//! numbers. No user id and no data stands in any of them.
 
 mod metrics;
 mod step;
@@ -60,8 +60,9 @@ pub(crate) struct Observer {
     user_hash: Option<Arc<str>>,
 }
 
-/// A span, if anybody looks at this level at all. `debug_span` alone is not cheap enough: where some crate has switched on tracing's
-/// feature `log`, it goes through its fields for a log that nobody reads.
+/// A span, if anybody looks at this level at all. `debug_span` alone is not cheap enough: where
+/// some crate has switched on tracing's feature `log`, it goes through its fields for a log that
+/// nobody reads.
 macro_rules! span {
     ($($span:tt)*) => {
         match LevelFilter::current() >= LevelFilter::DEBUG {

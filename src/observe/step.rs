@@ -20,7 +20,8 @@ pub(super) enum Operation {
     Save,
 }
 
-/// A step under way. If it is dropped before it has ended, it was given up: the client hung up, or the code in it panicked.
+/// A step under way. If it is dropped before it has ended, it was given up: the client hung up, or
+/// the code in it panicked.
 pub(crate) struct StepSpan<'a> {
     operation: Operation,
     span: Span,
@@ -44,7 +45,8 @@ impl<'a> StepSpan<'a> {
         self.span.clone()
     }
 
-    /// Runs `work` in the span. This is no `async fn`, which would hold the work twice: copying it is what costs.
+    /// Runs `work` in the span. This is no `async fn`, which would hold the work twice: copying it
+    /// is what costs.
     #[inline]
     pub(crate) fn run<F: Future>(&self, work: F) -> Instrumented<F> {
         work.instrument(self.span.clone())

@@ -1,5 +1,5 @@
-//! Several events in one request: one request for each to the inner service, with handles and a save
-//! of its own.
+//! Several events in one request: one request for each to the inner service, with handles and a
+//! save of its own.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -24,11 +24,11 @@ use crate::platform::NamedPlatform;
 use crate::transaction::QueuedTurn;
 use crate::transaction::Shared;
 
-/// Serves each user's events in their order, and several users at a time. The answer says nothing if
-/// all went well, and is that of the first failed event otherwise.
+/// Serves each user's events in their order, and several users at a time. The answer says nothing
+/// if all went well, and is that of the first failed event otherwise.
 ///
-/// After a failed event the same user's later ones wait for the repeat, so that their order is kept; a
-/// receipt that fails holds up nothing.
+/// After a failed event the same user's later ones wait for the repeat, so that their order is
+/// kept; a receipt that fails holds up nothing.
 ///
 /// # Panics
 ///

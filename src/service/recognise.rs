@@ -111,8 +111,8 @@ fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
 ///
 /// # Errors
 ///
-/// Where two built-in platforms recognise it: a check in front of the layer may have taken it for the
-/// one, and the layer would take it for the other, with another user.
+/// Where two built-in platforms recognise it: a check in front of the layer may have taken it for
+/// the one, and the layer would take it for the other, with another user.
 fn claim<'a, 'd>(
     config: &'a Config,
     document: &Document<'d>,

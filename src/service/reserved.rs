@@ -9,8 +9,8 @@ use super::InnerService;
 /// The inner service that was ready when the request came, until it is called or the request has to
 /// wait.
 ///
-/// A place kept while a request waits for its body, its user's earlier turns or the database would be
-/// missing to the very turns that it waits for. So the order is always user, then place.
+/// A place kept while a request waits for its body, its user's earlier turns or the database would
+/// be missing to the very turns that it waits for. So the order is always user, then place.
 pub(super) struct Reserved<S> {
     ready: Mutex<Option<S>>,
     clone: Mutex<S>,
@@ -21,7 +21,8 @@ impl<S> Reserved<S> {
         Self { ready: Mutex::new(Some(ready)), clone: Mutex::new(clone) }
     }
 
-    /// Runs `work`, and gives the place back as soon as that has to wait before it calls the service.
+    /// Runs `work`, and gives the place back as soon as that has to wait before it calls the
+    /// service.
     pub(super) async fn kept_until_pending<F: Future>(&self, work: F) -> F::Output {
         let mut work = pin!(work);
         poll_fn(|cx| {

@@ -21,8 +21,8 @@ pub(super) async fn load<D: Database>(
     watch: &Observer,
 ) -> Result<Basis, Error> {
     let Shared { database, config, .. } = &**shared;
-    // Boxed: the futures of a database's client are so deep that the app around this layer would need a
-    // higher `recursion_limit`.
+    // Boxed: the futures of a database's client are so deep that the app around this layer would
+    // need a higher `recursion_limit`.
     let load = Box::pin(async {
         ready(shared).await?;
         let load = database.load_for_update(key);

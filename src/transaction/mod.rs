@@ -42,10 +42,11 @@ pub(crate) enum Ran<T, F> {
     Keep { output: F, keep: Keep },
 }
 
-/// Runs `run` as one turn of the user whose event it is. Returns `None` if the event was handled before.
+/// Runs `run` as one turn of the user whose event it is. Returns `None` if the event was handled
+/// before.
 ///
-/// Nothing is stored if `run` fails, or if the future is dropped before it has returned. From then on
-/// the turn comes to its end even if the future is dropped.
+/// Nothing is stored if `run` fails, or if the future is dropped before it has returned. From then
+/// on the turn comes to its end even if the future is dropped.
 ///
 /// `guard` is the user's place, if the caller holds it already.
 ///
@@ -114,8 +115,8 @@ where
     }
 }
 
-/// Ends the turn without saving it when it is dropped: because the handler failed or panicked, or the
-/// client hung up before it answered.
+/// Ends the turn without saving it when it is dropped: because the handler failed or panicked, or
+/// the client hung up before it answered.
 pub(crate) struct DiscardOnDrop(pub(crate) Arc<Turn>);
 
 impl Drop for DiscardOnDrop {
@@ -134,8 +135,8 @@ pub(crate) async fn with_timeout<T>(
     })
 }
 
-/// Runs `work` to its end, even if the returned future is dropped. What is ready at once needs no task.
-/// It stays in the span of the request.
+/// Runs `work` to its end, even if the returned future is dropped. What is ready at once needs no
+/// task. It stays in the span of the request.
 pub(crate) async fn run_to_completion<T: Send + 'static>(
     mut work: Pin<Box<impl Future<Output = Result<T, Error>> + Send + 'static>>,
     under_way: &SavesUnderWay,

@@ -60,8 +60,8 @@ pub(super) async fn complete<D: Database, T>(
     Ok(Ended::Saved(output))
 }
 
-/// Saves; on a conflict as the policy says. Returns the record that is there now if the handler is to
-/// run again.
+/// Saves; on a conflict as the policy says. Returns the record that is there now if the handler is
+/// to run again.
 async fn save<D: Database>(
     shared: &Shared<D>,
     turn: &Turn,

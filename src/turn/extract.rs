@@ -27,8 +27,9 @@ fn rejection(parts: &Parts, name: &str) -> Error {
 
 macro_rules! extractor {
     ($handle:ident) => {
-        /// The rejection is [`is_layer_missing`](Error::is_layer_missing), a 500, where the layer is missing, and
-        /// [`is_missing_user`](Error::is_missing_user), a 400, where the request has no user.
+        /// The rejection is [`is_layer_missing`](Error::is_layer_missing), a 500, where the layer
+        /// is missing, and [`is_missing_user`](Error::is_missing_user), a 400, where the request
+        /// has no user.
         impl<S: Send + Sync> FromRequestParts<S> for $handle {
             type Rejection = Error;
 
@@ -60,7 +61,8 @@ extractor!(User);
 extractor!(Session);
 extractor!(History);
 
-/// The rejection is that of [`User`]; or [`is_decode`](Error::is_decode), a 500, where the data cannot be read as a `T`.
+/// The rejection is that of [`User`]; or [`is_decode`](Error::is_decode), a 500, where the data
+/// cannot be read as a `T`.
 impl<T: Schema, S: Send + Sync> FromRequestParts<S> for UserData<T> {
     type Rejection = Error;
 

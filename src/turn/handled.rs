@@ -28,8 +28,8 @@ const LONGEST: usize = 40;
 /// The id of an event, as it is kept.
 pub(super) struct EventId {
     id: Arc<str>,
-    /// How many events of the user the batch has in which it came. Of events that come alone (0) nothing is
-    /// kept: they are repeated only if they were not stored.
+    /// How many events of the user the batch has in which it came. Of events that come alone (0)
+    /// nothing is kept: they are repeated only if they were not stored.
     batch_size: usize,
 }
 
@@ -60,8 +60,8 @@ fn handled(record: &Record) -> impl Iterator<Item = &str> {
     ids.into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// Notes that this turn's event is done. All that a repeat may bring stays noted: the largest batch so
-/// far, and what comes in between.
+/// Notes that this turn's event is done. All that a repeat may bring stays noted: the largest batch
+/// so far, and what comes in between.
 pub(super) fn add(turn: &Turn, record: &mut Record) {
     let Some(event) = turn.event.id.as_ref().filter(|event| event.batch_size > 0) else { return };
     let mut ids = vec![Value::from(&*event.id)];

@@ -1,3 +1,5 @@
+//! The handle to the history, and its entries.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,12 +13,13 @@ use crate::error::Error;
 use crate::record::Record;
 use crate::stored_elements::HistoryElement;
 
-/// The last requests of the user, newest first.
+/// The user's last requests, newest first.
 ///
-/// It is stored where [`StoredElements::history`](crate::StoredElements::history) is on, and is empty elsewhere. The item of this
-/// turn is added at its end.
+/// It is stored where [`StoredElements::history`](crate::StoredElements::history) is on, and empty
+/// elsewhere. The entry of this turn is added at its end.
 ///
-/// Like [`User`](crate::User) it is in the request's extensions, and an extractor with feature `axum`.
+/// Like [`User`](crate::User) it is in the request's extensions, and an extractor with feature
+/// `axum`.
 ///
 /// ```
 /// use serde_json::json;
@@ -35,25 +38,50 @@ use crate::stored_elements::HistoryElement;
 pub struct History(pub(crate) Arc<Turn>);
 
 impl History {
-    /// A copy of the items, newest first. Each holds the elements that were switched on when it was stored.
+    /// Returns a copy of the entries, newest first. Each holds the elements that were on when it
+    /// was stored.
+    ///
+    /// ```
+    /// # use tower_persistence::History;
+    /// # fn example(history: &History) {
+    /// let requests = history.items().len();
+    /// # }
+    /// ```
     #[must_use]
     pub fn items(&self) -> Vec<Value> {
         self.read(<[Value]>::to_vec)
     }
 
-    /// A copy of the newest item: what the user's previous request was about.
+    /// Returns a copy of the newest entry, that of the user's previous request.
+    ///
+    /// ```
+    /// # use tower_persistence::History;
+    /// # fn example(history: &History) {
+    /// let intent = history.previous().map(|entry| entry["nlu"]["intent"]["name"].clone());
+    /// # }
+    /// ```
     #[must_use]
     pub fn previous(&self) -> Option<Value> {
         self.read(|items| items.first().cloned())
     }
 
-    /// Sets what this turn's item holds as `output`, instead of what was set before.
+    /// Sets the `output` of this turn's entry, in the place of what was set before. It is not
+    /// stored if the turn is answered with a 4xx.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, History};
+    /// # fn example(history: &History) -> Result<(), Error> {
+    /// history.set_output(serde_json::json!([{ "message": "Hello" }]))?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`is_encode`](Error::is_encode) where `output` has no JSON form; otherwise as for every write:
-    /// [`is_turn_ended`](Error::is_turn_ended) after the turn's end, [`is_element_disabled`](Error::is_element_disabled) where
-    /// the history, or its element `output`, is not stored.
+    /// [`is_encode`](Error::is_encode) where `output` has no JSON form,
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the history, or its element
+    /// `output`, is not stored, and [`is_reentrant`](Error::is_reentrant) inside the closure of
+    /// an `update`.
     pub fn set_output(&self, output: impl Serialize) -> Result<(), Error> {
         let output = data::to_value(output, "the output")?;
         match &self.0.elements.history {
@@ -120,7 +148,7 @@ pub(super) fn custom_elements(turn: &Arc<Turn>) -> Vec<(String, Value)> {
     values.collect()
 }
 
-/// Adds this turn's item in front and drops those beyond the history's size.
+/// Adds this turn's entry in front and drops those beyond the history's size.
 pub(super) fn add_item(
     turn: &Turn,
     state: &mut State,
@@ -188,7 +216,7 @@ pub(super) fn put_in_front(record: &mut Record, item: Value, size: usize) {
     *items = Value::Array(all);
 }
 
-/// Shows nothing of what the user said.
+/// Shows the number of entries, and nothing of their content.
 impl fmt::Debug for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("History").field("items", &self.read(<[_]>::len)).finish()

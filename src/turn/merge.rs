@@ -17,8 +17,8 @@ impl Turn {
     ///
     /// # Errors
     ///
-    /// [`is_conflict`](Error::is_conflict) where both have changed the same key to different values;
-    /// [`is_decode`](Error::is_decode) where `theirs` is no item.
+    /// [`is_conflict`](Error::is_conflict) where both have changed the same key to different
+    /// values; [`is_decode`](Error::is_decode) where `theirs` is no item.
     pub(crate) fn merge(&self, theirs: &Record) -> Result<Record, Error> {
         theirs.check().map_err(Error::unavailable)?;
         let state = self.state();

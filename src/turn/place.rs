@@ -97,8 +97,8 @@ impl SessionPlace {
         }
     }
 
-    /// Refuses to read `key`, or without one the whole, where the client sent it in a form that cannot be
-    /// read.
+    /// Refuses to read `key`, or without one the whole, where the client sent it in a form that
+    /// cannot be read.
     pub(super) fn check_readable(&self, key: Option<&str>) -> Result<(), Error> {
         if !self.client().is_some_and(|session| session.is_unreadable(key)) {
             return Ok(());

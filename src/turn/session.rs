@@ -1,3 +1,5 @@
+//! The handle to the session.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,21 +11,27 @@ use super::data::{DataHandle, to_value};
 use super::state::{DataOf, State, Turn};
 use crate::error::Error;
 
-/// The session that the request belongs to: one conversation, with its own data and state.
+/// The session that a request belongs to: one conversation, with data and a state of its own.
 ///
-/// Where [`StoredElements::session`](crate::StoredElements::session) is on it is stored, and ends when it has not been used for
-/// a while (900 seconds by default), or when the platform starts another one; the next one is empty.
+/// Where [`StoredElements::session`](crate::StoredElements::session) is on, sessions are stored.
+/// One ends when it has not been used for a while (900 seconds by default), or when the platform
+/// starts another one. Two devices or browser tabs of a user have a session each, side by side: see
+/// [`sessions_kept`](crate::stored_elements::SessionElement::sessions_kept).
 ///
-/// Where it is off, the session is the platform's: on one that
-/// [carries](crate::Platform::has_client_sessions) sessions it is read from the request and written
-/// into the reply, a JSON object. Attributes that the handler puts there itself win, and so does
-/// the end of the session (Alexa's `shouldEndSession: true`); a mere copy of what came with the
-/// request does not. Data that came and cannot be read, such as a lone surrogate, goes back as it
-/// came until its key is set or removed: [`get`](Self::get) of it and
-/// [`data_as`](Self::data_as) are errors, and [`data`](Self::data) leaves it out. On any other platform it is empty, and writing is an error.
+/// Where it is off, the client keeps the session on platforms with
+/// [client-side sessions](crate::Platform::has_client_sessions): it is read from the request and
+/// written into the reply, a JSON object. Attributes that the handler writes into its reply win,
+/// and so does the end of the session (Alexa's `shouldEndSession: true`); a mere copy of what came
+/// does not. What the client sends is a claim of the client's on Jovo Core and Web, which any
+/// program can make.
 ///
-/// Like [`User`](crate::User) it is in the request's extensions, and an extractor with feature `axum`. A request without user has one, too, if the
-/// platform carries it.
+/// Data of the client that cannot be read, such as half a surrogate pair, goes back as it came
+/// until its key is set or removed: [`get`](Self::get) of it and [`data_as`](Self::data_as) are
+/// errors, and [`data`](Self::data) leaves it out. On any other platform the session is empty, and
+/// writing is an error.
+///
+/// Like [`User`](crate::User) it is in the request's extensions, and an extractor with feature
+/// `axum`. A request without a user has a session as well where the client keeps it.
 ///
 /// ```
 /// use tower_persistence::{Error, Session};
@@ -40,34 +48,65 @@ use crate::error::Error;
 pub struct Session(pub(crate) Arc<Turn>);
 
 impl Session {
-    /// The platform's id of the session, where the request has one.
+    /// Returns the platform's id of the session, if the request has one.
+    ///
+    /// ```
+    /// # use tower_persistence::Session;
+    /// # fn example(session: &Session) {
+    /// let has_id = session.id().is_some();
+    /// # }
+    /// ```
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.0.event.session_id.as_deref()
     }
 
-    /// Whether the session starts with this request.
+    /// Returns whether the session starts with this request.
     ///
-    /// Where sessions are not stored this is what the platform says; where it says nothing, whether no session data came.
+    /// Where sessions are not stored this is what the platform says; where it says nothing, whether
+    /// no session data came.
+    ///
+    /// ```
+    /// # use tower_persistence::Session;
+    /// # fn example(session: &Session) {
+    /// let greeting = if session.is_new() { "Hello" } else { "As I was saying" };
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.0.is_new_session
     }
 
-    /// The state, such as the step of a dialogue or Jovo's stack of components, where one is set.
+    /// Returns the state, such as the step of a dialogue or Jovo's stack of components, if one is
+    /// set.
+    ///
+    /// ```
+    /// # use tower_persistence::Session;
+    /// # fn example(session: &Session) {
+    /// let is_quiz = session.state().is_some_and(|state| state == "Quiz");
+    /// # }
+    /// ```
     #[must_use]
     pub fn state(&self) -> Option<Value> {
         let state = self.0.state();
         state.session.state(&state.record).cloned()
     }
 
-    /// Sets the state; one without value (`None`, `()`) removes it.
+    /// Sets the state. One without a value (`None`, `()`) removes it.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, Session};
+    /// # fn example(session: &Session) -> Result<(), Error> {
+    /// session.set_state("Quiz")?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`is_encode`](Error::is_encode) where `state` has no JSON form; otherwise as for every write:
-    /// [`is_turn_ended`](Error::is_turn_ended) after the turn's end, [`is_element_disabled`](Error::is_element_disabled) where
-    /// the session is not stored.
+    /// [`is_encode`](Error::is_encode) where `state` has no JSON form,
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
+    /// [`is_element_disabled`](Error::is_element_disabled) where the session is not stored, and
+    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn set_state(&self, state: impl Serialize) -> Result<(), Error> {
         let new = Some(to_value(state, "the state")?).filter(|state| !state.is_null());
         self.0.write_as_handle(|state| {
@@ -76,8 +115,8 @@ impl Session {
         })
     }
 
-    /// Returns the value under `key`, or `None` if there is none. A stored `null` counts as none unless
-    /// `T` takes it.
+    /// Returns the value under `key`, or `None` if there is none. A stored `null` counts as none
+    /// unless `T` takes it.
     ///
     /// ```
     /// # use tower_persistence::{Error, Session};
@@ -88,8 +127,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`is_decode`](Error::is_decode) where data of another type is stored, which stays as it is; or where the client sent it in a form that cannot be
-    /// read;
+    /// [`is_decode`](Error::is_decode) where data of another type is stored, which stays as it is;
+    /// or where the client sent it in a form that cannot be read;
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         self.data_handle().get(key)
@@ -108,8 +147,8 @@ impl Session {
     ///
     /// [`is_encode`](Error::is_encode) where `value` has no JSON form,
     /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
-    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored, and
-    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored,
+    /// and [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn set(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
         self.data_handle().set(key, value)
     }
@@ -126,14 +165,14 @@ impl Session {
     /// # Errors
     ///
     /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
-    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored, and
-    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored,
+    /// and [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn remove(&self, key: &str) -> Result<(), Error> {
         self.data_handle().remove(key)
     }
 
-    /// Adds `by`, which may be negative, to the whole number under `key`, and returns the sum. An absent
-    /// number counts as 0.
+    /// Adds `by`, which may be negative, to the whole number under `key`, and returns the sum. An
+    /// absent number counts as 0.
     ///
     /// What two processes add at the same time adds up.
     ///
@@ -146,11 +185,11 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`is_decode`](Error::is_decode) where something else than a whole number from -2^63 to 2^63 - 1 is
-    /// stored, [`is_encode`](Error::is_encode) where the sum would be beyond that range,
+    /// [`is_decode`](Error::is_decode) where something else than a whole number from -2^63 to 2^63
+    /// - 1 is stored, [`is_encode`](Error::is_encode) where the sum would be beyond that range,
     /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
-    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored, and
-    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored,
+    /// and [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
         self.data_handle().increment(key, by)
     }
@@ -202,8 +241,8 @@ impl Session {
     ///
     /// [`is_encode`](Error::is_encode) where `data` is not a JSON object,
     /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
-    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored, and
-    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored,
+    /// and [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn set_data(&self, data: &impl Serialize) -> Result<(), Error> {
         self.data_handle().set_data(data)
     }
@@ -211,8 +250,8 @@ impl Session {
     /// Changes the session's data in one step, and returns what `change` returns.
     ///
     /// Other threads that use handles of this turn wait meanwhile. Inside `change`, methods of the
-    /// handles that return a `Result` fail, and the others return what was there before. If `change`
-    /// panics, nothing has changed.
+    /// handles that return a `Result` fail, and the others return what was there before. If
+    /// `change` panics, nothing has changed.
     ///
     /// ```
     /// # use tower_persistence::{Error, Session};
@@ -224,8 +263,8 @@ impl Session {
     /// # Errors
     ///
     /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
-    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored, and
-    /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
+    /// [`is_element_disabled`](Error::is_element_disabled) where the session's data is not stored,
+    /// and [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
     pub fn update<T>(&self, change: impl FnOnce(&mut Map<String, Value>) -> T) -> Result<T, Error> {
         self.data_handle().update(|data| Ok(change(data)))
     }
@@ -234,7 +273,7 @@ impl Session {
         DataHandle::new(&self.0, DataOf::Session)
     }
 
-    /// Whether the layer that made this handle has this database.
+    /// Returns whether the layer that made this handle has this database.
     pub(crate) fn is_served_on<D>(&self, database: &Arc<D>) -> bool {
         self.0.database_id == Arc::as_ptr(database).addr()
     }

@@ -19,8 +19,8 @@ type Session = Map<String, Value>;
 /// The sessions beside `session`, the one used last first. Jovo does not know the field.
 const OTHERS: &str = "otherSessions";
 
-/// Puts the event's session into `session`: the one that goes on, or a new one. Returns whether it is
-/// new.
+/// Puts the event's session into `session`: the one that goes on, or a new one. Returns whether it
+/// is new.
 pub(super) fn open(
     record: &mut Record,
     event: &Recognised,
@@ -101,8 +101,9 @@ fn started(mut session: Session, id: Option<&str>, now: SystemTime) -> Session {
     session
 }
 
-/// Merges the session of this turn into `merged`, and keeps the others that stand in `theirs`. `merge`
-/// makes one of the session as it was loaded, as this turn leaves it, and as it is stored now.
+/// Merges the session of this turn into `merged`, and keeps the others that stand in `theirs`.
+/// `merge` makes one of the session as it was loaded, as this turn leaves it, and as it is stored
+/// now.
 ///
 /// # Errors
 ///

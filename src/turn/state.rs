@@ -208,8 +208,8 @@ impl Turn {
         self.write_as_handle(|state| Self::change_data(of, state, write))
     }
 
-    /// Lets `change` change a copy of the data without holding the lock, and puts it in the place of the
-    /// data. Other threads wait meanwhile.
+    /// Lets `change` change a copy of the data without holding the lock, and puts it in the place
+    /// of the data. Other threads wait meanwhile.
     pub(super) fn update_data<T>(
         &self,
         of: DataOf,
@@ -261,7 +261,8 @@ impl Turn {
     }
 }
 
-/// Lets `change` change the data under `path`. Where there is none, it is made only to hold something.
+/// Lets `change` change the data under `path`. Where there is none, it is made only to hold
+/// something.
 pub(super) fn change_data<T>(
     record: &mut Record,
     path: &[&str],

@@ -1,3 +1,5 @@
+//! The handle to the user's data.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,14 +11,14 @@ use serde_json::{Map, Value};
 use super::data::DataHandle;
 use super::state::{DataOf, Phase, Turn};
 use crate::error::Error;
-use crate::incoming::Identity;
 use crate::record::Record;
 use crate::timestamp;
 
-/// The user whose request it is, and what is stored of them.
+/// The user behind a request, and the user's data.
 ///
-/// The layer puts it into the request's extensions; with feature `axum` it is an extractor. Clones share the data, and work from
-/// spawned tasks, too. What is changed is stored when the handler has answered; from then on writing is an error.
+/// The layer puts it into the request's extensions; with feature `axum` it is an extractor. Clones
+/// share the data, and work from spawned tasks as well. Changes are stored when the handler has
+/// answered; from then on writing is an error.
 ///
 /// ```
 /// use tower_persistence::{Error, User};
@@ -30,79 +32,140 @@ use crate::timestamp;
 #[derive(Clone)]
 pub struct User(pub(crate) Arc<Turn>);
 
-/// What Jovo v1 keeps of a user: see [`StoredElements::meta_data`](crate::StoredElements::meta_data).
+/// The metadata that Jovo v1 keeps of a user: see
+/// [`StoredElements::meta_data`](crate::StoredElements::meta_data).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MetaData {
-    /// When the user was first seen.
+    /// The time when the user was first seen.
     pub created_at: Option<SystemTime>,
-    /// When the user was last seen before this turn.
+    /// The time when the user was last seen before this turn.
     pub last_used_at: Option<SystemTime>,
-    /// How many sessions the user has had, this one included.
+    /// The number of the user's sessions, this one included.
     pub sessions_count: u64,
 }
 
 impl User {
-    /// The user's id, as the platform gives it.
+    /// Returns the user's id, as the platform gives it.
+    ///
+    /// ```
+    /// # use tower_persistence::User;
+    /// # fn example(user: &User) {
+    /// println!("{} characters", user.id().len());
+    /// # }
+    /// ```
     #[must_use]
     pub fn id(&self) -> &str {
-        self.identity().map_or("", |identity| &identity.id)
+        // A turn without a user has no such handle.
+        self.0.user().map_or("", |user| &user.id)
     }
 
-    /// The [name](crate::Platform::name) of the platform whose request it is.
+    /// Returns the [name](crate::Platform::name) of the platform that sent the request.
+    ///
+    /// ```
+    /// # use tower_persistence::User;
+    /// # fn example(user: &User) {
+    /// let is_voice = matches!(user.platform(), "alexa" | "googleassistant");
+    /// # }
+    /// ```
     #[must_use]
     pub fn platform(&self) -> &str {
         &self.0.platform().name
     }
 
-    /// Who of those who share this user's account speaks, where the platform recognises the voice: Alexa's `personId`
+    /// Identifies the household member who is speaking, where the platform recognises voices:
+    /// Alexa's `personId`
     /// ([personalization](https://developer.amazon.com/en-US/docs/alexa/custom-skills/add-personalization-to-your-skill.html)).
     ///
-    /// It is taken from each request anew and never stored: what is stored belongs to the whole household. An app that keeps something for
-    /// each person puts it under a key of its own.
+    /// It is taken from each request anew and never stored, since the record belongs to the whole
+    /// household. An app that keeps something for each person puts it under a key of its own.
+    ///
+    /// ```
+    /// # use tower_persistence::User;
+    /// # fn example(user: &User) {
+    /// let is_recognised = user.person_id().is_some();
+    /// # }
+    /// ```
     #[must_use]
     pub fn person_id(&self) -> Option<&str> {
-        self.identity()?.person_id.as_deref()
+        self.0.user()?.person_id.as_deref()
     }
 
     /// Returns whether no turn of the user's own was stored before this one. What was stored for a
-    /// [receipt](crate::platform::Event::is_receipt) does not count. A turn that [is degraded](Self::is_degraded) does not know, and
-    /// says `false`.
+    /// [receipt](crate::platform::Event::is_receipt) does not count. A turn that
+    /// [is degraded](Self::is_degraded) does not know, and returns `false`.
+    ///
+    /// ```
+    /// # use tower_persistence::User;
+    /// # fn example(user: &User) {
+    /// let greeting = if user.is_new() { "Nice to meet you" } else { "Welcome back" };
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.0.is_first() && !self.0.is_degraded()
     }
 
-    /// Whether the turn runs without memory, because the database failed and the layer is told to
-    /// [degrade](crate::OnOutage::Degrade): everything reads as empty, and nothing is stored, whatever is written.
+    /// Returns whether the turn runs without memory, because the database failed and the layer is
+    /// told to [degrade](crate::OnOutage::Degrade). Everything reads as empty then, and nothing
+    /// is stored.
+    ///
+    /// ```
+    /// # use tower_persistence::User;
+    /// # fn example(user: &User) {
+    /// if user.is_degraded() {
+    ///     println!("I cannot look up your orders right now.");
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         self.0.is_degraded()
     }
 
-    /// When the item was first stored; `None` for a new user, and where it was not written down.
+    /// Returns the time when the record was first stored; `None` for a new user, and where the
+    /// record has no such time.
+    ///
+    /// ```
+    /// # use tower_persistence::User;
+    /// # fn example(user: &User) {
+    /// if let Some(since) = user.created_at() {
+    ///     println!("a customer for {:?}", since.elapsed());
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn created_at(&self) -> Option<SystemTime> {
         self.loaded_time("createdAt")
     }
 
-    /// When the item was last stored before this turn; `None` for a new user, and where it was not written down.
+    /// Returns the time when the record was last stored before this turn; `None` for a new user,
+    /// and where the record has no such time.
+    ///
+    /// ```
+    /// # use tower_persistence::User;
+    /// # fn example(user: &User) {
+    /// let was_here = user.updated_at();
+    /// # }
+    /// ```
     #[must_use]
     pub fn updated_at(&self) -> Option<SystemTime> {
         self.loaded_time("updatedAt")
-    }
-
-    /// A turn without a user has no such handle.
-    fn identity(&self) -> Option<&Identity> {
-        self.0.user()
     }
 
     fn loaded_time(&self, field: &str) -> Option<SystemTime> {
         timestamp::parse(self.0.loaded.record()?.get_str(&[field])?)
     }
 
-    /// What Jovo v1 keeps of a user, or `None` unless
+    /// Returns the metadata of Jovo v1, or `None` unless
     /// [`StoredElements::meta_data`](crate::StoredElements::meta_data) is on.
+    ///
+    /// ```
+    /// # use tower_persistence::User;
+    /// # fn example(user: &User) {
+    /// let sessions = user.meta_data().map_or(0, |meta_data| meta_data.sessions_count);
+    /// # }
+    /// ```
     #[must_use]
     pub fn meta_data(&self) -> Option<MetaData> {
         let time = |record: &Record, field| timestamp::parse(record.get_str(&["metaData", field])?);
@@ -118,14 +181,23 @@ impl User {
         })
     }
 
-    /// Deletes everything that is stored of this user, at the end of the turn: user data, session, history, and fields of
-    /// others. From now on this turn's handles read as empty, and writing is an error. The user's next request is a new user's.
+    /// Deletes everything stored for this user at the end of the turn: user data, sessions,
+    /// history, and fields of other programs. From now on this turn's handles read as empty,
+    /// and writing is an error. The user's next request is a new user's.
     ///
-    /// A turn that is not stored (the handler fails, or answers with a 5xx) does not delete either.
+    /// A turn that is not stored, because the handler fails or answers with a 5xx, does not delete
+    /// either.
+    ///
+    /// ```
+    /// # use tower_persistence::{Error, User};
+    /// # fn example(user: &User) -> Result<(), Error> {
+    /// user.forget()?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`is_turn_ended`](Error::is_turn_ended) after the turn's end.
+    /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended.
     pub fn forget(&self) -> Result<(), Error> {
         let mut state = self.0.state();
         if state.phase != Phase::Forgotten {
@@ -138,8 +210,8 @@ impl User {
         Ok(())
     }
 
-    /// Returns the value under `key`, or `None` if there is none. A stored `null` counts as none unless
-    /// `T` takes it.
+    /// Returns the value under `key`, or `None` if there is none. A stored `null` counts as none
+    /// unless `T` takes it.
     ///
     /// ```
     /// # use tower_persistence::{Error, User};
@@ -193,8 +265,8 @@ impl User {
         self.data_handle().remove(key)
     }
 
-    /// Adds `by`, which may be negative, to the whole number under `key`, and returns the sum. An absent
-    /// number counts as 0.
+    /// Adds `by`, which may be negative, to the whole number under `key`, and returns the sum. An
+    /// absent number counts as 0.
     ///
     /// What two processes add at the same time adds up.
     ///
@@ -207,8 +279,8 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`is_decode`](Error::is_decode) where something else than a whole number from -2^63 to 2^63 - 1 is
-    /// stored, [`is_encode`](Error::is_encode) where the sum would be beyond that range,
+    /// [`is_decode`](Error::is_decode) where something else than a whole number from -2^63 to 2^63
+    /// - 1 is stored, [`is_encode`](Error::is_encode) where the sum would be beyond that range,
     /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
     /// [`is_element_disabled`](Error::is_element_disabled) where the user's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.
@@ -272,8 +344,8 @@ impl User {
     /// Changes the user's data in one step, and returns what `change` returns.
     ///
     /// Other threads that use handles of this turn wait meanwhile. Inside `change`, methods of the
-    /// handles that return a `Result` fail, and the others return what was there before. If `change`
-    /// panics, nothing has changed.
+    /// handles that return a `Result` fail, and the others return what was there before. If
+    /// `change` panics, nothing has changed.
     ///
     /// ```
     /// # use tower_persistence::{Error, User};

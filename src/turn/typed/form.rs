@@ -1,4 +1,5 @@
-//! A user's data in the form of a type: read, migrated, and written beside what the type does not know.
+//! A user's data in the form of a type: read, migrated, and written beside what the type does not
+//! know.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -7,7 +8,8 @@ use super::{Migrations, Schema};
 use crate::Error;
 use crate::turn::data::{self, Data};
 
-/// Under which key of the data its version stands: inside, since Jovo v4 drops what stands beside the data.
+/// Under which key of the data its version stands: inside, since Jovo v4 drops what stands beside
+/// the data.
 const VERSION: &str = "_schemaVersion";
 
 /// The user's data, brought to the version of `T`.
@@ -86,7 +88,8 @@ impl<T: Schema> Form<T> {
         data.retain(|key, _| after.contains_key(key) || !before.contains_key(key));
         let mut written = joined(&data, &after);
         if !is_read_back::<T>(&written, &after) {
-            // Keys that the type reads without writing them, as other names (`#[serde(alias)]`), must not be read again.
+            // Keys that the type reads without writing them, as other names (`#[serde(alias)]`),
+            // must not be read again.
             data.retain(|key, value| {
                 let key = Map::from_iter([(key.clone(), value.clone())]);
                 is_read_back::<T>(&joined(&key, &after), &after)

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use crate::error::Kind;
 use crate::{BoxError, Error};
 
-/// How older forms of a user's data become the present one, version by version: see [`Schema`](super::Schema).
+/// How older forms of a user's data become the present one, version by version: see
+/// [`Schema`](super::Schema).
 ///
 /// ```
 /// use tower_persistence::Migrations;
@@ -43,15 +44,19 @@ impl Migrations {
         Self::default()
     }
 
-    /// Brings data of version `version - 1` to `version`. The versions have to be 1, 2, 3 and so on, or whoever reads or writes
-    /// such data gets an error that [`is_configuration`](Error::is_configuration): with the first request, also that of a new user.
+    /// Brings data of version `version - 1` to `version`. The versions have to be 1, 2, 3 and so
+    /// on, or whoever reads or writes such data gets an error that
+    /// [`is_configuration`](Error::is_configuration): with the first request, also that of a new
+    /// user.
     ///
-    /// `migrate` gets all of the user's data, a JSON object, keys that the type does not know included. Change it rather than make a
-    /// new one, or those keys are gone with the next write. It returns the data, or a `Result` of it, in which `?` works on any
-    /// error. The error itself goes nowhere, since it may quote data: that of the whole only says which migration failed.
+    /// `migrate` gets all of the user's data, a JSON object, keys that the type does not know
+    /// included. Change it rather than make a new one, or those keys are gone with the next
+    /// write. It returns the data, or a `Result` of it, in which `?` works on any error. The
+    /// error itself goes nowhere, since it may quote data: that of the whole only says which
+    /// migration failed.
     ///
-    /// Data without a version is of version 0. That is so, too, where only [`User`](crate::User) has written something, so a
-    /// migration should do without keys that are not there.
+    /// Data without a version is of version 0. That is so, too, where only [`User`](crate::User)
+    /// has written something, so a migration should do without keys that are not there.
     #[must_use]
     pub fn add<M: Migrated>(
         mut self,
@@ -62,15 +67,18 @@ impl Migrations {
         self
     }
 
-    /// Whether data that cannot be read is set aside, so that its user can go on as a new one. Default: `false`, it is an error.
+    /// Whether data that cannot be read is set aside, so that its user can go on as a new one.
+    /// Default: `false`, it is an error.
     ///
-    /// All of the user's data then moves into the array `user.quarantine`, beside `user.data`, as `{ "data": …, "at": … }`;
-    /// `at` is the time in RFC 3339. It is stored with the turn, and not if the handler fails; a warning is logged, without the
-    /// data. Nothing of this crate reads or removes what is there but [`User::forget`](crate::User::forget);
-    /// [`export`](crate::PersistenceLayer::export) contains it. Mind that Jovo v4 drops it when it writes the same item.
+    /// All of the user's data then moves into the array `user.quarantine`, beside `user.data`, as
+    /// `{ "data": …, "at": … }`; `at` is the time in RFC 3339. It is stored with the turn, and
+    /// not if the handler fails; a warning is logged, without the data. Nothing of this crate
+    /// reads or removes what is there but [`User::forget`](crate::User::forget);
+    /// [`export`](crate::PersistenceLayer::export) contains it. Mind that Jovo v4 drops it when it
+    /// writes the same item.
     ///
-    /// Data of a newer version is never set aside: a release that is rolled back would take the data of all users away. That is
-    /// an error in any case.
+    /// Data of a newer version is never set aside: a release that is rolled back would take the
+    /// data of all users away. That is an error in any case.
     #[must_use]
     pub fn quarantine_unreadable(mut self, quarantine: bool) -> Self {
         self.quarantines = quarantine;
@@ -124,7 +132,8 @@ impl fmt::Debug for Migrations {
     }
 }
 
-/// What a migration returns: the data, or `Result<Value, BoxError>`, in which `?` works on any error.
+/// What a migration returns: the data, or `Result<Value, BoxError>`, in which `?` works on any
+/// error.
 #[diagnostic::on_unimplemented(
     message = "a migration returns `serde_json::Value` or `Result<serde_json::Value, BoxError>`",
     note = "`Ok(result?)` turns a `Result` with another error into that"

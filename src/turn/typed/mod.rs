@@ -19,11 +19,12 @@ use crate::{Error, observe, timestamp};
 
 /// The type of all of a user's data, and how older forms become it.
 ///
-/// The type is serialized as a JSON object. Its [`Default`] is what a user has of whom no data is stored. Put
-/// `#[serde(default)]` on it, so that a key that is not there is no error: it may be a new one, or only
-/// [`User`](crate::User) may have written so far.
+/// The type is serialized as a JSON object. Its [`Default`] is what a user has of whom no data is
+/// stored. Put `#[serde(default)]` on it, so that a key that is not there is no error: it may be a
+/// new one, or only [`User`](crate::User) may have written so far.
 ///
-/// Its version is that of its last migration; without migrations it is 0. A struct that had one name, and now has two:
+/// Its version is that of its last migration; without migrations it is 0. A struct that had one
+/// name, and now has two:
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -76,8 +77,9 @@ use crate::{Error, observe, timestamp};
 /// }
 /// ```
 ///
-/// The version stands in the data, as `_schemaVersion`; the type does not see it. It is not written where it is 0. Whoever
-/// replaces all data with [`User::set_data`](crate::User::set_data) takes the version away.
+/// The version stands in the data, as `_schemaVersion`; the type does not see it. It is not written
+/// where it is 0. Whoever replaces all data with [`User::set_data`](crate::User::set_data) takes
+/// the version away.
 pub trait Schema: Serialize + DeserializeOwned + Default {
     /// How older forms become this one. Default: there are none.
     #[must_use]
@@ -88,8 +90,9 @@ pub trait Schema: Serialize + DeserializeOwned + Default {
 
 /// All of the user's data as a `T`.
 ///
-/// With feature `axum` it is an extractor; elsewhere [`of`](Self::of) makes it of the [`User`]. Fields of `T` are read through it;
-/// [`update`](Self::update) and [`set`](Self::set) write, to be stored with the turn.
+/// With feature `axum` it is an extractor; elsewhere [`of`](Self::of) makes it of the [`User`].
+/// Fields of `T` are read through it; [`update`](Self::update) and [`set`](Self::set) write, to be
+/// stored with the turn.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -115,24 +118,29 @@ pub trait Schema: Serialize + DeserializeOwned + Default {
 ///
 /// # What is written
 ///
-/// Who only reads writes nothing: older data is [migrated](Migrations) in memory. The first write stores it in the present form, with
-/// its version. A write sets the keys that `T` is serialized to, removes those that it was serialized to before and is not any
-/// more, and leaves all others: `user.increment("visits", 1)` beside it is fine. A key whose value is the same is not written, so two
-/// processes that change different fields [merge](crate::OnConflict::Merge). What they have in different versions is migrated before
-/// it is merged, and what could not be read afterwards is a conflict.
+/// Who only reads writes nothing: older data is [migrated](Migrations) in memory. The first write
+/// stores it in the present form, with its version. A write sets the keys that `T` is serialized
+/// to, removes those that it was serialized to before and is not any more, and leaves all others:
+/// `user.increment("visits", 1)` beside it is fine. A key whose value is the same is not written,
+/// so two processes that change different fields [merge](crate::OnConflict::Merge). What they have
+/// in different versions is migrated before it is merged, and what could not be read afterwards is
+/// a conflict.
 ///
-/// Use a migration to rename a field. `#[serde(alias = "…")]` works as well; the other name is gone with the next write.
+/// Use a migration to rename a field. `#[serde(alias = "…")]` works as well; the other name is gone
+/// with the next write.
 ///
 /// # Other handles
 ///
-/// `T` is read when this is made, and again by each write. What [`User`] or another `UserData` writes in between is not seen by
-/// reading, but `update` changes what is there by then, and never puts an old value back.
+/// `T` is read when this is made, and again by each write. What [`User`] or another `UserData`
+/// writes in between is not seen by reading, but `update` changes what is there by then, and never
+/// puts an old value back.
 ///
 /// # Data that cannot be read
 ///
-/// It is an error that [`is_decode`](Error::is_decode), which names the versions and the type, but no data; with the extractor it
-/// is a response with status 500, and logged. The data stays as it is. A handler that takes `Result<UserData<T>, Error>` can
-/// answer in its own way. [`Migrations::quarantine_unreadable`] sets such data aside instead.
+/// It is an error that [`is_decode`](Error::is_decode), which names the versions and the type, but
+/// no data; with the extractor it is a response with status 500, and logged. The data stays as it
+/// is. A handler that takes `Result<UserData<T>, Error>` can answer in its own way.
+/// [`Migrations::quarantine_unreadable`] sets such data aside instead.
 pub struct UserData<T> {
     user: User,
     value: T,
@@ -144,9 +152,11 @@ impl<T: Schema> UserData<T> {
     ///
     /// # Errors
     ///
-    /// [`is_decode`](Error::is_decode) where the data is of a newer version than `T`, or cannot be read as a `T` and is not to be
-    /// [set aside](Migrations::quarantine_unreadable); [`is_turn_ended`](Error::is_turn_ended) where it is to be set aside after the turn's
-    /// end; [`is_configuration`](Error::is_configuration) where the migrations are not numbered 1, 2, 3 and so on.
+    /// [`is_decode`](Error::is_decode) where the data is of a newer version than `T`, or cannot be
+    /// read as a `T` and is not to be [set aside](Migrations::quarantine_unreadable);
+    /// [`is_turn_ended`](Error::is_turn_ended) where it is to be set aside after the turn's
+    /// end; [`is_configuration`](Error::is_configuration) where the migrations are not numbered 1,
+    /// 2, 3 and so on.
     pub fn from_user(user: &User) -> Result<Self, Error> {
         let migrations = T::migrations();
         migrations.check::<T>()?;
@@ -161,14 +171,15 @@ impl<T: Schema> UserData<T> {
         Ok(Self { user: user.clone(), value, is_quarantined })
     }
 
-    /// Whether data could not be read and was [set aside](Migrations::quarantine_unreadable), so that this began as the default.
+    /// Whether data could not be read and was [set aside](Migrations::quarantine_unreadable), so
+    /// that this began as the default.
     #[must_use]
     pub fn is_quarantined(&self) -> bool {
         self.is_quarantined
     }
 
-    /// Puts `value` in the place of what is there, whatever other handles wrote to its keys. Use [`update`](Self::update) to change
-    /// some of them.
+    /// Puts `value` in the place of what is there, whatever other handles wrote to its keys. Use
+    /// [`update`](Self::update) to change some of them.
     ///
     /// # Errors
     ///
@@ -177,16 +188,18 @@ impl<T: Schema> UserData<T> {
         self.update(|current| *current = value)
     }
 
-    /// Changes what is there by now, also through other handles, in one step, and returns what `change` returns.
+    /// Changes what is there by now, also through other handles, in one step, and returns what
+    /// `change` returns.
     ///
-    /// The handles of this turn are locked meanwhile: `change` must not use them, or it waits for itself.
-    /// If it panics, nothing has changed.
+    /// The handles of this turn are locked meanwhile: `change` must not use them, or it waits for
+    /// itself. If it panics, nothing has changed.
     ///
     /// # Errors
     ///
-    /// [`is_encode`](Error::is_encode) where the value is no JSON object, or could not be read again, as NaN;
-    /// [`is_decode`](Error::is_decode) where another handle wrote what is no `T`; otherwise as for every write:
-    /// [`is_turn_ended`](Error::is_turn_ended) after the turn's end, [`is_element_disabled`](Error::is_element_disabled) where the user's data is not
+    /// [`is_encode`](Error::is_encode) where the value is no JSON object, or could not be read
+    /// again, as NaN; [`is_decode`](Error::is_decode) where another handle wrote what is no
+    /// `T`; otherwise as for every write: [`is_turn_ended`](Error::is_turn_ended) after the
+    /// turn's end, [`is_element_disabled`](Error::is_element_disabled) where the user's data is not
     /// stored. Nothing has changed then.
     pub fn update<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
         let migrations = T::migrations();

@@ -12,7 +12,8 @@ const DATA: [&str; 2] = ["user", "data"];
 
 #[derive(Default)]
 pub(in crate::turn) struct TypedState {
-    /// Brings data to the version of the type that this turn has read it as, if it can be read as one.
+    /// Brings data to the version of the type that this turn has read it as, if it can be read as
+    /// one.
     in_present_version: Option<fn(&Data) -> Option<Data>>,
     /// What this turn has set aside.
     set_aside: Vec<Value>,
@@ -36,7 +37,8 @@ impl TypedState {
         self.set_aside.iter().for_each(|entry| put(merged, entry.clone()));
     }
 
-    /// Merges the user's data by `merge`, where both sides have changed it: in one version, and so that it can be read afterwards.
+    /// Merges the user's data by `merge`, where both sides have changed it: in one version, and so
+    /// that it can be read afterwards.
     ///
     /// # Errors
     ///
@@ -65,7 +67,8 @@ impl TypedState {
             *record.object_mut(&DATA) = if is_one_version { data.clone() } else { migrated };
             Some(record)
         };
-        // What cannot be read has been set aside or repaired by both: nothing is left of it to compare with.
+        // What cannot be read has been set aside or repaired by both: nothing is left of it to
+        // compare with.
         let base = in_one_version(&base_data);
         let mine = in_one_version(&my_data).ok_or_else(conflict)?;
         let theirs = in_one_version(&their_data).ok_or_else(conflict)?;
