@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_persistence::platform::{Document, Event, NewSession, Platform};
+use tower_persistence::platform::{Document, Event, FacebookMessenger, NewSession, Platform};
 use tower_persistence::stored_elements::{HistoryElement, StoredElements};
 use tower_persistence::{OnConflict, PersistenceLayer, User};
 
@@ -148,5 +148,36 @@ async fn a_receipt_that_fails_does_not_hold_up_the_messages_beside_it() {
     for _ in 0..2 {
         assert_eq!(send_json(&app, &batch).await.status, 500, "it has to come again");
         assert_eq!(record(&layer).await.unwrap()["user"]["data"]["events"], 2);
+    }
+}
+
+/// A copy of what the page sent, by which a bot sees that a person took over.
+fn page_echo(mid: &str, flag: Value) -> Value {
+    let message = json!({ "mid": mid, "is_echo": flag, "text": "a person answers" });
+    let parties = json!({ "sender": { "id": "page-1" }, "recipient": { "id": "anna" } });
+    let mut event = json!({ "timestamp": 1_767_607_200_000_u64, "message": message });
+    event.as_object_mut().unwrap().extend(parties.as_object().unwrap().clone());
+    json!({ "id": "page-1", "time": 1_767_607_200_000_u64, "messaging": [event] })
+}
+
+#[tokio::test]
+async fn echoes_are_skipped_alone_and_in_a_batch_unless_they_are_asked_for() {
+    let alone = json!({ "object": "page", "entry": [page_echo("e-1", json!(true))] });
+    let mut batch = messenger("anna", "m-1");
+    batch["entry"].as_array_mut().unwrap().push(page_echo("e-2", json!("true")));
+    for (echoes, after_echo, after_batch) in [(false, None, 1), (true, Some(1), 3)] {
+        let layer = PersistenceLayer::new(TestDb::default())
+            .platform(FacebookMessenger::new().echoes(echoes));
+        let app = sync_app(&layer, |user, _, _| user.increment("events", 1).map(drop));
+        let events = async || {
+            let record = stored(&layer.database().items, "anna").await?;
+            record["user"]["data"]["events"].as_i64()
+        };
+        let answer = send_json(&app, &alone).await;
+        answer.assert_ok();
+        assert_eq!(answer.body.is_empty(), !echoes, "skipped with an empty 200");
+        assert_eq!(events().await, after_echo);
+        send_json(&app, &batch).await.assert_ok();
+        assert_eq!(events().await, Some(after_batch));
     }
 }
