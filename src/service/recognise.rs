@@ -79,7 +79,7 @@ fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
             Error::new(Kind::TooManyEvents, message).with_platform(Arc::clone(&platform.name))
         );
     }
-    let is_batch = events.len() > 1;
+    let (is_batch, is_skipped) = (events.len() > 1, events.is_empty());
     let requests = events.into_iter().map(|mut event| match event.body.take() {
         None => {
             let event = recognised(config, platform, &document, event);
@@ -97,7 +97,8 @@ fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
         requests.retain(|it| it.event.as_ref().is_some_and(|event| event.user.is_some()));
     }
     Ok(match requests.pop() {
-        None => Recognition::Acknowledged(platform.clone()),
+        None if is_skipped || config.require_user => Recognition::Acknowledged(platform.clone()),
+        None => Recognition::Event(EventRequest { bytes, event: None }),
         Some(only) if requests.is_empty() => Recognition::Event(only),
         Some(last) => {
             requests.push(last);

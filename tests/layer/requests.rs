@@ -233,6 +233,7 @@ async fn too_many_events_are_refused_and_those_without_user_do_not_count() {
     for (users, whose) in [
         (json!(["anna", "", too_long]), "anna"),
         (json!([""]), "none"),
+        (json!(["", ""]), "none"),
         (json!([too_long]), "none"),
         (json!(["x".repeat(2043)]), "none"),
         (json!(["x".repeat(2042)]), &*"x".repeat(2042)),
