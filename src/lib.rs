@@ -1,8 +1,8 @@
 //! Middleware that gives voice and chat apps a memory.
 //!
-//! [`PersistenceLayer`] identifies the user behind each request from Alexa, Messenger, Slack or a web
-//! chat, loads that user's data, and hands it to your handler as [`User`], [`Session`] and [`History`].
-//! Changes made by the handler are stored before the reply leaves.
+//! [`PersistenceLayer`] identifies the user behind each request from Alexa, Messenger, Slack or a
+//! web chat, loads that user's data, and hands it to your handler as [`User`], [`Session`] and
+//! [`History`]. Changes made by the handler are stored before the reply leaves.
 //!
 //! ```
 //! use axum::{Router, body::Body, http::Request, routing::post};
@@ -37,8 +37,8 @@
 //!
 #![doc = include_str!("../docs/lifecycle.svg")]
 //!
-//! The time limits and the answers to failures are options of [`PersistenceLayer`]; the statuses are
-//! those of [`Error::status`].
+//! The time limits and the answers to failures are options of [`PersistenceLayer`]; the statuses
+//! are those of [`Error::status`].
 //!
 //! # Where to look
 //!
@@ -151,8 +151,8 @@ pub use self::user_key::UserId;
 /// The guides, as pages of this documentation.
 ///
 /// The module is empty outside of rustdoc.
-// The pages link to each other by file names, as GitHub needs it. A label that is defined in front of
-// a page takes precedence over the page's own definition, so each link leads to the page here.
+// The pages link to each other by file names, as GitHub needs it. A label that is defined in front
+// of a page takes precedence over the page's own definition, so each link leads to the page here.
 #[cfg(doc)]
 pub mod _documentation {
     // Their examples need every database.
