@@ -14,8 +14,12 @@
 
 mod concurrency;
 mod faulty;
+mod handles;
 mod ids;
+#[cfg(test)]
+mod liars;
 mod limits;
+mod load;
 mod promises;
 mod records;
 mod subject;
@@ -113,23 +117,76 @@ pub async fn conformance<D: Database>(make_db: impl AsyncFn() -> D) {
     check("long ids", &make_db, ids::long).await;
     check("odd ids", &make_db, ids::odd).await;
     check("limits", &make_db, limits::limits).await;
+    check("sizes", &make_db, load::sizes).await;
+    check("many users", &make_db, load::many_users).await;
+    check_two("two handles", &make_db, handles::take_turns).await;
+    check_two("creation by two handles", &make_db, handles::create_once).await;
+    check("calls given up", &make_db, load::given_up).await;
+    check("many versions", &make_db, load::many_versions).await;
+    check("threads", &make_db, load::threads).await;
 }
 
-// It is a test helper: failing is what it is for.
-#[allow(clippy::panic)]
+/// Checks that what a database acknowledged is there after it was closed and opened again.
+///
+/// `make_db` opens the database, or makes a handle to it; `reopen` opens it again after
+/// [`close`](Database::close). Run it beside [`conformance`], which closes nothing.
+///
+/// # Panics
+///
+/// As [`conformance`].
+///
+/// ```
+/// # #[cfg(feature = "file")]
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_persistence::FileDb;
+/// use tower_persistence::testing::durability;
+///
+/// let path = tempfile::tempdir()?.path().join("db.json");
+/// let open = async || FileDb::open(&path).await.expect("a new file");
+/// durability(&open, &open).await;
+/// # Ok(()) }
+/// # #[cfg(not(feature = "file"))] fn main() {}
+/// ```
+pub async fn durability<D: Database>(make_db: impl AsyncFn() -> D, reopen: impl AsyncFn() -> D) {
+    let one = Subject::new(make_db().await);
+    let name = format!("{:?}", one.database);
+    run("durability", name, handles::reopened(&one, reopen)).await;
+}
+
 async fn check<D: Database>(
     name: &str,
     make_db: &impl AsyncFn() -> D,
     check: impl AsyncFnOnce(&Subject<D>) -> Outcome,
 ) {
-    let mut database = "a database that is not made yet".to_owned();
-    let checked = async {
-        let subject = Subject::new(make_db().await);
-        database = format!("{:?}", subject.database);
+    let subject = Subject::new(make_db().await);
+    let database = format!("{:?}", subject.database);
+    run(name, database, async {
         check(&subject).await?;
         subject.clear_up().await
-    };
-    let outcome = tokio::time::timeout(TIME_LIMIT, checked).await.unwrap_or_else(|_| {
+    })
+    .await;
+}
+
+/// As [`check`], with two handles at a time.
+async fn check_two<D: Database>(
+    name: &str,
+    make_db: &impl AsyncFn() -> D,
+    check: impl AsyncFnOnce(&Subject<D>, &Subject<D>) -> Outcome,
+) {
+    let one = Subject::new(make_db().await);
+    let other = Subject::new(make_db().await);
+    let database = format!("{:?}", one.database);
+    run(name, database, async {
+        check(&one, &other).await?;
+        one.clear_up().await
+    })
+    .await;
+}
+
+// It is a test helper: failing is what it is for.
+#[allow(clippy::panic)]
+async fn run(name: &str, database: String, check: impl Future<Output = Outcome>) {
+    let outcome = tokio::time::timeout(TIME_LIMIT, check).await.unwrap_or_else(|_| {
         Err(format!("it takes longer than {} seconds; does a call hang?", TIME_LIMIT.as_secs()))
     });
     match outcome {
