@@ -10,14 +10,21 @@ use crate::{AnyDatabase, Error};
 const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `memory:`, `dynamodb://` with a table \
                      after it, and `mongodb://`";
 
-/// Opens the database that `url` names, so that one program runs with a file here and another database there.
+/// Opens the database that `url` names, so that one program can use a file in development and
+/// another database in production.
 ///
 /// | url | database | feature |
 /// | --- | --- | --- |
-/// | `file:db/db.json` | `FileDb`; what follows `file:` is the path as it is, relative or not, nothing in it is decoded | `file` |
+/// | `file:db/db.json` | `FileDb` | `file` |
 /// | `memory:` | [`MemoryDb`](crate::MemoryDb) | |
-/// | `dynamodb://Table?region=eu-west-1` | `DynamoDb`; all options: `region`, `endpoint`, `create_table=false`, and in milliseconds `timeout_ms` and `ready_timeout_ms` | `dynamodb`, and `aws-config` for credentials from the environment |
-/// | `mongodb://host/database?collection=users` | `MongoDb`; `collection` is taken out, the rest is the driver's; also `mongodb+srv` | `mongodb` |
+/// | `dynamodb://Table?region=eu-west-1` | `DynamoDb` | `dynamodb` |
+/// | `mongodb://host/database?collection=users` | `MongoDb`, also with `mongodb+srv:` | `mongodb` |
+///
+/// * `file:` is followed by the path, absolute or relative. Nothing in it is decoded.
+/// * `dynamodb:` has the options `region`, `endpoint`, `create_table=false`, and in milliseconds
+///   `timeout_ms` and `ready_timeout_ms`. To take credentials from the environment, enable the
+///   feature `aws-config`.
+/// * `mongodb:` has the option `collection`. The rest of the url is passed to the driver.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_persistence::Error> {
@@ -28,9 +35,10 @@ const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `mem
 ///
 /// # Errors
 ///
-/// * The url is none of these, or the feature is off ([`is_configuration`](Error::is_configuration)). Of the url, only
-///   what stands before the first `:` and the names of options are shown, as the rest may hold a password.
-/// * The database could not be opened.
+/// * The url is none of these, or the feature is off
+///   ([`is_configuration`](Error::is_configuration)). The error shows only the scheme of the url
+///   and the names of its options, because the rest may hold a password.
+/// * The database cannot be opened.
 pub async fn connect(url: &str) -> Result<AnyDatabase, Error> {
     parse(url).map_err(|message| Error::new(Kind::Configuration, message))?.open().await
 }
@@ -60,7 +68,7 @@ fn file(path: &str) -> Result<DatabaseConfig, Message> {
     if path.is_empty() {
         return Err("the path after `file:` in the database url is empty".into());
     }
-    // Meant as a relative path, it would be taken as one from the root.
+    // Such a path is probably meant to be relative, but would be taken as absolute.
     if path.starts_with("//") && !path.starts_with("///") {
         return Err("a host after `file://` in the database url is not supported; \
                     write `file:db/db.json`, or `file:/srv/db.json` for a path from the root"
@@ -108,7 +116,8 @@ fn milliseconds(name: &str, value: &str) -> Result<Duration, Message> {
     })
 }
 
-/// The driver refuses options that it does not know: `collection` is ours.
+/// Returns the configuration of a MongoDB url, without `collection`: the driver rejects options
+/// that it does not know.
 fn mongodb(url: &str) -> DatabaseConfig {
     let (address, options) = url.split_once('?').unwrap_or((url, ""));
     let is_ours = |option: &&str| option.starts_with("collection=");

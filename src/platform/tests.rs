@@ -15,10 +15,12 @@ use serde_json::Value;
 use super::NewSession::{No, Presumed, Unknown, Yes};
 use super::{Document, Event, JsonPlatform, NewSession, Platform, all, is_built_in};
 
-/// What is expected of an event: user id, session id, whether the session is new, and the session data.
+/// What is expected of an event: user id, session id, whether the session is new, and the session
+/// data.
 type Expected = (Option<&'static str>, Option<&'static str>, NewSession, Option<&'static str>);
 
-/// A sample, what is expected of its events, and of what the user said: the input's type, intent and text.
+/// A sample, what is expected of its events, and of what the user said: the input's type, intent
+/// and text.
 type Sample = (&'static str, &'static [Expected], [Option<&'static str>; 3]);
 
 const DIALOGFLOW: Option<&str> = Some("projects/tea/agent/sessions/dialogflow-session-1");
