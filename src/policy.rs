@@ -8,7 +8,8 @@
 /// ```
 /// use tower_persistence::{MemoryDb, OnConflict, PersistenceLayer};
 ///
-/// let layer = PersistenceLayer::new(MemoryDb::new()).on_conflict(OnConflict::Rerun { attempts: 3 });
+/// let rerun = OnConflict::Rerun { attempts: 3 };
+/// let layer = PersistenceLayer::new(MemoryDb::new()).on_conflict(rerun);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

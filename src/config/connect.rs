@@ -7,8 +7,8 @@ use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, Secret};
 use crate::error::Kind;
 use crate::{AnyDatabase, Error};
 
-const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `memory:`, `dynamodb://` with a table \
-                     after it, and `mongodb://`";
+const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memory:`, `dynamodb://` \
+                     followed by a table, or `mongodb://`";
 
 /// Opens the database that `url` names, so that one program can use a file in development and
 /// another database in production.
@@ -27,7 +27,8 @@ const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `mem
 /// * `mongodb:` has the option `collection`. The rest of the url is passed to the driver.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_persistence::Error> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_persistence::Error> {
 /// let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| "memory:".to_owned());
 /// let db = tower_persistence::connect(&url).await?;
 /// # Ok(()) }
@@ -48,30 +49,30 @@ type Message = Cow<'static, str>;
 fn parse(url: &str) -> Result<DatabaseConfig, Message> {
     let Some((scheme, rest)) = url.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
         return Err(format!(
-            "the database url does not begin with a scheme such as `file:`; known are {KNOWN}"
+            "the database url does not begin with a scheme such as `file:`; use {KNOWN}"
         )
         .into());
     };
     match scheme.to_ascii_lowercase().as_str() {
         "file" => file(rest),
         "memory" if rest.is_empty() => Ok(DatabaseConfig::Memory),
-        "memory" => Err("nothing may follow `memory:` in the database url".into()),
+        "memory" => Err("unexpected text after `memory:` in the database url; remove it".into()),
         "dynamodb" => dynamodb(rest),
         "mongodb" | "mongodb+srv" => Ok(mongodb(url)),
-        _ => {
-            Err(format!("unknown scheme `{scheme}` in the database url; known are {KNOWN}").into())
-        }
+        _ => Err(format!("unknown scheme `{scheme}` in the database url; use {KNOWN}").into()),
     }
 }
 
 fn file(path: &str) -> Result<DatabaseConfig, Message> {
     if path.is_empty() {
-        return Err("the path after `file:` in the database url is empty".into());
+        return Err("the path after `file:` in the database url is empty; write it as in \
+                    `file:db/db.json`"
+            .into());
     }
     // Such a path is probably meant to be relative, but would be taken as absolute.
     if path.starts_with("//") && !path.starts_with("///") {
         return Err("a host after `file://` in the database url is not supported; \
-                    write `file:db/db.json`, or `file:/srv/db.json` for a path from the root"
+                    write `file:db/db.json`, or `file:/srv/db.json` for an absolute path"
             .into());
     }
     Ok(DatabaseConfig::File(path.into()))
@@ -82,7 +83,11 @@ fn dynamodb(rest: &str) -> Result<DatabaseConfig, Message> {
     let (table, options) = rest.split_once('?').unwrap_or((rest, ""));
     let table = decode(table.trim_end_matches('/'));
     if table.is_empty() {
-        return Err("the table after `dynamodb://` in the database url is missing".into());
+        return Err(
+            "the table after `dynamodb://` in the database url is missing; write it as in \
+                    `dynamodb://Table`"
+                .into(),
+        );
     }
     let mut config = DynamoDbConfig { table, ..DynamoDbConfig::default() };
     for option in options.split('&').filter(|option| !option.is_empty()) {
@@ -94,14 +99,16 @@ fn dynamodb(rest: &str) -> Result<DatabaseConfig, Message> {
             ("create_table", "true") => config.create_table = Some(true),
             ("create_table", "false") => config.create_table = Some(false),
             ("create_table", _) => {
-                return Err("`create_table` in the database url is neither true nor false".into());
+                return Err("`create_table` in the database url is not a boolean; \
+                            set it to `true` or `false`"
+                    .into());
             }
             ("timeout_ms", _) => config.timeout = Some(milliseconds(name, &value)?),
             ("ready_timeout_ms", _) => config.ready_timeout = Some(milliseconds(name, &value)?),
             _ => {
                 return Err(format!(
-                    "unknown option `{name}` in the database url; known are `region`, `endpoint`, \
-                     `create_table`, `timeout_ms` and `ready_timeout_ms`"
+                    "unknown option `{name}` in the database url; use `region`, `endpoint`, \
+                     `create_table`, `timeout_ms` or `ready_timeout_ms`"
                 )
                 .into());
             }
@@ -112,7 +119,11 @@ fn dynamodb(rest: &str) -> Result<DatabaseConfig, Message> {
 
 fn milliseconds(name: &str, value: &str) -> Result<Duration, Message> {
     value.parse().map(Duration::from_millis).map_err(|_| {
-        format!("`{name}` in the database url is not a number of milliseconds, such as 5000").into()
+        format!(
+            "`{name}` in the database url is not a number of milliseconds; write it as in \
+             `{name}=5000`"
+        )
+        .into()
     })
 }
 
@@ -197,7 +208,7 @@ mod tests {
     async fn a_database_without_its_feature_says_which_to_add() {
         let error = connect("file:SECRET").await.unwrap_err();
         assert!(error.is_configuration());
-        assert!(error.to_string().contains("needs the feature `file`"), "{error}");
+        assert!(error.to_string().contains("the feature `file` is off"), "{error}");
         assert!(!format!("{error:?}").contains("SECRET"));
     }
 
@@ -206,7 +217,7 @@ mod tests {
     async fn a_driver_without_its_feature_says_which_to_add() {
         let error = connect("mongodb://anna:SECRET@host").await.unwrap_err();
         assert!(error.is_configuration());
-        assert!(error.to_string().contains("needs the feature `mongodb`"), "{error}");
+        assert!(error.to_string().contains("the feature `mongodb` is off"), "{error}");
         assert!(!format!("{error:?}").contains("SECRET"));
     }
 }

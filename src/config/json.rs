@@ -81,7 +81,13 @@ fn parse<T: DeserializeOwned>(settings: Settings) -> Result<T, String> {
     T::deserialize(Value::Object(settings)).map_err(|error| {
         let error = error.to_string();
         let names_a_key = ["unknown field", "missing field"].iter().any(|it| error.starts_with(it));
-        if names_a_key { error } else { "a setting of the database has the wrong type".to_owned() }
+        if names_a_key {
+            error
+        } else {
+            "a setting of the database has another type than expected; compare the settings with \
+             the docs of `PersistenceConfig`"
+                .to_owned()
+        }
     })
 }
 

@@ -5,7 +5,8 @@
 //! use tower_persistence::config::PersistenceConfig;
 //! use tower_persistence::PersistenceLayer;
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config: PersistenceConfig = serde_json::from_str(
 //!     r#"{ "db": { "type": "memory", "storedElements": { "session": true } } }"#,
 //! )?;
