@@ -1,3 +1,5 @@
+//! Opening a database from a url.
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -83,11 +85,7 @@ fn dynamodb(rest: &str) -> Result<DatabaseConfig, Message> {
     let (table, options) = rest.split_once('?').unwrap_or((rest, ""));
     let table = decode(table.trim_end_matches('/'));
     if table.is_empty() {
-        return Err(
-            "the table after `dynamodb://` in the database url is missing; write it as in \
-                    `dynamodb://Table`"
-                .into(),
-        );
+        return Err("the table after `dynamodb://` in the database url is missing; add it".into());
     }
     let mut config = DynamoDbConfig { table, ..DynamoDbConfig::default() };
     for option in options.split('&').filter(|option| !option.is_empty()) {

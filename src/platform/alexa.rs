@@ -1,3 +1,5 @@
+//! Amazon Alexa.
+
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};

@@ -1,3 +1,5 @@
+//! Client-side sessions, in the two forms in which platforms send them back.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::SystemTime;

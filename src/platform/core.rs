@@ -1,3 +1,5 @@
+//! Jovo Core, in versions 3 and 4.
+
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};

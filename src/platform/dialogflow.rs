@@ -1,3 +1,5 @@
+//! Dialogflow ES, and the parts that it shares with Google Assistant through Dialogflow.
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 

@@ -1,3 +1,5 @@
+//! Google Assistant through Dialogflow ES.
+
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;

@@ -1,3 +1,5 @@
+//! The request body, parsed once for all platforms.
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! The events of a request, and the input of the user, as a platform reports them.
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! Facebook Messenger; its batches are read by `meta`.
+
 use super::{Document, Event, Input, Platform, meta};
 
 /// Facebook Messenger ([webhook
@@ -58,7 +60,7 @@ impl FacebookMessenger {
     /// use tower_persistence::{MemoryDb, PersistenceLayer};
     ///
     /// let messenger = FacebookMessenger::new().echoes(true);
-    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms([Box::new(messenger)]);
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms(vec![Box::new(messenger)]);
     /// ```
     #[must_use]
     pub fn echoes(mut self, echoes: bool) -> Self {

@@ -1,3 +1,5 @@
+//! Google Assistant with Conversational Actions.
+
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};

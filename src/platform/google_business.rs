@@ -1,3 +1,5 @@
+//! Google Business Messages.
+
 use super::raw::{id, is_true, text};
 use super::{Document, Event, Input, NewSession, Platform};
 

@@ -1,3 +1,5 @@
+//! Instagram messaging; its batches are read by `meta`.
+
 use super::{Document, Event, Input, Platform, meta};
 
 /// Instagram messaging ([webhook
@@ -27,7 +29,7 @@ impl Instagram {
     /// use tower_persistence::{MemoryDb, PersistenceLayer};
     ///
     /// let instagram = Instagram::new().echoes(true);
-    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms([Box::new(instagram)]);
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms(vec![Box::new(instagram)]);
     /// ```
     #[must_use]
     pub fn echoes(mut self, echoes: bool) -> Self {

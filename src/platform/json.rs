@@ -1,3 +1,5 @@
+//! Platforms declared with JSON pointers.
+
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;

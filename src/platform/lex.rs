@@ -1,3 +1,5 @@
+//! Amazon Lex, V1 and V2.
+
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;

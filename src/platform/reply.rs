@@ -1,3 +1,5 @@
+//! Adding values to a reply while leaving the rest byte for byte as it is.
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! Jovo Web, whose requests are those of Jovo Core under another name.
+
 use super::{Document, Event, Input, Platform, Reply, ReplyState, core};
 
 /// Jovo Web, for apps in the browser

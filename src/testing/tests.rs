@@ -227,8 +227,8 @@ impl Database for Faulty {
     }
 }
 
-/// Returns the verdict of the suite on a database with this fault. Time is paused, and skipped while
-/// all tasks wait.
+/// Returns the verdict of the suite on a database with this fault. Time is paused, and skipped
+/// while all tasks wait.
 fn verdict(fault: Fault) -> String {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();

@@ -1,3 +1,5 @@
+//! The faults that can be injected, and the log of those that were.
+
 use std::time::Duration;
 
 /// The fault of a call to a [`Faulty`](super::Faulty) database.

@@ -1,3 +1,5 @@
+//! The rates at which faults are drawn.
+
 use std::time::Duration;
 
 use super::fault::{Fault, Operation};
