@@ -2,8 +2,8 @@
 
 /// The policy if another process saved the same user's record between load and save.
 ///
-/// Within one process, the turns of a user run one after the other. A user who was deleted in the
-/// meantime stays deleted under every policy, and the reply is sent.
+/// Within one process, the turns of a user run one after the other. A user deleted in the meantime
+/// stays deleted under every policy, and the reply is sent.
 ///
 /// ```
 /// use tower_persistence::{MemoryDb, OnConflict, PersistenceLayer};

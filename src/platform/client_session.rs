@@ -216,7 +216,7 @@ impl ClientSession {
         self.data.unreadable().any(|unreadable| key.is_none_or(|key| key == unreadable))
     }
 
-    /// Drops the unreadable members whose keys were written to.
+    /// Drops the unreadable members with a key that was written to.
     pub(crate) fn drop_unreadable(&mut self, is_written: impl Fn(&str) -> bool) {
         self.data.drop_unreadable(is_written);
     }

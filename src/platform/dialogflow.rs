@@ -174,7 +174,7 @@ impl<'a> Conversation<'a> {
         Self { session_id, parameters, contexts }
     }
 
-    /// Returns the parameters of the session's first context whose own name begins with `prefix`.
+    /// Returns the parameters of the session's first context with a name that begins with `prefix`.
     fn context(&self, prefix: &str) -> Option<Option<&'a RawValue>> {
         let session_id = self.session_id.as_deref()?;
         find_element(self.contexts, |context| {

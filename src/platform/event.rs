@@ -36,8 +36,7 @@ pub struct Event<'a> {
     pub session_data: Option<Cow<'a, RawValue>>,
     /// The form of the session data.
     pub session_form: SessionForm,
-    /// The household member who is speaking, if the platform recognises the voice. It is never
-    /// stored.
+    /// The household member speaking, if the platform recognises the voice. It is never stored.
     pub person_id: Option<Cow<'a, str>>,
     /// Set if the event belongs to no session, as Alexa's AudioPlayer events do. The handler then
     /// gets an empty session, and a stored or client-side session stays as it is.
@@ -184,7 +183,7 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// Sets the id of the household member who is speaking. Default: `None`.
+    /// Sets the id of the household member speaking. Default: `None`.
     ///
     /// ```
     /// use tower_persistence::platform::Event;

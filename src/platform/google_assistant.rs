@@ -18,10 +18,10 @@ use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 /// | session data | `session.params`, also in the reply |
 /// | new session | presumed if `session.params` is empty |
 ///
-/// Jovo 4 and Jovo 3 create these user ids; Google has none of its own. A user without an id whose
-/// `user.verificationStatus` is `VERIFIED` gets a random UUID, which is returned in the reply's
-/// `user.params` ([user storage]). Google stores nothing for guests, so a guest has a session but
-/// not a user.
+/// Jovo 4 and Jovo 3 create these user ids; Google has none of its own. A user without an id but
+/// with the `user.verificationStatus` `VERIFIED` gets a random UUID, which is returned in the
+/// reply's `user.params` ([user storage]). Google stores nothing for guests, so a guest has a
+/// session but not a user.
 ///
 /// [webhook reference]: https://developers.google.com/assistant/conversational/reference/rest/v1/TopLevel/fulfill
 /// [user storage]: https://developers.google.com/assistant/conversational/storage-user

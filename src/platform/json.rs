@@ -257,12 +257,12 @@ impl Platform for JsonPlatform {
         if reads_reply { "{}" } else { "" }
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
-        if let (Some(pointer), Some(session)) = (&self.reply_session_data, carried.session) {
+    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+        if let (Some(pointer), Some(session)) = (&self.reply_session_data, state.session) {
             let came = self.session_data.as_deref().and_then(|data| request.pointer(data));
             reply.put_over(pointer, came, &session.attributes());
         }
-        if let (Some(pointer), Some(user_id)) = (&self.reply_user_id, carried.created_user_id) {
+        if let (Some(pointer), Some(user_id)) = (&self.reply_user_id, state.created_user_id) {
             reply.put(pointer, user_id);
         }
     }

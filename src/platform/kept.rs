@@ -112,7 +112,7 @@ impl KeptObject {
         self.came.iter().filter(|member| !member.is_readable).map(|member| &*member.key)
     }
 
-    /// Drops the unreadable members whose keys were written to.
+    /// Drops the unreadable members with a key that was written to.
     pub(super) fn drop_unreadable(&mut self, is_written: impl Fn(&str) -> bool) {
         self.came.retain(|member| member.is_readable || !is_written(&member.key));
     }
@@ -150,7 +150,7 @@ pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// Returns the object with these members, whose names are in quotation marks.
+/// Returns the object with these members, with names in quotation marks.
 pub(super) fn object<N, T>(members: impl IntoIterator<Item = (N, T)>) -> Box<RawValue>
 where
     N: AsRef<str>,

@@ -1,4 +1,4 @@
-//! Jovo Web, whose requests are those of Jovo Core under another name.
+//! Jovo Web, which sends the requests of Jovo Core under another name.
 
 use super::{Document, Event, Input, Platform, Reply, ReplyState, core};
 

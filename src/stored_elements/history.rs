@@ -132,7 +132,7 @@ impl HistoryElement {
     }
 
     /// Sets whether `request` is kept: the request's JSON with all its access tokens, but without
-    /// the id of the person who is speaking. Default: `false`.
+    /// the id of the person speaking. Default: `false`.
     ///
     /// ```
     /// use tower_persistence::stored_elements::HistoryElement;

@@ -49,7 +49,7 @@ impl Default for Json {
     }
 }
 
-/// An element whose settings have a JSON object of their own.
+/// An element with settings, which have their own JSON object.
 trait FromSettings: Default {
     type Settings: for<'de> Deserialize<'de> + Into<Setting<Self>>;
 }

@@ -130,22 +130,22 @@ async fn a_new_session_does_not_see_the_last_one() {
 #[tokio::test]
 async fn the_session_ends_with_should_end_session() {
     let (layer, _) = layer();
-    for (body, is_carried) in [
+    for (body, has_session) in [
         (r#"{"response":{"shouldEndSession":true}}"#, false),
         (r#"{"response":{"shouldEndSession":false}}"#, true),
         (r#"{"response":{}}"#, true),
     ] {
         let app = answering(&layer, body, |session| session.set("lives", 3));
         let reply = replied(&app, &alexa("user-1")).await;
-        assert_eq!(reply.contains("lives"), is_carried, "{reply}");
-        assert!(is_carried || reply == body);
+        assert_eq!(reply.contains("lives"), has_session, "{reply}");
+        assert!(has_session || reply == body);
     }
 }
 
 #[tokio::test]
 async fn the_handlers_own_attributes_win() {
     let (layer, _) = layer();
-    for (body, is_carried) in [
+    for (body, has_session) in [
         (r#"{"sessionAttributes":{"mine":1}}"#, false),
         (r#"{"sessionAttributes":"mine"}"#, false),
         (r#"{"sessionAttributes":{ }}"#, true),
@@ -153,8 +153,8 @@ async fn the_handlers_own_attributes_win() {
     ] {
         let app = answering(&layer, body, |session| session.set("lives", 3));
         let reply = replied(&app, &alexa("user-1")).await;
-        assert_eq!(reply.contains(r#""lives":3"#), is_carried, "{reply}");
-        assert!(is_carried || reply == body);
+        assert_eq!(reply.contains(r#""lives":3"#), has_session, "{reply}");
+        assert!(has_session || reply == body);
     }
 }
 

@@ -1,5 +1,5 @@
-//! SplitMix64, a generator whose numbers are the same on every machine and in every version, so
-//! that a seed can be repeated.
+//! SplitMix64, a generator with the same numbers on every machine and in every version, so that a
+//! seed can be repeated.
 
 use std::time::Duration;
 
