@@ -1,4 +1,4 @@
-//! Opening what the configuration names.
+//! Opening the configured database.
 
 use super::DatabaseConfig;
 use crate::{AnyDatabase, Error, MemoryDb};
@@ -77,6 +77,8 @@ impl super::MongoDbConfig {
 
 #[cfg(not(all(feature = "file", feature = "dynamodb", feature = "mongodb")))]
 fn without(feature: &str) -> Error {
-    let message = format!("the database needs the feature `{feature}` of tower-persistence");
+    let message = format!(
+        "the feature `{feature}` is off; enable it in tower-persistence to use this database"
+    );
     Error::new(crate::error::Kind::Configuration, message)
 }

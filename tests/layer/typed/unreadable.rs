@@ -1,8 +1,8 @@
-//! Data that is not of the type: it is reported, and stays as it is.
+//! Data of another type: it is reported, and stays as it is.
 
 use super::*;
 
-/// Whether neither the message nor `Debug` quotes the data.
+/// Checks that neither the message nor `Debug` quotes the data.
 #[track_caller]
 fn assert_reports(error: &Error, parts: &[&str]) {
     assert!(error.is_decode());
@@ -70,7 +70,7 @@ async fn data_of_a_newer_version() {
 }
 
 #[tokio::test]
-async fn what_another_handle_made_unreadable_is_not_overwritten() {
+async fn data_that_another_handle_made_unreadable_is_not_overwritten() {
     let data = after(json!({ "first": "Anna" }), |user| {
         let mut names = UserData::<Names>::from_user(user)?;
         user.set("first", 7)?;
@@ -83,7 +83,7 @@ async fn what_another_handle_made_unreadable_is_not_overwritten() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_read_again_is_not_written() {
+async fn data_that_could_not_be_read_again_is_not_written() {
     #[derive(Default, Deserialize, Serialize)]
     struct Mood {
         level: f64,
