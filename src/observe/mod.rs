@@ -74,16 +74,16 @@ macro_rules! span {
 
 /// A span around work of the database's. What is not known yet is recorded at its end.
 macro_rules! database_span {
-    ($watch:expr, $name:literal, $operation:literal) => {
+    ($observer:expr, $name:literal, $operation:literal) => {
         span!(
             $name,
             otel.kind = "client",
             otel.status_code = Empty,
-            db.system.name = &*$watch.settings.database,
-            db.collection.name = $watch.settings.collection.as_deref(),
+            db.system.name = &*$observer.settings.database,
+            db.collection.name = $observer.settings.collection.as_deref(),
             db.operation.name = $operation,
-            platform = &*$watch.platform,
-            user.hash = $watch.user_hash.as_deref(),
+            platform = &*$observer.platform,
+            user.hash = $observer.user_hash.as_deref(),
             outcome = Empty,
             error.type = Empty,
             conflicts = Empty,
@@ -185,14 +185,14 @@ pub(crate) fn recognise() -> StepSpan<'static> {
     StepSpan::begin(Operation::Recognise, span, None)
 }
 
-/// The layer answers in the handler's place. `watch` is there once the event was recognised.
-pub(crate) fn refused(settings: &Settings, watch: Option<&Observer>, error: &Error) {
+/// The layer answers in the handler's place. `observer` is there once the event was recognised.
+pub(crate) fn refused(settings: &Settings, observer: Option<&Observer>, error: &Error) {
     /// A level has to be known when the program is compiled.
     macro_rules! log {
         ($log:ident) => {
             tracing::$log!(
                 platform = error.platform(),
-                user.hash = watch.and_then(|watch| watch.user_hash.as_deref()),
+                user.hash = observer.and_then(|observer| observer.user_hash.as_deref()),
                 error.type = error_type(error),
                 "request not served: {error:?}"
             )
@@ -204,7 +204,7 @@ pub(crate) fn refused(settings: &Settings, watch: Option<&Observer>, error: &Err
         Kind::Conflict | Kind::Ambiguous => log!(warn),
         _ => log!(debug),
     }
-    let labels = watch.map_or_else(|| Labels::new(&settings.database, None), Observer::labels);
+    let labels = observer.map_or_else(|| Labels::new(&settings.database, None), Observer::labels);
     labels.refused(error_type(error));
 }
 

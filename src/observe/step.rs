@@ -26,7 +26,7 @@ pub(crate) struct StepSpan<'a> {
     operation: Operation,
     span: Span,
     /// Where its numbers go, if there are any.
-    watch: Option<&'a Observer>,
+    observer: Option<&'a Observer>,
     /// Where nobody looks, nothing is measured.
     began: Option<Instant>,
     bytes: Option<u64>,
@@ -35,10 +35,10 @@ pub(crate) struct StepSpan<'a> {
 }
 
 impl<'a> StepSpan<'a> {
-    pub(super) fn begin(operation: Operation, span: Span, watch: Option<&'a Observer>) -> Self {
-        let is_counted = cfg!(feature = "metrics") && watch.is_some();
+    pub(super) fn begin(operation: Operation, span: Span, observer: Option<&'a Observer>) -> Self {
+        let is_counted = cfg!(feature = "metrics") && observer.is_some();
         let began = (is_counted || !span.is_disabled()).then(Instant::now);
-        Self { operation, span, watch, began, bytes: None, conflicts: 0, has_ended: false }
+        Self { operation, span, observer, began, bytes: None, conflicts: 0, has_ended: false }
     }
 
     pub(crate) fn span(&self) -> Span {
@@ -117,8 +117,8 @@ impl<'a> StepSpan<'a> {
             answer,
             "conflict: somebody else has stored something of the same user"
         );
-        if let Some(watch) = self.watch {
-            watch.labels().conflict(answer);
+        if let Some(observer) = self.observer {
+            observer.labels().conflict(answer);
         }
     }
 
@@ -132,10 +132,10 @@ impl<'a> StepSpan<'a> {
         if self.conflicts > 0 {
             self.span.record("conflicts", self.conflicts);
         }
-        let Some(watch) = self.watch else { return };
+        let Some(observer) = self.observer else { return };
         match self.operation {
-            Operation::Load => watch.labels().loaded(outcome, seconds, self.bytes),
-            Operation::Save => watch.labels().saved(outcome, seconds, self.bytes),
+            Operation::Load => observer.labels().loaded(outcome, seconds, self.bytes),
+            Operation::Save => observer.labels().saved(outcome, seconds, self.bytes),
             Operation::Recognise | Operation::Call => {}
         }
     }
