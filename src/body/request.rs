@@ -18,10 +18,11 @@ use crate::error::{BoxError, Kind};
 /// A request body that can be made from bytes, so that the layer can read it and pass it on in the
 /// same type.
 ///
-/// The trait is implemented for [`Full<Bytes>`], [`BoxBody<Bytes, _>`](BoxBody), [`UnsyncBoxBody<Bytes,
-/// _>`](UnsyncBoxBody) and, with feature `axum`, for axum's `Body`, with feature `lambda` for
-/// `lambda_http::Body`. Box another body before it reaches the layer: hyper's `Incoming` with
-/// [`BodyExt::boxed`], in one line of `service_fn` or with tower-http's `MapRequestBodyLayer`.
+/// The trait is implemented for [`Full<Bytes>`], [`BoxBody<Bytes, _>`](BoxBody) and
+/// [`UnsyncBoxBody<Bytes, _>`](UnsyncBoxBody), with feature `axum` also for axum's `Body`, and with
+/// feature `lambda` for `lambda_http::Body`. Box any other body before it reaches the layer: hyper's
+/// `Incoming` with [`BodyExt::boxed`], in one line of `service_fn` or with tower-http's
+/// `MapRequestBodyLayer`.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -51,7 +52,8 @@ use crate::error::{BoxError, Kind};
 #[diagnostic::on_unimplemented(
     message = "the persistence layer cannot put back a request body of type `{Self}`",
     label = "this body cannot be made from bytes",
-    note = "box it in front of the layer: `.map_request(|request: Request<_>| request.map(BodyExt::boxed))`, \
+    note = "box it in front of the layer: \
+            `.map_request(|request: Request<_>| request.map(BodyExt::boxed))`, \
             or for axum `.layer(MapRequestBodyLayer::new(Body::new))` of tower-http",
     note = "implement `FromBuffered` for a body type of your own"
 )]
@@ -97,13 +99,13 @@ impl FromBuffered for lambda_http::Body {
     }
 }
 
-/// The request's body as it was sent, in the extensions of a request whose handler gets a different
-/// one: Messenger and Instagram send several events at once, and each reaches the handler in a body
-/// of its own.
+/// The request's body as it was sent, in the extensions of a request if its handler gets a
+/// different one: Messenger and Instagram send several events at once, and each reaches the handler
+/// in a body of its own.
 ///
-/// A check of the raw body inside the layer, such as an HMAC, must look here first. The value is the
-/// same for all events of the request, and cheap to clone. A check outside the layer does not need
-/// it, and runs before the user is loaded.
+/// A check of the raw body inside the layer, such as an HMAC, must look here first. The value is
+/// the same for all events of the request, and cheap to clone. A check outside the layer does not
+/// need it, and runs before the user is loaded.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -137,7 +139,7 @@ impl fmt::Debug for OriginalBody {
 pub(crate) struct NoUser;
 
 /// Returns whether the layer reads the body of this request: one that is not empty and declared as
-/// JSON, or one without a content type whose announced length is within `limit`. Any other body
+/// JSON, or one without a content type and with an announced length within `limit`. Any other body
 /// passes through unread, so that the layer never waits for a stream.
 pub(crate) fn is_read<B: Body>(
     method: &Method,

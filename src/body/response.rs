@@ -30,14 +30,14 @@ pin_project! {
     }
 }
 
-/// A body whose beginning has been read.
+/// A body, the beginning of which has been read.
 struct Buffered<B: Body> {
     /// The bytes that were read, until they are sent; `None` if there were none.
     prefix: Option<Bytes>,
     end: End<B>,
 }
 
-/// How reading ended, and the part of the body that comes after the prefix.
+/// The end of reading, and the part of the body that comes after the prefix.
 enum End<B: Body> {
     /// The prefix is the whole body, before its trailers.
     Complete { trailers: Option<Frame<Bytes>> },
@@ -53,7 +53,7 @@ pub(crate) enum Unread {
     TooLong,
     TooSlow,
     Broken,
-    /// The beginning is not what the reader looks for.
+    /// The beginning does not suit the reader.
     Unsuitable,
 }
 

@@ -17,9 +17,8 @@ use crate::user_key::UserId;
 
 /// The result of recognising a request.
 pub(crate) enum Recognition {
-    /// A single request to the inner service, whose event no platform may have recognised.
-    ///
-    /// Boxed, so that the other variants stay small.
+    /// A single request to the inner service, with or without a recognised event. Boxed, so that
+    /// the other variants stay small.
     Event(Box<EventRequest>),
     /// Several events of this platform.
     Batch(NamedPlatform, Vec<EventRequest>),
@@ -117,9 +116,9 @@ fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
 ///
 /// # Errors
 ///
-/// [`is_ambiguous`](Error::is_ambiguous) if two built-in platforms recognise it: a check in front of
-/// the layer may have accepted it as one, and the layer would serve it as the other, with another
-/// user.
+/// [`is_ambiguous`](Error::is_ambiguous) if two built-in platforms recognise it: a check in front
+/// of the layer may have accepted it as one, and the layer would serve it as the other, with
+/// another user.
 fn claim<'a, 'd>(
     config: &'a Config,
     document: &Document<'d>,

@@ -1,5 +1,5 @@
-//! The handler's reply: reads the parts that the record stores, and writes the session and a created
-//! user id into it, which the platform sends back with the next request.
+//! The handler's reply: reads the parts that the record stores, and writes the session and a
+//! created user id into it, which the platform sends back with the next request.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl<D> ReplyWriter<D> {
         keep == Keep::All || self.turn.has_written()
     }
 
-    /// Reads from request and reply what the record needs before the turn is sealed.
+    /// Reads the parts of request and reply that the record needs before the turn is sealed.
     ///
     /// Returns no exchange if the reply cannot hand over the id that was created for the user. The
     /// turn must not be stored then, since no later request could belong to that user.

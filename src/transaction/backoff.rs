@@ -6,8 +6,8 @@ use std::time::Duration;
 /// The number of attempts before a save is given up. Usually its time limit ends it earlier.
 pub(super) const ATTEMPTS: u32 = 50;
 
-/// The number of attempts that follow a conflict at once: its record is fresh, while the writer that
-/// won has yet to load for its next turn.
+/// The number of attempts that follow a conflict at once: its record is fresh, while the writer
+/// that won has yet to load for its next turn.
 const AT_ONCE: u32 = 3;
 
 /// Returns the pause before the next attempt, which keeps writers from colliding again, if there is

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use crate::Error;
 use crate::error::Kind;
 
-/// The locks of the users with a turn under way. Other users have none, so the map does not grow with
-/// the number of users seen.
+/// The locks of the users with a turn under way. Other users have none, so the map does not grow
+/// with the number of users seen.
 #[derive(Default)]
 pub(crate) struct UserLocks {
     places: Mutex<HashMap<Arc<str>, Place>>,
@@ -92,8 +92,8 @@ impl QueuedTurn {
             Acquiring::Waiting(waiting) => timeout(limit, waiting).await.map_err(|_| {
                 let message = format!(
                     "the user's earlier requests did not end within {limit:?}: make the handler \
-                     faster, or raise `queue_timeout` (a handler that calls its own service for the \
-                     same user waits for itself)"
+                     faster, or raise `queue_timeout` (a handler that calls its own service for \
+                     the same user waits for itself)"
                 );
                 Error::new(Kind::Timeout, message)
             })?,

@@ -1,4 +1,4 @@
-//! The end of a turn: stores the changes, whether or not the client still waits.
+//! The end of a turn: stores the changes, even if the client no longer waits.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) enum Completed<T> {
 }
 
 impl<D: Database> Completion<D> {
-    /// Seals the turn once `output` is there, and stores what it changed.
+    /// Seals the turn once `output` is there, and stores its changes.
     pub(super) async fn complete<T>(
         self,
         output: impl Future<Output = (T, Option<Exchange>)>,
@@ -97,14 +97,14 @@ impl<D: Database> Completion<D> {
                 let loaded = database.load(key).await;
                 current = loaded.map_err(Error::unavailable)?.or(current);
             }
-            // A deleted user stays deleted, even one who was not stored when the turn began.
+            // A deleted user stays deleted, even if not stored yet when the turn began.
             let Some(current) = current else {
                 step.conflict("stays_deleted");
                 step.end("stays_deleted");
                 return Ok(None);
             };
-            // Another process has handled the event, or this one has, by an earlier save whose
-            // answer was lost.
+            // Another process has handled the event, or this one has, by an earlier save with an
+            // answer that was lost.
             if turn.is_handled(&current.record) {
                 step.conflict("handled");
                 step.end("handled");

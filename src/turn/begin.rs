@@ -108,7 +108,8 @@ fn new_record(elements: &StoredElements) -> Record {
     record
 }
 
-/// Adds the session to the count, if `counts`. A record that counts sessions always holds the count.
+/// Adds the session to the count, if `counts`. A record that counts sessions always holds the
+/// count.
 fn count_session(record: &mut Record, counts: bool) {
     let count = record.get(&["metaData", "sessionsCount"]).and_then(Value::as_u64).unwrap_or(0);
     let count = count.saturating_add(u64::from(counts));

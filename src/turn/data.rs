@@ -21,7 +21,7 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T, 
 fn read_key<T: DeserializeOwned>(data: &Data, key: &str) -> Result<Option<T>, Error> {
     match data.get(key) {
         None => Ok(None),
-        // Jovo stores `null` for an absent value, which is only an error of a type that takes it.
+        // A stored `null` counts as absent unless `T` takes it.
         Some(Value::Null) => Ok(T::deserialize(Value::Null).ok()),
         Some(value) => read(value, &format!("`{key}`")).map(Some),
     }

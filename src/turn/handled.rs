@@ -21,8 +21,8 @@ const KEPT: usize = 128;
 /// The number of other events that may come between a batch and its repeat.
 const BETWEEN: usize = 64;
 
-/// The length beyond which an id is kept as a hash: a batch may have 1,000 events, and a record must
-/// fit into the 400 KB of a DynamoDB item.
+/// The length beyond which an id is kept as a hash: a batch may have 1,000 events, and a record
+/// must fit into the 400 KB of a DynamoDB item.
 const LONGEST: usize = 40;
 
 /// The id of an event in the form that is kept.

@@ -62,7 +62,7 @@ impl History {
     /// ```
     #[must_use]
     pub fn previous(&self) -> Option<Value> {
-        self.read(|items| items.first().cloned())
+        self.read(|entries| entries.first().cloned())
     }
 
     /// Sets the `output` of this turn's entry, in the place of what was set before. It is not

@@ -59,8 +59,8 @@ impl Turn {
     }
 }
 
-/// Merges one session: data and state by the turn's changes, times by which is earlier or later. Other
-/// members, which this crate does not write, stay as `theirs` has them.
+/// Merges one session: data and state by the turn's changes, times by which is earlier or later.
+/// Other members, which this crate does not write, stay as `theirs` has them.
 fn merge_session(
     writes: &Writes,
     base: Option<&Data>,

@@ -16,8 +16,8 @@ pub(super) enum SessionPlace {
     Off,
     /// None: the event is outside any session.
     Outside,
-    /// The client, which sends the session with each request. Boxed, so that the other variants stay
-    /// small.
+    /// The client, which sends the session with each request. Boxed, so that the other variants
+    /// stay small.
     Client(Box<ClientSession>),
     /// The record.
     Record(SessionTimes),
@@ -107,8 +107,8 @@ impl SessionPlace {
         }
         let what = key.map_or("a member of the session".to_owned(), |key| format!("`{key}`"));
         Err(Error::decode(format!(
-            "{what} cannot be read as JSON, and goes back as the client sent it: set or remove it to \
-             replace it"
+            "{what} cannot be read as JSON, and goes back as the client sent it: set or remove it \
+             to replace it"
         )))
     }
 

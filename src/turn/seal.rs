@@ -1,4 +1,4 @@
-//! The end of a turn: decides what to store of it.
+//! The end of a turn: seals it, and decides whether to store it.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -19,8 +19,8 @@ type Session = Map<String, Value>;
 /// The record's field with the other sessions, most recently used first. Jovo does not know it.
 const OTHERS: &str = "otherSessions";
 
-/// Puts the event's session into the field `session`: one that goes on, or a new one. Returns whether
-/// it is new.
+/// Puts the event's session into the field `session`: one that goes on, or a new one. Returns
+/// whether it is new.
 pub(super) fn open(
     record: &mut Record,
     event: &Recognised,
@@ -106,8 +106,8 @@ fn started(mut session: Session, id: Option<&str>, now: SystemTime) -> Session {
 ///
 /// # Errors
 ///
-/// [`is_conflict`](Error::is_conflict) if this turn wrote to a session that has ended meanwhile, and
-/// the errors of `merge`.
+/// [`is_conflict`](Error::is_conflict) if this turn wrote to a session that has ended meanwhile,
+/// and the errors of `merge`.
 pub(super) fn merge(
     turn: &Turn,
     state: &State,
@@ -168,7 +168,7 @@ pub(super) fn merge(
 pub(super) fn is_touch_due(session: &SessionPlace, record: &Record, now: SystemTime) -> bool {
     let Some(times) = session.times() else { return false };
     let last_use = record.object(&["session"]).and_then(|session| time(session, "updatedAt"));
-    // A time in the future, written by a server whose clock is ahead, would never become due.
+    // A time in the future, written by a server with a fast clock, would never become due.
     last_use.is_none_or(|last_use| {
         now.duration_since(last_use).map_or(true, |age| age >= times.touch_every)
     })
@@ -187,8 +187,8 @@ fn time(session: &Session, name: &str) -> Option<SystemTime> {
     timestamp::parse(session.get(name)?.as_str()?)
 }
 
-/// Returns whether the session has not expired. A last use in the future, written by a server whose
-/// clock is ahead, counts as one now.
+/// Returns whether the session has not expired. A last use in the future, written by a server with
+/// a fast clock, counts as one now.
 fn is_alive(session: &Session, expires_after: Duration, now: SystemTime) -> bool {
     let last_use = time(session, "updatedAt");
     last_use.is_some_and(|it| now.duration_since(it).unwrap_or_default() <= expires_after)

@@ -51,7 +51,7 @@ pub(super) struct TurnEvent {
 /// The stored state that a turn begins with.
 pub(crate) enum Basis {
     Record(VersionedRecord),
-    /// Nothing, since the user is new, or a tombstone, whose version a save must name.
+    /// Nothing: the user is new. A save must name the version of the tombstone, if there is one.
     Absent(Option<Version>),
     /// Unknown, since loading failed: the handler runs without memory, and nothing is saved.
     Unknown,
@@ -80,7 +80,7 @@ pub(super) struct State {
     pub(super) phase: Phase,
     /// Set if a handle wrote.
     pub(super) is_written: bool,
-    /// The thread whose `update` is under way. Other threads wait for it.
+    /// The thread with an `update` under way. Other threads wait for it.
     pub(super) updating: Option<ThreadId>,
     pub(super) record: Record,
     pub(super) session: SessionPlace,
@@ -159,7 +159,7 @@ impl Turn {
         state
     }
 
-    /// Refuses access inside an `update`, whose end would undo writes.
+    /// Refuses access inside an `update`, which would undo writes at its end.
     pub(super) fn check_not_updating(&self, state: &State) -> Result<(), Error> {
         match state.updating {
             None => Ok(()),
@@ -183,8 +183,8 @@ impl Turn {
         self.check_not_updating(&state)?;
         state.phase.check()?;
         if self.event.deletion_requested {
-            let message = "the user has left, and their data is deleted at the end of this turn: do \
-                           not write in it";
+            let message = "the user has left, and their data is deleted at the end of this turn: \
+                           do not write in it";
             return Err(Error::new(Kind::TurnEnded, message));
         }
         write(&mut state)

@@ -33,7 +33,7 @@ impl Writes {
         }
     }
 
-    /// Records the keys whose values differ between `before` and `after`.
+    /// Records the keys with different values in `before` and `after`.
     pub(super) fn set_changed(&mut self, before: &Data, after: &Data) {
         let keys = before.keys().chain(after.keys());
         for key in keys.filter(|key| before.get(*key) != after.get(*key)) {
@@ -45,7 +45,7 @@ impl Writes {
         self.0.contains_key(key)
     }
 
-    /// Returns the keys whose numbers were added to, with the sums that were added.
+    /// Returns the keys of numbers that were added to, each with the sum of its additions.
     pub(super) fn additions(&self) -> impl Iterator<Item = (&str, i128)> {
         self.0.iter().filter_map(|(key, write)| match write {
             Write::Added(sum) => Some((key.as_str(), *sum)),
@@ -58,8 +58,8 @@ impl Writes {
     }
 }
 
-/// Makes the error of a turn that cannot be merged. `what` must not name keys of user data below the
-/// top level, which may be data themselves.
+/// Makes the error of a turn that cannot be merged. `what` must not name keys of user data below
+/// the top level, which may be data themselves.
 pub(super) fn conflict(what: &str) -> Error {
     Error::new(
         Kind::Conflict,

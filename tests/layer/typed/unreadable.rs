@@ -133,8 +133,8 @@ async fn migrations_out_of_order_are_reported_for_a_new_user_already() {
             .assert_ok();
         }};
     }
-    assert_misnumbered!(Migrations::new().add(2, |data| data), "2 stands where 1 has to");
-    assert_misnumbered!(Migrations::new().add(0, |data| data), "0 stands where 1 has to");
-    assert_misnumbered!(Migrations::new().add(1, |d| d).add(1, |d| d), "1 stands where 2 has to");
-    assert_misnumbered!(Migrations::new().add(1, |d| d).add(3, |d| d), "3 stands where 2 has to");
+    assert_misnumbered!(Migrations::new().add(2, |data| data), "2 stands in place of 1");
+    assert_misnumbered!(Migrations::new().add(0, |data| data), "0 stands in place of 1");
+    assert_misnumbered!(Migrations::new().add(1, |d| d).add(1, |d| d), "1 stands in place of 2");
+    assert_misnumbered!(Migrations::new().add(1, |d| d).add(3, |d| d), "3 stands in place of 2");
 }
