@@ -241,7 +241,7 @@ impl<B: Body> Body for ResponseBody<B> {
     }
 }
 
-/// Makes an empty body, which tower-http's time-out layer asks for.
+/// Makes an empty body, which tower-http's timeout layer needs.
 impl<B: Body + Default> Default for ResponseBody<B> {
     fn default() -> Self {
         Self::inner(B::default())

@@ -1,4 +1,4 @@
-//! The place that `poll_ready` reserved in the inner service, and when it is given back.
+//! The place that `poll_ready` reserved in the inner service, and its return.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -9,9 +9,9 @@ use super::InnerService;
 /// The inner service that was ready when the request came, until it is called or the request has to
 /// wait.
 ///
-/// A request that kept its place while it waits for its body, its user's earlier turns or the
-/// database could keep it from the very turns that it waits for. So the order is always user first,
-/// then place.
+/// A request that kept its place while waiting for its body, its user's earlier turns or the
+/// database could block the very turns that it waits for. So a request always takes its user's turn
+/// first, and then a place.
 pub(super) struct Reserved<S> {
     ready: Mutex<Option<S>>,
     /// A clone to make ready later. In a mutex, since services need not be `Sync`.

@@ -87,6 +87,8 @@ where
     let mut next = Some(event);
     loop {
         let is_last = reruns == 0;
+        // The last attempt takes the event, so that most turns do not copy it. After a conflict of
+        // that one, there is no event for another.
         let event = if is_last { next.take() } else { next.clone() };
         let Some(event) = event else { return Err(too_many_conflicts().into()) };
         let (elements, now) = (&config.stored_elements, (config.clock)());

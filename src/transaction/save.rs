@@ -103,8 +103,8 @@ impl<D: Database> Completion<D> {
                 step.end("stays_deleted");
                 return Ok(None);
             };
-            // Another process has handled the event, or this one has, by an earlier save with an
-            // answer that was lost.
+            // Another process has handled the event, or this one has, by an earlier save, the
+            // answer to which was lost.
             if turn.is_handled(&current.record) {
                 step.conflict("handled");
                 step.end("handled");

@@ -59,8 +59,9 @@ impl Turn {
     }
 }
 
-/// Merges one session: data and state by the turn's changes, times by which is earlier or later.
-/// Other members, which this crate does not write, stay as `theirs` has them.
+/// Merges one session: data and state by this turn's changes, `createdAt` as the earlier time and
+/// `updatedAt` as the later one. Other members, which this crate does not write, stay as in
+/// `theirs`.
 fn merge_session(
     writes: &Writes,
     base: Option<&Data>,

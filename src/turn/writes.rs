@@ -11,7 +11,7 @@ pub(super) struct Writes(BTreeMap<String, Write>);
 
 #[derive(Clone, Copy, Debug)]
 enum Write {
-    /// This was added to the number in all.
+    /// The sum that was added to the number.
     Added(i128),
     /// The value was set or removed.
     Set,

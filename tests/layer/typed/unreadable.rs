@@ -33,10 +33,13 @@ async fn data_of_another_form() {
     is_reported(json!({ "first": ["Anna"] }), parts).await;
     is_reported(json!({ "_schemaVersion": 2, "score": -1, "first": "Anna" }), &["of version 2"])
         .await;
-    is_reported(json!({ "_schemaVersion": "Anna" }), &["`_schemaVersion`", "no version", "Names"])
-        .await;
-    is_reported(json!({ "_schemaVersion": -1 }), &["no version"]).await;
-    is_reported(json!({ "_schemaVersion": 0.5 }), &["no version"]).await;
+    is_reported(
+        json!({ "_schemaVersion": "Anna" }),
+        &["`_schemaVersion`", "not a version", "Names"],
+    )
+    .await;
+    is_reported(json!({ "_schemaVersion": -1 }), &["not a version"]).await;
+    is_reported(json!({ "_schemaVersion": 0.5 }), &["not a version"]).await;
 }
 
 #[tokio::test]
