@@ -205,14 +205,14 @@ async fn loading_and_saving_take_two_seconds_at_most() {
     let begun = tokio::time::Instant::now();
     let answer = send_json(&app, &alexa("user-1")).await;
     assert_eq!((answer.status.as_u16(), answer.error().is_timeout()), (503, true));
-    assert_eq!(answer.error().to_string(), "loading took longer than 2s");
+    assert!(answer.error().to_string().starts_with("loading took longer than 2s"));
     assert_eq!(begun.elapsed().as_secs(), 2);
 
     layer.database().on_load(Behaviour::Works);
     layer.database().on_save(Behaviour::Hangs);
     let answer = send_json(&app, &alexa("user-1")).await;
     assert_eq!((answer.status.as_u16(), answer.error().is_timeout()), (503, true));
-    assert_eq!(answer.error().to_string(), "saving took longer than 2s");
+    assert!(answer.error().to_string().starts_with("saving took longer than 2s"));
     assert_eq!(begun.elapsed().as_secs(), 4);
 
     // No lock remains.

@@ -33,10 +33,13 @@ async fn data_of_another_form() {
     is_reported(json!({ "first": ["Anna"] }), parts).await;
     is_reported(json!({ "_schemaVersion": 2, "score": -1, "first": "Anna" }), &["of version 2"])
         .await;
-    is_reported(json!({ "_schemaVersion": "Anna" }), &["`_schemaVersion`", "no version", "Names"])
-        .await;
-    is_reported(json!({ "_schemaVersion": -1 }), &["no version"]).await;
-    is_reported(json!({ "_schemaVersion": 0.5 }), &["no version"]).await;
+    is_reported(
+        json!({ "_schemaVersion": "Anna" }),
+        &["`_schemaVersion`", "not a version", "Names"],
+    )
+    .await;
+    is_reported(json!({ "_schemaVersion": -1 }), &["not a version"]).await;
+    is_reported(json!({ "_schemaVersion": 0.5 }), &["not a version"]).await;
 }
 
 #[tokio::test]
@@ -133,8 +136,8 @@ async fn migrations_out_of_order_are_reported_for_a_new_user_already() {
             .assert_ok();
         }};
     }
-    assert_misnumbered!(Migrations::new().add(2, |data| data), "2 stands where 1 has to");
-    assert_misnumbered!(Migrations::new().add(0, |data| data), "0 stands where 1 has to");
-    assert_misnumbered!(Migrations::new().add(1, |d| d).add(1, |d| d), "1 stands where 2 has to");
-    assert_misnumbered!(Migrations::new().add(1, |d| d).add(3, |d| d), "3 stands where 2 has to");
+    assert_misnumbered!(Migrations::new().add(2, |data| data), "2 stands in place of 1");
+    assert_misnumbered!(Migrations::new().add(0, |data| data), "0 stands in place of 1");
+    assert_misnumbered!(Migrations::new().add(1, |d| d).add(1, |d| d), "1 stands in place of 2");
+    assert_misnumbered!(Migrations::new().add(1, |d| d).add(3, |d| d), "3 stands in place of 2");
 }
