@@ -5,6 +5,8 @@
 
 mod batch;
 mod event;
+#[cfg(feature = "axum")]
+mod extract;
 mod future;
 mod recognise;
 mod reply;

@@ -5,8 +5,6 @@
 
 mod begin;
 mod data;
-#[cfg(feature = "axum")]
-mod extract;
 mod handled;
 mod history;
 mod merge;

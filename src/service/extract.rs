@@ -3,9 +3,9 @@
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 
-use super::{History, Schema, Session, User, UserData};
 use crate::body::{NoUser, may_have_user};
 use crate::error::Kind;
+use crate::turn::{History, Schema, Session, User, UserData};
 use crate::{Error, observe};
 
 /// Returns the rejection of a request that has no handle `name`.
