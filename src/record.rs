@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::error::Error;
 
 /// The stored item of one user, as Jovo v4 stores it: `user: {data}`,
 /// `session: {id, data, state, createdAt, updatedAt}`, `history: {items}`, `createdAt`, `updatedAt`; with

@@ -4,8 +4,8 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, Secret};
-use crate::error::Kind;
-use crate::{AnyDatabase, Error};
+use crate::database::AnyDatabase;
+use crate::error::{Error, Kind};
 
 const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `memory:`, `dynamodb://` with a table \
                      after it, and `mongodb://`";

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::connect::connect;
-use crate::StoredElements;
+use crate::stored_elements::StoredElements;
 
 /// Which database, and what is stored: Jovo's JSON configuration of the persistence layer, from v1 to v4.
 ///

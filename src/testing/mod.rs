@@ -27,7 +27,7 @@ use std::time::Duration;
 
 pub use self::faulty::{Fault, Faulty, InjectedFault, Operation, Rates};
 use self::subject::{Outcome, Subject};
-use crate::Database;
+use crate::database::Database;
 
 /// How long one check may take, making the database included.
 const TIME_LIMIT: Duration = Duration::from_secs(90);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::subject::{Outcome, Subject};
 use super::values::{KEYS, Range, shown, value};
-use crate::Database;
+use crate::database::Database;
 
 /// How many values nobody thought of are tried, and how many steps are spent on making one that fails smaller.
 const CASES: usize = 48;

@@ -11,8 +11,7 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// The locks of the users who have a turn under way, and of no others: they do not grow with the
 /// users seen.

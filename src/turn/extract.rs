@@ -5,8 +5,8 @@ use http::request::Parts;
 
 use super::{History, Schema, Session, User, UserData};
 use crate::body::{NoUser, may_have_user};
-use crate::error::Kind;
-use crate::{Error, observe};
+use crate::error::{Error, Kind};
+use crate::observe;
 
 fn rejection(parts: &Parts, name: &str) -> Error {
     if may_have_user(&parts.method, &parts.headers) && parts.extensions.get::<NoUser>().is_none() {

@@ -16,8 +16,8 @@ use crate::process::{end, watched};
 /// Bounds the build. `scripts/test` leaves little to do for it, other commands compile more.
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Selects the packages of `scripts/test`, and examples, which need the dev-dependencies as tests do:
-/// so the features are the same, and no dependency is compiled a second time.
+/// Selects the packages of `scripts/test`, and examples, which need the dev-dependencies as tests
+/// do. So the features are the same, and no dependency is compiled a second time.
 const BUILD: &str = "build --locked --workspace --exclude benches --all-features --examples \
     --bin voice-app --bin lambda --message-format=json-render-diagnostics";
 
@@ -31,6 +31,14 @@ pub(crate) fn binary(name: &str) -> PathBuf {
 fn build() -> HashMap<String, PathBuf> {
     let mut cargo = watched(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(BUILD.split_ascii_whitespace()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // These say of which package the test is. Build scripts that look at them would run again, and
+    // everything that depends on them would be compiled a second time.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            cargo.env_remove(&name);
+        }
+    }
     let mut cargo = cargo.stdout(Stdio::piped()).spawn().expect("`sh`");
     let messages = BufReader::new(cargo.stdout.take().unwrap()).lines().map_while(Result::ok);
     let (built, binaries) = mpsc::channel();

@@ -14,7 +14,9 @@ use tokio::time::sleep;
 use self::decide::State;
 pub use self::fault::{Fault, InjectedFault, Operation};
 pub use self::rates::Rates;
-use crate::{Database, Error, Expected, Loaded, Record, Saved, VersionedRecord};
+use crate::database::{Database, Expected, Loaded, Saved, VersionedRecord};
+use crate::error::Error;
+use crate::record::Record;
 
 /// Any database, with failures: those of a script, or those that a seed draws.
 ///

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Migrations, Schema};
-use crate::Error;
+use crate::error::Error;
 use crate::turn::data::{self, Data};
 
 /// Under which key of the data its version stands: inside, since Jovo v4 drops what stands beside the data.

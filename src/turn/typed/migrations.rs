@@ -2,8 +2,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::error::Kind;
-use crate::{BoxError, Error};
+use crate::error::{BoxError, Error, Kind};
 
 /// How older forms of a user's data become the present one, version by version: see [`Schema`](super::Schema).
 ///
