@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::error::Error;
 
 /// The stored record of a user, in the format of Jovo v4.
 ///

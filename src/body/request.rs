@@ -12,8 +12,7 @@ use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use tokio::time::timeout;
 
-use crate::Error;
-use crate::error::{BoxError, Kind};
+use crate::error::{BoxError, Error, Kind};
 
 /// A request body that can be made from bytes, so that the layer can read it and pass it on in the
 /// same type.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, Secret};
-use crate::error::Kind;
-use crate::{AnyDatabase, Error};
+use crate::database::AnyDatabase;
+use crate::error::{Error, Kind};
 
 const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memory:`, `dynamodb://` \
                      followed by a table, or `mongodb://`";

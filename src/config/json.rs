@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, PersistenceConfig, Secret};
-use crate::StoredElements;
+use crate::stored_elements::StoredElements;
 
 type Settings = Map<String, Value>;
 

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::connect::connect;
-use crate::StoredElements;
+use crate::stored_elements::StoredElements;
 
 /// The database and the stored elements, read from Jovo's JSON configuration (v1 to v4).
 ///

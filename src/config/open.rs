@@ -1,14 +1,15 @@
 //! Opening the configured database.
 
 use super::DatabaseConfig;
-use crate::{AnyDatabase, Error, MemoryDb};
+use crate::database::{AnyDatabase, MemoryDb};
+use crate::error::Error;
 
 impl DatabaseConfig {
     pub(crate) async fn open(self) -> Result<AnyDatabase, Error> {
         match self {
             Self::Memory => Ok(AnyDatabase::new(MemoryDb::new())),
             #[cfg(feature = "file")]
-            Self::File(path) => crate::FileDb::open(path).await.map(AnyDatabase::new),
+            Self::File(path) => crate::database::FileDb::open(path).await.map(AnyDatabase::new),
             #[cfg(not(feature = "file"))]
             Self::File(_) => Err(without("file")),
             #[cfg(feature = "dynamodb")]
@@ -26,7 +27,7 @@ impl DatabaseConfig {
 #[cfg(feature = "dynamodb")]
 impl super::DynamoDbConfig {
     async fn open(self) -> Result<AnyDatabase, Error> {
-        let mut builder = crate::DynamoDb::builder(self.table);
+        let mut builder = crate::database::DynamoDb::builder(self.table);
         if let Some(region) = self.region {
             builder = builder.region(region);
         }
@@ -64,7 +65,7 @@ impl super::DynamoDbConfig {
 #[cfg(feature = "mongodb")]
 impl super::MongoDbConfig {
     async fn open(self) -> Result<AnyDatabase, Error> {
-        let mut builder = crate::MongoDb::builder().uri(self.uri.0);
+        let mut builder = crate::database::MongoDb::builder().uri(self.uri.0);
         if let Some(database) = self.database {
             builder = builder.database(database);
         }

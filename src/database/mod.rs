@@ -42,7 +42,8 @@ pub use self::file::{FileDb, FileDbBuilder};
 pub use self::memory::MemoryDb;
 #[cfg(feature = "mongodb")]
 pub use self::mongodb::{MongoDb, MongoDbBuilder};
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// Where users are stored.
 ///

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
 use super::subject::{Outcome, Subject, failed, record};
-use crate::{Database, Error, Expected, Saved, Version, VersionedRecord};
+use crate::database::{Database, Expected, Saved, Version, VersionedRecord};
+use crate::error::Error;
 
 const TASKS: u64 = 16;
 const INCREMENTS: u64 = 8;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::subject::{Outcome, Subject};
 use super::values::shown;
-use crate::Database;
+use crate::database::Database;
 
 /// DynamoDB's limit for a key; the layer passes on no longer ids.
 const LONGEST: usize = 2048;

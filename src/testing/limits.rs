@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::records::{around, for_any};
 use super::subject::{Outcome, Subject, failed, record};
 use super::values::{Range, shown};
-use crate::{Database, Error, Expected, Saved, Version};
+use crate::database::{Database, Expected, Saved, Version};
+use crate::error::Error;
 
 const CASES: usize = 24;
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use self::faulty::{Fault, Faulty, InjectedFault, Operation, Rates};
 use self::subject::{Outcome, Subject};
-use crate::Database;
+use crate::database::Database;
 
 /// The time limit of each check, including the creation of the database.
 const TIME_LIMIT: Duration = Duration::from_secs(90);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::subject::{Outcome, Subject};
-use crate::{Database, Saved, Version};
+use crate::database::{Database, Saved, Version};
 
 pub(super) async fn absent_user<D: Database>(subject: &Subject<D>) -> Outcome {
     let id = subject.user("absent");

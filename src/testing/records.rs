@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::subject::{Outcome, Subject};
 use super::values::{KEYS, Range, shown, value};
-use crate::Database;
+use crate::database::Database;
 
 /// The number of random values, and the number of steps to simplify a value that fails.
 const CASES: usize = 48;

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value};
 
 use super::values::{difference, shown};
-use crate::{Database, Error, Expected, Loaded, Record, Saved, Version, VersionedRecord};
+use crate::database::{Database, Expected, Loaded, Saved, Version, VersionedRecord};
+use crate::error::Error;
+use crate::record::Record;
 
 /// The outcome of a check: `Err` describes the fault.
 pub(super) type Outcome<T = ()> = Result<T, String>;

@@ -10,8 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// The locks of the users with a turn under way. Other users have none, so the map does not grow
 /// with the number of users seen.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use super::fault::{Fault, InjectedFault, Operation};
 use super::random::{Random, place_of};
 use super::rates::Rates;
-use crate::Loaded;
+use crate::database::Loaded;
 
 pub(super) struct State {
     pub(super) script: VecDeque<Fault>,

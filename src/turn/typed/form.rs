@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Migrations, Schema};
-use crate::Error;
+use crate::error::Error;
 use crate::turn::data::{self, Data};
 
 /// The key of the version. It is inside the data, since Jovo v4 drops fields beside the data.

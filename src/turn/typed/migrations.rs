@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::error::Kind;
-use crate::{BoxError, Error};
+use crate::error::{BoxError, Error, Kind};
 
 /// The steps that bring older forms of a user's data to the present one, version by version: see
 /// [`Schema`](super::Schema).

@@ -15,7 +15,9 @@ pub use self::migrations::{Migrated, Migrations};
 pub(super) use self::state::TypedState;
 use super::User;
 use super::data::Data;
-use crate::{Error, observe, timestamp};
+use crate::error::Error;
+use crate::observe;
+use crate::timestamp;
 
 /// A type that holds all of a user's data, and the migrations from its older forms.
 ///

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::Schema;
 use super::form::{in_present_version, is_same_version};
+use crate::error::Error;
+use crate::record::Record;
 use crate::turn::data::Data;
 use crate::turn::writes::conflict;
-use crate::{Error, Record};
 
 const DATA: [&str; 2] = ["user", "data"];
 
