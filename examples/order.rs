@@ -4,9 +4,10 @@
 //! cargo run --example order
 //! ```
 
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use axum::{Router, routing::post};
+use axum::routing::post;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_persistence::stored_elements::HistoryElement;

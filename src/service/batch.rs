@@ -6,8 +6,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, stream};
 use http::request::Parts;
 use http::{Response, header};
 use http_body::Body;

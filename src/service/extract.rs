@@ -4,9 +4,9 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 
 use crate::body::{NoUser, may_have_user};
-use crate::error::Kind;
+use crate::error::{Error, Kind};
+use crate::observe;
 use crate::turn::{History, Schema, Session, User, UserData};
-use crate::{Error, observe};
 
 /// Returns the rejection of a request that has no handle `name`.
 fn rejection(parts: &Parts, name: &str) -> Error {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::subject::{Outcome, Subject, failed};
 use super::values::difference;
-use crate::{Database, Saved};
+use crate::database::{Database, Saved};
 
 /// The number of turns that the two handles take.
 const TURNS: u64 = 12;

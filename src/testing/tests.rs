@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use serde_json::{Map, Value};
 
 use super::conformance;
-use crate::{Database, Error, Expected, Loaded, MemoryDb, Record, Saved, Version, VersionedRecord};
+use crate::database::{Database, Expected, Loaded, MemoryDb, Saved, Version, VersionedRecord};
+use crate::error::Error;
+use crate::record::Record;
 
 /// The fault of a database under test.
 #[derive(Clone, Copy, Debug, PartialEq)]

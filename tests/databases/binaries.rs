@@ -1,13 +1,12 @@
 //! The binaries of the examples, which are packages of their own.
 
 use std::collections::HashMap;
-use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{OnceLock, mpsc};
-use std::thread;
 use std::time::Duration;
+use std::{env, thread};
 
 use serde_json::Value;
 

@@ -12,11 +12,10 @@ use tower_persistence::testing::conformance;
 
 use crate::bounded::{Case, LIMIT, case, within};
 use crate::erasure::erasure_cases;
-use crate::health;
 use crate::layer::layer_cases;
 use crate::outage::outage;
 use crate::process::{Arguments, Server};
-use crate::run;
+use crate::{health, run};
 
 /// How long a test over a server of its own may take, which it starts and stops.
 const LONG_LIMIT: Duration = Duration::from_secs(480);

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Router, body::Body, http::Request, routing::post};
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use axum::routing::post;
 use tokio::sync::Mutex;
 use tower::ServiceExt;
 use tower_persistence::{

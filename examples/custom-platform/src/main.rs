@@ -4,9 +4,10 @@
 //! cargo run -p custom-platform
 //! ```
 
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use axum::{Router, routing::post};
+use axum::routing::post;
 use tower::ServiceExt;
 use tower_persistence::platform::{Document, Event, JsonPlatform, NewSession, Platform};
 use tower_persistence::{Error, MemoryDb, PersistenceLayer, User};

@@ -6,11 +6,10 @@
 //!
 //! `PORT` (3000) and `DATABASE_URL` (`file:db/db.json`) change where it listens and what it writes to.
 
-use std::env;
-use std::io;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
+use std::{env, io};
 
 use axum::routing::{get, post};
 use axum::{Json, Router};

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::half_pairs;
 use super::items::{Item, Items, Key};
 use super::old::is_first_jovo;
-use super::raw;
+use super::{half_pairs, raw};
 
 /// What JSON takes for space. (`trim_ascii` takes more.)
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];

@@ -19,10 +19,9 @@ mod shared;
 mod tests;
 mod writer;
 
-use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::thread;
+use std::{fmt, thread};
 
 use tokio::runtime;
 use tokio::sync::oneshot;

@@ -14,7 +14,9 @@ use tempfile::TempDir;
 use super::calls::Calls;
 use super::disk::Disk;
 use super::{Expected, FileDb, FileDbBuilder};
-use crate::{Database, Error, Record, Saved};
+use crate::database::{Database, Saved};
+use crate::error::Error;
+use crate::record::Record;
 
 const EPERM: i32 = 1;
 const EIO: i32 = 5;

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use mongodb::Client;
 
-use super::MongoDb;
 use super::document::Layout;
 use super::open::{Shared, Source};
-use super::uri;
+use super::{MongoDb, uri};
 use crate::error::{Error, Kind};
 
 const DEFAULT_DATABASE: &str = "test";

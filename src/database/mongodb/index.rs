@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
+use mongodb::bson::raw::RawDocumentBuf;
 use mongodb::error::ErrorKind;
 use mongodb::options::IndexOptions;
-use mongodb::{Collection, IndexModel, bson::raw::RawDocumentBuf};
+use mongodb::{Collection, IndexModel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 

@@ -142,7 +142,7 @@ mod tests {
 
     /// Some are found out only when the client is made.
     async fn text(uri: &str) -> String {
-        let error = crate::MongoDb::connect(uri).await.expect_err(uri);
+        let error = crate::database::MongoDb::connect(uri).await.expect_err(uri);
         assert!(error.is_configuration(), "{error:?}");
         format!("{error:?}")
     }

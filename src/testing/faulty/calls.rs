@@ -5,7 +5,9 @@ use std::future::Future;
 use tokio::time::sleep;
 
 use super::{Fault, Faulty, Operation};
-use crate::{Database, Error, Expected, Loaded, Record, Saved, VersionedRecord};
+use crate::database::{Database, Expected, Loaded, Saved, VersionedRecord};
+use crate::error::Error;
+use crate::record::Record;
 
 impl<D: Database> Faulty<D> {
     /// Loads the record, and remembers it for later stale reads.

@@ -16,8 +16,7 @@ pub(super) use self::state::TypedState;
 use super::User;
 use super::data::Data;
 use crate::error::Error;
-use crate::observe;
-use crate::timestamp;
+use crate::{observe, timestamp};
 
 /// A type that holds all of a user's data, and the migrations from its older forms.
 ///
