@@ -229,8 +229,9 @@ impl<D: Database> Database for CircuitBreaker<D> {
         expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let (database, id) = (Arc::clone(&self.database), id.to_owned());
-        let (record, over) = (record.clone(), expected.version().cloned());
-        let save = async move { database.save(&id, &record, Expected::from(over.as_ref())).await };
+        let (record, expected) = (record.clone(), expected.version().cloned());
+        let save =
+            async move { database.save(&id, &record, Expected::from(expected.as_ref())).await };
         self.run(self.settings.timeout, save).await
     }
 

@@ -31,14 +31,14 @@ pub(crate) fn is_nothing(version: &Version) -> bool {
 }
 
 /// Whether a save over `over` may go on where `current` is the version of the item or tombstone that is there, if there is one.
-pub(crate) fn permits(over: Option<&Version>, current: Option<&Version>) -> bool {
+pub(crate) fn permits(expected: Option<&Version>, current: Option<&Version>) -> bool {
     let is_tombstone = |version: &Version| version.as_str().starts_with(PREFIX);
-    match (over, current) {
+    match (expected, current) {
         // Who does not ask for tombstones is not held back by them.
         (None, current) => current.is_none_or(is_tombstone),
-        (Some(over), Some(current)) => over == current,
+        (Some(expected), Some(current)) => expected == current,
         // A tombstone that has expired holds nobody back, those who were shown it least of all.
-        (Some(over), None) => is_nothing(over) || is_tombstone(over),
+        (Some(expected), None) => is_nothing(expected) || is_tombstone(expected),
     }
 }
 
@@ -91,10 +91,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_may_save() {
+    fn a_save_is_permitted_over_what_it_expects() {
         let (item, first, second) = (Version::from(1), version(2), version(3));
         let nothing = nothing();
-        for (over, current, expected) in [
+        for (expected, current, is_permitted) in [
             (None, None, true),
             (Some(&item), None, false),
             (Some(&first), None, true),
@@ -109,7 +109,7 @@ mod tests {
             (Some(&first), Some(&first), true),
             (Some(&first), Some(&second), false),
         ] {
-            assert_eq!(permits(over, current), expected, "{over:?} {current:?}");
+            assert_eq!(permits(expected, current), is_permitted, "{expected:?} {current:?}");
         }
     }
 

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 
-use super::client::adapted;
+use super::DynamoDb;
+use super::attributes::{EXPIRES, META_DATA, ORDER, PARTITION_KEY, TOMBSTONE, VERSION};
+use super::client::Access;
 use super::credentials::CredentialsCache;
+use super::failure::configuration;
+use super::inner::Inner;
 use super::projection::Projection;
 use super::readiness::Readiness;
-use super::tombstone::TOMBSTONE;
-use super::{DynamoDb, EXPIRES, Inner, PARTITION_KEY, VERSION};
-use crate::Error;
-use crate::error::Kind;
+use crate::error::Error;
 
 /// The longest sort key.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
@@ -23,13 +24,7 @@ const MAX_SORT_KEY: usize = 1024;
 #[derive(Clone)]
 #[must_use = "it does nothing until it is built"]
 pub struct DynamoDbBuilder {
-    pub(super) table: String,
-    pub(super) region: Option<String>,
-    pub(super) credentials: Option<(String, String)>,
-    pub(super) endpoint: Option<String>,
-    client: Option<Client>,
-    pub(super) timeout: Duration,
-    pub(super) ready_timeout: Duration,
+    access: Access,
     partition_key: String,
     sort_key: Option<(String, String)>,
     key_prefix: String,
@@ -42,13 +37,15 @@ pub struct DynamoDbBuilder {
 impl DynamoDbBuilder {
     pub(super) fn new(table: String) -> Self {
         Self {
-            table,
-            region: None,
-            credentials: None,
-            endpoint: None,
-            client: None,
-            timeout: Duration::from_secs(2),
-            ready_timeout: Duration::from_secs(25),
+            access: Access {
+                table,
+                region: None,
+                credentials: None,
+                endpoint: None,
+                client: None,
+                timeout: Duration::from_secs(2),
+                ready_timeout: Duration::from_secs(25),
+            },
             partition_key: PARTITION_KEY.to_owned(),
             sort_key: None,
             key_prefix: String::new(),
@@ -63,7 +60,7 @@ impl DynamoDbBuilder {
     /// environment, in a profile or on EC2. Where an [`endpoint_url`](Self::endpoint_url) is given,
     /// EC2 is not asked, and it is `us-east-1` if nothing says otherwise.
     pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.region = Some(region.into());
+        self.access.region = Some(region.into());
         self
     }
 
@@ -78,14 +75,14 @@ impl DynamoDbBuilder {
         access_key_id: impl Into<String>,
         secret_access_key: impl Into<String>,
     ) -> Self {
-        self.credentials = Some((access_key_id.into(), secret_access_key.into()));
+        self.access.credentials = Some((access_key_id.into(), secret_access_key.into()));
         self
     }
 
     /// Another server than Amazon's, as `http://localhost:8000` of DynamoDB Local. It has to return the item with a
     /// condition that failed (`ReturnValuesOnConditionCheckFailure`; DynamoDB Local does from 2.2 on).
     pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
-        self.endpoint = Some(url.into());
+        self.access.endpoint = Some(url.into());
         self
     }
 
@@ -93,7 +90,7 @@ impl DynamoDbBuilder {
     /// neither an operation time-out nor one for an attempt, it gets [`timeout`](Self::timeout). Its
     /// credentials are loaded and kept as those of a client that is made here.
     pub fn client(mut self, client: Client) -> Self {
-        self.client = Some(client);
+        self.access.client = Some(client);
         self
     }
 
@@ -101,7 +98,7 @@ impl DynamoDbBuilder {
     /// that. What DynamoDB throttles is tried again as long as there is time. The default is 2 seconds.
     /// The layer has time-outs of its own, which come on top.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.access.timeout = timeout;
         self
     }
 
@@ -118,7 +115,7 @@ impl DynamoDbBuilder {
     /// let builder = DynamoDb::builder("Users").ready_timeout(Duration::from_secs(60));
     /// ```
     pub fn ready_timeout(mut self, ready_timeout: Duration) -> Self {
-        self.ready_timeout = ready_timeout;
+        self.access.ready_timeout = ready_timeout;
         self
     }
 
@@ -192,44 +189,33 @@ impl DynamoDbBuilder {
     /// when credentials are not given without that feature.
     pub async fn build(self) -> Result<DynamoDb, Error> {
         self.check()?;
-        let credentials = CredentialsCache::new(&self.table, self.ready_timeout);
-        let client = match &self.client {
-            Some(client) => adapted(client, credentials.clone(), self.timeout),
-            None => {
-                let config = self.config().await?.identity_cache(credentials.clone());
-                Client::from_conf(config.build())
-            }
-        };
+        let credentials = CredentialsCache::new(&self.access.table, self.access.ready_timeout);
+        let client = self.access.client(credentials.clone()).await?;
         let projections = self.projections.iter();
         Ok(DynamoDb {
             inner: Arc::new(Inner {
                 client,
                 credentials,
-                // A password in it is not to be seen.
-                endpoint: self.endpoint.as_deref().map(|url| {
-                    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-                    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-                    format!("{scheme}://{host}")
-                }),
+                endpoint: self.access.shown_endpoint(),
                 projections: projections
                     .map(|(attribute, pointer)| Projection::new(attribute, pointer))
                     .collect(),
-                table: self.table,
+                table: self.access.table,
                 partition_key: self.partition_key,
                 sort_key: self.sort_key,
                 key_prefix: self.key_prefix,
                 create_table: self.create_table,
                 provisioned: self.provisioned.map(|(read, write)| (read.into(), write.into())),
                 expire_users_after: self.expire_users_after,
-                timeout: self.timeout,
-                ready_timeout: self.ready_timeout,
+                timeout: self.access.timeout,
+                ready_timeout: self.access.ready_timeout,
                 readiness: Readiness::default(),
             }),
         })
     }
 
     fn check(&self) -> Result<(), Error> {
-        let table = &self.table;
+        let Access { table, endpoint, timeout, ready_timeout, .. } = &self.access;
         let is_name = (3..=255).contains(&table.len())
             && table.chars().all(|each| each.is_ascii_alphanumeric() || "_.-".contains(each));
         if !is_name && !table.starts_with("arn:") {
@@ -237,7 +223,7 @@ impl DynamoDbBuilder {
                 "\"{table}\" is no name of a table: 3 to 255 letters, digits, `_`, `-` and `.`, or an ARN"
             )));
         }
-        if let Some(url) = &self.endpoint
+        if let Some(url) = endpoint
             && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
         {
             return Err(configuration(
@@ -247,7 +233,7 @@ impl DynamoDbBuilder {
         if self.expire_users_after.is_some_and(|duration| duration.is_zero()) {
             return Err(configuration("users cannot expire after no time at all"));
         }
-        if self.timeout.is_zero() || self.ready_timeout.is_zero() {
+        if timeout.is_zero() || ready_timeout.is_zero() {
             return Err(configuration("the time-out is zero"));
         }
         if self
@@ -264,9 +250,8 @@ impl DynamoDbBuilder {
 
     /// No attribute may have two meanings.
     fn check_names(&self) -> Result<(), Error> {
-        let ours = ["user", "session", "history", "createdAt", "updatedAt", "metaData"];
-        let mut names = vec![VERSION, TOMBSTONE, EXPIRES];
-        names.extend(ours);
+        let mut names = vec![VERSION, TOMBSTONE, EXPIRES, META_DATA];
+        names.extend(ORDER);
         let keys = [
             Some(self.partition_key.as_str()),
             self.sort_key.as_ref().map(|(name, _)| name.as_str()),
@@ -294,12 +279,8 @@ impl DynamoDbBuilder {
     }
 }
 
-pub(super) fn configuration(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(Kind::Configuration, message)
-}
-
 impl fmt::Debug for DynamoDbBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DynamoDbBuilder").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("DynamoDbBuilder").field("table", &self.access.table).finish_non_exhaustive()
     }
 }

@@ -7,9 +7,9 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{self, Credentials, Region};
 
-use super::builder::{DynamoDbBuilder, configuration};
 use super::credentials::CredentialsCache;
-use crate::Error;
+use super::failure::configuration;
+use crate::error::Error;
 
 /// The region where an endpoint is given: requests are signed for one, and another server takes any.
 pub(super) const DEFAULT_REGION: &str = "us-east-1";
@@ -17,8 +17,40 @@ pub(super) const DEFAULT_REGION: &str = "us-east-1";
 /// Where AWS SDKs look for an endpoint.
 const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"];
 
-impl DynamoDbBuilder {
-    pub(super) async fn config(&self) -> Result<config::Builder, Error> {
+/// The settings of the client: of which table, where, as whom, and for how long.
+#[derive(Clone)]
+pub(super) struct Access {
+    pub(super) table: String,
+    pub(super) region: Option<String>,
+    pub(super) credentials: Option<(String, String)>,
+    pub(super) endpoint: Option<String>,
+    /// A client that is used in place of one that is made of these settings.
+    pub(super) client: Option<Client>,
+    pub(super) timeout: Duration,
+    pub(super) ready_timeout: Duration,
+}
+
+impl Access {
+    /// Makes the client, which asks `credentials` for its own. Sends nothing.
+    pub(super) async fn client(&self, credentials: CredentialsCache) -> Result<Client, Error> {
+        match &self.client {
+            Some(client) => Ok(adapted(client, credentials, self.timeout)),
+            None => {
+                let config = self.config().await?.identity_cache(credentials);
+                Ok(Client::from_conf(config.build()))
+            }
+        }
+    }
+
+    /// Returns the endpoint without a user and password that it may hold, to be shown.
+    pub(super) fn shown_endpoint(&self) -> Option<String> {
+        let url = self.endpoint.as_deref()?;
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        Some(format!("{scheme}://{host}"))
+    }
+
+    async fn config(&self) -> Result<config::Builder, Error> {
         let mut config = self.environment().await;
         if let Some(region) = &self.region {
             config = config.region(Region::new(region.clone()));
@@ -85,6 +117,11 @@ pub(super) fn timeouts(operation: Duration) -> TimeoutConfig {
         .build()
 }
 
+/// Calls about the table take longer than those about items.
+pub(super) fn patient() -> config::Builder {
+    config::Builder::new().timeout_config(timeouts(Duration::from_secs(10)))
+}
+
 /// A person waits for the reply: try again soon, or not at all.
 fn retries() -> RetryConfig {
     RetryConfig::standard()
@@ -94,7 +131,7 @@ fn retries() -> RetryConfig {
 }
 
 /// The client with these credentials' cache, and with time-outs where it has none.
-pub(super) fn adapted(client: &Client, credentials: CredentialsCache, timeout: Duration) -> Client {
+fn adapted(client: &Client, credentials: CredentialsCache, timeout: Duration) -> Client {
     let config = client.config().to_builder().identity_cache(credentials);
     let is_bounded = client.config().timeout_config().is_some_and(|timeouts| {
         timeouts.operation_timeout().is_some() || timeouts.operation_attempt_timeout().is_some()

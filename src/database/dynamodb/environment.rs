@@ -16,14 +16,13 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 
-use super::builder::DynamoDbBuilder;
-use super::client::DEFAULT_REGION;
+use super::client::{Access, DEFAULT_REGION};
 
 /// How often EC2's metadata service is asked, a second each time. The SDK asks four times, with
 /// pauses: outside of EC2, where nothing answers, that takes ten seconds.
 const METADATA_ATTEMPTS: u32 = 2;
 
-impl DynamoDbBuilder {
+impl Access {
     /// Reads the environment only where something is missing: outside of AWS it may be slow to answer.
     pub(super) async fn environment(&self) -> config::Builder {
         let config = config::Builder::new();

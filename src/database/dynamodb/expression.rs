@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
+use super::attributes::{EXPIRES, ORDER, TIMES, TOMBSTONE, VERSION};
+use super::inner::{Inner, seconds};
 use super::item::{Attributes, Writer};
-use super::known::{Content, Item, Known, TIMES};
-use super::tombstone::TOMBSTONE;
-use super::write::ORDER;
-use super::{EXPIRES, Inner, VERSION, seconds};
-use crate::Error;
+use super::known::{Content, Item, Known};
+use crate::error::Error;
 
 /// How many fields a condition compares: an expression has at most 300 operators.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>

@@ -1,13 +1,13 @@
 //! What AWS says, as an error of this crate: with its code, the action and the table, without ids and data.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 
-use crate::Error;
-use crate::error::{BoxError, Kind};
+use crate::error::{BoxError, Error, Kind};
 
 /// What AWS answers a call that a policy forbids.
 pub(super) const DENIED: [&str; 2] = ["AccessDeniedException", "AccessDenied"];
@@ -15,6 +15,15 @@ pub(super) const DENIED: [&str; 2] = ["AccessDeniedException", "AccessDenied"];
 /// What AWS answers where too much is asked for at a time. It says nothing about the table.
 pub(super) const BUSY: [&str; 3] =
     ["ThrottlingException", "RequestLimitExceeded", "ProvisionedThroughputExceededException"];
+
+/// AWS's code where there is no such table.
+pub(super) const MISSING: &str = "ResourceNotFoundException";
+
+/// AWS's code where there is such a table already.
+pub(super) const IN_USE: &str = "ResourceInUseException";
+
+/// The code of a server that does not know the call.
+pub(super) const UNKNOWN_OPERATION: &str = "UnknownOperationException";
 
 /// Texts of AWS that say what is wrong with a request without quoting it.
 const HARMLESS: [(&str, Trouble); 7] = [
@@ -80,6 +89,11 @@ impl fmt::Display for Answer {
 
 impl StdError for Answer {}
 
+/// Makes the error of a setting that cannot be used.
+pub(super) fn configuration(message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(Kind::Configuration, message)
+}
+
 /// `action` on `table` failed.
 pub(super) fn failed<E, R>(action: &str, table: &str, error: SdkError<E, R>) -> Error
 where
@@ -119,7 +133,7 @@ where
 
 fn told(code: &str, message: &str) -> Trouble {
     match code {
-        "ResourceNotFoundException" => Trouble::Missing,
+        MISSING => Trouble::Missing,
         code if DENIED.contains(&code) => Trouble::Denied,
         code if BUSY.contains(&code) => Trouble::Busy,
         _ => {

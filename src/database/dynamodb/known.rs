@@ -4,12 +4,11 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::attributes::TIMES;
 use super::item::Types;
 use super::number::{self, Decimal};
-use crate::{Record, Version};
-
-/// Jovo v4 writes a whole new item, without our version. These tell most of its writes apart.
-pub(super) const TIMES: [&str; 2] = ["createdAt", "updatedAt"];
+use crate::database::Version;
+use crate::record::Record;
 
 /// What a [`Version`] carries: what a save compares with and needs to know of the item that it goes
 /// over, so that it need not read it again.

@@ -1,54 +1,38 @@
+//! The database in Amazon DynamoDB.
+
 mod attempts;
+mod attributes;
 mod builder;
 mod client;
 mod credentials;
 #[cfg(feature = "aws-config")]
 mod environment;
-mod expiry;
 mod expression;
 mod failure;
 mod flight;
+mod inner;
 mod item;
 mod known;
+mod load;
 mod number;
 mod projection;
 mod readiness;
+mod save;
 mod send;
 mod size;
 mod table;
 mod throttle;
+mod time_to_live;
 mod tombstone;
-mod write;
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::RequestId;
-use aws_sdk_dynamodb::types::AttributeValue;
 
 pub use self::builder::DynamoDbBuilder;
-use self::credentials::CredentialsCache;
-use self::item::Attributes;
-use self::projection::Projection;
-use self::readiness::Readiness;
-use self::tombstone::TOMBSTONE;
+use self::inner::Inner;
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
-use crate::{Error, Record};
-
-/// The partition key that Jovo has by default.
-const PARTITION_KEY: &str = "userId";
-/// Our attribute with the version. Jovo v4 drops it when it writes, which is as good as a new version.
-const VERSION: &str = "persistenceVersion";
-/// Our attribute with the time of expiry, in epoch seconds.
-const EXPIRES: &str = "persistenceExpiresAt";
-
-/// The longest partition key.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
-const MAX_PARTITION_KEY: usize = 2048;
+use crate::error::Error;
+use crate::record::Record;
 
 /// A table in Amazon DynamoDB, with the items of Jovo v4.
 ///
@@ -128,84 +112,10 @@ pub struct DynamoDb {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    client: Client,
-    credentials: CredentialsCache,
-    table: String,
-    endpoint: Option<String>,
-    partition_key: String,
-    sort_key: Option<(String, String)>,
-    key_prefix: String,
-    projections: Vec<Projection>,
-    create_table: bool,
-    provisioned: Option<(i64, i64)>,
-    expire_users_after: Option<Duration>,
-    timeout: Duration,
-    ready_timeout: Duration,
-    readiness: Readiness,
-}
-
 impl DynamoDb {
     /// To set up the table `table`: its name, or its ARN.
     pub fn builder(table: impl Into<String>) -> DynamoDbBuilder {
         DynamoDbBuilder::new(table.into())
-    }
-}
-
-impl Inner {
-    fn key(&self, id: &str) -> Result<Attributes, Error> {
-        let value = [self.key_prefix.as_str(), id].concat();
-        if !(1..=MAX_PARTITION_KEY).contains(&value.len()) {
-            return Err(Error::encode(format!(
-                "the user id has {} bytes; DynamoDB takes 1 to {MAX_PARTITION_KEY} bytes as `{}`, the prefix included",
-                id.len(),
-                self.partition_key
-            )));
-        }
-        let mut key = Attributes::from([(self.partition_key.clone(), AttributeValue::S(value))]);
-        if let Some((name, value)) = &self.sort_key {
-            key.insert(name.clone(), AttributeValue::S(value.clone()));
-        }
-        Ok(key)
-    }
-
-    fn is_key(&self, name: &str) -> bool {
-        name == self.partition_key || self.sort_key.as_ref().is_some_and(|(key, _)| key == name)
-    }
-
-    /// Whether an attribute is neither a field of the record nor the version.
-    fn is_own(&self, name: &str) -> bool {
-        self.is_key(name)
-            || name == TOMBSTONE
-            || name == EXPIRES
-            || self.projections.iter().any(|projection| projection.attribute == name)
-    }
-
-    async fn read(&self, key: Attributes) -> Result<Loaded, Error> {
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(key));
-        let request = request.consistent_read(true);
-        match self.while_throttled(|| request.clone().send()).await {
-            Ok(answer) => self.found(answer.item.unwrap_or_default()).map(Loaded::with_version),
-            Err(error) => Err(self.failed("GetItem", error)),
-        }
-    }
-
-    /// Where the table is looked for, for an error.
-    fn place(&self) -> String {
-        match (&self.endpoint, self.client.config().region()) {
-            (Some(endpoint), _) => format!(" at {endpoint}"),
-            (None, Some(region)) => format!(" in region {region}"),
-            (None, None) => String::new(),
-        }
-    }
-
-    fn failed<E, R>(&self, action: &str, error: SdkError<E, R>) -> Error
-    where
-        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
-        R: fmt::Debug + Send + Sync + 'static,
-        SdkError<E, R>: RequestId,
-    {
-        failure::failed(action, &self.table, error)
     }
 }
 
@@ -270,9 +180,4 @@ impl fmt::Debug for DynamoDb {
         }
         debug.finish()
     }
-}
-
-fn seconds() -> u64 {
-    // A clock before 1970 lets nothing expire.
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

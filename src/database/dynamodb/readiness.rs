@@ -9,11 +9,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_sdk_dynamodb::types::ScalarAttributeType;
 
-use super::Inner;
 use super::failure::{self, Trouble};
 use super::flight::Flight;
-use super::tombstone::TimeToLive;
-use crate::Error;
+use super::inner::Inner;
+use super::time_to_live::TimeToLive;
+use crate::error::Error;
 
 /// The user id that is read to find out whether the table is there. It need not exist.
 const NOBODY: &str = "tower-persistence";

@@ -7,11 +7,11 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
-use super::Inner;
 use super::attempts::Attempts;
 use super::expression::Expression;
+use super::inner::Inner;
 use super::item::Attributes;
-use crate::Error;
+use crate::error::Error;
 
 /// Why a write was refused.
 pub(super) struct Refused {

@@ -4,17 +4,15 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::config;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ProvisionedThroughput,
     ScalarAttributeType, TableDescription, TableStatus,
 };
 
-use super::Inner;
-use super::client::timeouts;
-use super::failure::{BUSY, DENIED, code, failed};
-use crate::Error;
-use crate::error::Kind;
+use super::client::patient;
+use super::failure::{BUSY, DENIED, IN_USE, MISSING, code, configuration, failed};
+use super::inner::Inner;
+use crate::error::{Error, Kind};
 
 impl Inner {
     /// Looks at the table because of `reason`, the error of a call that found something wrong with it.
@@ -99,7 +97,7 @@ impl Inner {
             Err(error) => error,
         };
         let code = code(&error).unwrap_or_default();
-        if code == "ResourceNotFoundException" {
+        if code == MISSING {
             return Ok(Described::Missing);
         }
         let tolerable = DENIED.contains(&code) || BUSY.contains(&code);
@@ -147,7 +145,7 @@ impl Inner {
         match request.customize().config_override(patient()).send().await {
             Ok(_) => Ok(()),
             // By another process, at the same time.
-            Err(error) if code(&error) == Some("ResourceInUseException") => Ok(()),
+            Err(error) if code(&error) == Some(IN_USE) => Ok(()),
             Err(error) => {
                 let denied = code(&error).is_some_and(|code| DENIED.contains(&code));
                 let error = failed("CreateTable", &self.table, error);
@@ -197,12 +195,9 @@ impl Inner {
             let found = found
                 .map_or("none".to_owned(), |(name, kind)| format!("`{name}` ({})", kind.as_str()));
             let table = &self.table;
-            return Err(Error::new(
-                Kind::Configuration,
-                format!(
-                    "the {what} of table \"{table}\" is {found}, expected is {expected}; {advice}"
-                ),
-            ));
+            return Err(configuration(format!(
+                "the {what} of table \"{table}\" is {found}, expected is {expected}; {advice}"
+            )));
         }
         *self.readiness.kinds.write().unwrap_or_else(PoisonError::into_inner) = Some(kinds);
         Ok(())
@@ -221,9 +216,4 @@ enum Described {
     Missing,
     /// The role may not look at it.
     Unknown,
-}
-
-/// Calls about the table take longer than those about items.
-pub(super) fn patient() -> config::Builder {
-    config::Builder::new().timeout_config(timeouts(Duration::from_secs(10)))
 }

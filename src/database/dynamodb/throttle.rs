@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::{sleep, timeout};
 
-use super::Inner;
 use super::failure::{BUSY, code};
+use super::inner::Inner;
 
 /// The pauses between tries. The client itself makes three within the first 150 ms.
 const PAUSE: Duration = Duration::from_millis(100);

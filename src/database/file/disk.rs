@@ -6,11 +6,11 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf, is_separator};
 
 use super::calls::{self, Calls};
+use super::failure::{configuration, unusable};
 use super::fingerprint::Fingerprint;
 use super::permissions;
 use super::remarks::{Remark, Remarks};
-use crate::Error;
-use crate::error::Kind;
+use crate::error::Error;
 
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -56,19 +56,17 @@ impl Disk {
     /// Finds out where the file is, and creates its directory.
     pub(super) fn locate(given: &Path) -> Result<Self, Error> {
         let name = given.display().to_string();
-        let configuration = |why: &str| Error::new(Kind::Configuration, why.to_owned());
         if given.as_os_str().is_empty() {
             return Err(configuration("the path of the file database is empty"));
         }
         let is_directory =
-            || configuration(&format!("{name} is a directory; name a file, such as db/db.json"));
+            || configuration(format!("{name} is a directory; name a file, such as db/db.json"));
         let file_name = given.file_name().ok_or_else(is_directory)?;
         if name.ends_with(is_separator) {
             return Err(is_directory());
         }
         let failed = |error: io::Error| {
-            Error::new(Kind::Database, format!("the directory of {name} could not be used"))
-                .with_source(error)
+            unusable(format!("the directory of {name} could not be used")).with_source(error)
         };
         let parent = match given.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -81,7 +79,7 @@ impl Disk {
             }
             _ => given.canonicalize().map_err(|error| {
                 let text = format!("{name} could not be found; if it is a link, it leads nowhere");
-                Error::new(Kind::Database, text).with_source(error)
+                unusable(text).with_source(error)
             })?,
         };
         if path.is_dir() {
@@ -101,39 +99,6 @@ impl Disk {
 
     pub(super) fn directory(&self) -> &Path {
         &self.directory
-    }
-
-    pub(super) fn failed(&self, to: &str, error: io::Error) -> Error {
-        Error::new(Kind::Database, format!("{} could not be {to}", self.name)).with_source(error)
-    }
-
-    /// The same where the file, or what is to replace it, cannot be written.
-    pub(super) fn unwritable(&self, to: &str, error: io::Error) -> Error {
-        let text = format!("{} could not be {to}. {}", self.name, self.advice(&error));
-        Error::new(Kind::Database, text).with_source(error)
-    }
-
-    /// What to do about it.
-    pub(super) fn advice(&self, error: &io::Error) -> String {
-        let directory = self.directory.display();
-        match error.kind() {
-            io::ErrorKind::ResourceBusy => "It is mounted as a file, as by `docker -v file:file`, \
-                and a mounted file cannot be replaced: mount its directory instead"
-                .to_owned(),
-            io::ErrorKind::PermissionDenied => format!(
-                "Let this process create, rename and remove files in {directory}. In a sticky \
-                 directory, it has to own the file; an immutable file or directory has to be \
-                 released with `chattr -i` or `chattr -a`"
-            ),
-            io::ErrorKind::ReadOnlyFilesystem => format!("Mount {directory} for writing"),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                format!("Free space for another file of that size in {directory}")
-            }
-            _ => format!(
-                "Each save writes a new file in {directory} and renames it: use a directory where \
-                 that is possible"
-            ),
-        }
     }
 
     /// Logs a warning, unless that was done since the file was opened.
@@ -165,10 +130,10 @@ impl Disk {
         Ok((text, Fingerprint::from(&metadata)))
     }
 
-    /// Writes a file of these items next to db.json, and waits until it is on the disk.
+    /// Writes a file of these records next to db.json, and waits until it is on the disk.
     pub(super) fn write_temporary<'a>(
         &self,
-        items: impl Iterator<Item = &'a str>,
+        records: impl Iterator<Item = &'a str>,
     ) -> io::Result<Temporary> {
         // A name of its own: another process may have lost the lock without having noticed yet.
         let path = self.beside(&format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
@@ -185,9 +150,9 @@ impl Disk {
         }
         let mut writer = BufWriter::with_capacity(64 * 1024, file);
         let mut before: &[u8] = b"[\n  ";
-        for item in items {
+        for record in records {
             writer.write_all(before)?;
-            writer.write_all(item.as_bytes())?;
+            writer.write_all(record.as_bytes())?;
             before = b",\n  ";
         }
         writer.write_all(if before.starts_with(b"[") { b"[]" } else { b"\n]" })?;

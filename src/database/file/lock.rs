@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
+use super::failure::unusable;
 use super::fingerprint::Identity;
 use super::permissions;
-use crate::Error;
-use crate::error::Kind;
+use crate::error::Error;
 
 /// The right to be the only one who writes the file.
 ///
@@ -69,7 +69,7 @@ fn in_use(disk: &Disk) -> Error {
         "{name} is in use: another process, or another `FileDb` of this one, has it open, and only \
          one at a time can. End that process; within one, clone the `FileDb` to share it"
     );
-    Error::new(Kind::Database, text)
+    unusable(text)
 }
 
 fn open(disk: &Disk, path: &Path) -> Result<File, Error> {
@@ -80,7 +80,7 @@ fn open(disk: &Disk, path: &Path) -> Result<File, Error> {
             disk.name(),
             path.display()
         );
-        Error::new(Kind::Database, text).with_source(error)
+        unusable(text).with_source(error)
     };
     // Opening a pipe would wait for its other end.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
@@ -104,7 +104,7 @@ fn open(disk: &Disk, path: &Path) -> Result<File, Error> {
             disk.name(),
             disk.directory().display()
         );
-        Error::new(Kind::Database, text).with_source(error)
+        unusable(text).with_source(error)
     })?;
     if let Ok(like) = fs::metadata(disk.path()) {
         // Who may use db.json may lock it. Where that cannot be said, it stays this user's.

@@ -1,22 +1,25 @@
+//! The database in one JSON file.
+
 #[cfg(target_os = "linux")]
 mod attributes;
+mod builder;
 mod calls;
 mod disk;
+mod failure;
 mod fingerprint;
 mod format;
 mod half_pairs;
-mod items;
 mod lock;
 mod old;
-mod open;
 mod permissions;
 mod probe;
 mod raw;
-mod record;
+mod records;
 mod remarks;
 mod shared;
 #[cfg(all(test, unix))]
 mod tests;
+mod text;
 mod writer;
 
 use std::fmt;
@@ -28,12 +31,13 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-pub use self::open::FileDbBuilder;
+pub use self::builder::FileDbBuilder;
+use self::failure::{configuration, unusable};
 use self::shared::Shared;
 use self::writer::{Action, Command, Outcome, Write};
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
-use crate::error::Kind;
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// A database in one JSON file: the `db.json` of Jovo v4, an array with one object a user.
 ///
@@ -180,16 +184,11 @@ impl FileDb {
 
     fn ended(&self) -> Error {
         let name = self.handle.shared.disk.name();
-        Error::new(
-            Kind::Database,
-            if self.handle.shared.is_closed() {
-                format!("{name} is closed")
-            } else {
-                format!(
-                    "the thread that writes {name} ended; whether this was written is not known"
-                )
-            },
-        )
+        unusable(if self.handle.shared.is_closed() {
+            format!("{name} is closed")
+        } else {
+            format!("the thread that writes {name} ended; whether this was written is not known")
+        })
     }
 }
 
@@ -200,7 +199,7 @@ impl Database for FileDb {
 
     async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         self.refresh().await?;
-        self.handle.shared.get(id).map(|item| item.stored()).transpose()
+        self.handle.shared.get(id).map(|record| record.stored()).transpose()
     }
 
     async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
@@ -215,13 +214,13 @@ impl Database for FileDb {
         expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let shared = &self.handle.shared;
-        let over = expected.version();
-        let before = shared.get(id).filter(|item| over == Some(&item.version()));
-        let before = before.as_ref().map(|item| &*item.text);
-        let text = Arc::from(record::write(id, record, before)?);
-        match self.write(id, Action::Save { text, over: over.cloned() }).await? {
+        let expected = expected.version();
+        let before = shared.get(id).filter(|stored| expected == Some(&stored.version()));
+        let before = before.as_ref().map(|stored| &*stored.text);
+        let text = Arc::from(text::write(id, record, before)?);
+        match self.write(id, Action::Save { text, expected: expected.cloned() }).await? {
             Outcome::Stored(version) => Ok(Saved::Written(version)),
-            Outcome::Conflict(Some(item)) => Ok(Saved::Conflict(Some(item.stored()?))),
+            Outcome::Conflict(Some(current)) => Ok(Saved::Conflict(Some(current.stored()?))),
             Outcome::Conflict(None) | Outcome::Deleted => Ok(Saved::Conflict(None)),
         }
     }
@@ -275,7 +274,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let runtime = runtime::Handle::try_current().map_err(|error| {
-        Error::new(Kind::Configuration, "a file database needs a tokio runtime").with_source(error)
+        configuration("a file database needs a tokio runtime").with_source(error)
     })?;
     runtime.spawn_blocking(work).await.map_err(Error::database)
 }

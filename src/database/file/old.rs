@@ -1,6 +1,6 @@
-//! An item as it stands in the file, for what is written in its place.
+//! An record as it stands in the file, for what is written in its place.
 //!
-//! Also takes the items of the first Jovo, `{userId, userData: {data, metaData}}`, for what they
+//! Also takes the records of the first Jovo, `{userId, userData: {data, metaData}}`, for what they
 //! are today.
 
 use indexmap::IndexMap;
@@ -73,17 +73,17 @@ impl<'a> OldMembers<'a> {
     }
 }
 
-/// An item as it stands in the file.
+/// An record as it stands in the file.
 #[derive(Debug)]
-pub(super) struct OldItem<'a> {
+pub(super) struct OldRecord<'a> {
     /// The text of its id.
     pub(super) id: Option<&'a str>,
     pub(super) fields: OldMembers<'a>,
-    /// Whether it has the shape in which items are written.
+    /// Whether it has the shape in which records are written.
     pub(super) is_current: bool,
 }
 
-impl<'a> OldItem<'a> {
+impl<'a> OldRecord<'a> {
     pub(super) fn of(text: &'a str) -> Self {
         let mut fields = OldMembers::of(text);
         match fields.take("id") {
@@ -96,7 +96,7 @@ impl<'a> OldItem<'a> {
     }
 }
 
-/// Whether an item without `id` is one of the first Jovo's, given what it has.
+/// Whether an record without `id` is one of the first Jovo's, given what it has.
 pub(super) fn is_first_jovo(
     user_id: Option<&str>,
     user_data: &str,
@@ -117,7 +117,7 @@ pub(super) fn is_first_jovo(
 }
 
 /// `userData.data` is `user.data` today, `userData.metaData` is `metaData`, and its times are those
-/// of the item. What has no place today stays in `userData`.
+/// of the record. What has no place today stays in `userData`.
 fn of_first_jovo(mut fields: OldMembers<'_>) -> OldMembers<'_> {
     let mut user_data = fields.take("userData").map(OldMembers::of).unwrap_or_default();
     let mut today = OldMembers::default();

@@ -8,8 +8,8 @@ use std::fs;
 use std::io;
 
 use super::disk::{Disk, NotReplaced};
-use crate::Error;
-use crate::error::Kind;
+use super::failure::unusable;
+use crate::error::Error;
 
 /// Refuses a file that could never be replaced, as each save does. Warns of what the file system
 /// cannot do.
@@ -17,7 +17,7 @@ pub(super) fn check(disk: &Disk) -> Result<(), Error> {
     is_replaceable(disk).and_then(|()| try_saving(disk)).map_err(|error| {
         let (name, advice) = (disk.name(), disk.advice(&error));
         let text = format!("{name} cannot be saved and was not opened: {error}. {advice}");
-        Error::new(Kind::Database, text)
+        unusable(text)
     })
 }
 

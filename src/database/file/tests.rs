@@ -232,12 +232,12 @@ async fn flush_and_close_report_a_failure_that_nobody_heard() {
 
 #[tokio::test]
 async fn more_users_than_a_file_is_for_are_warned_of_once() {
-    let item = |id: usize| format!("{{\"id\":\"{id}\"}}");
-    let items: Vec<String> = (0..10_001).map(item).collect();
-    let (_directory, path) = file(&format!("[{}]", items[..10_000].join(",")));
+    let record = |id: usize| format!("{{\"id\":\"{id}\"}}");
+    let records: Vec<String> = (0..10_001).map(record).collect();
+    let (_directory, path) = file(&format!("[{}]", records[..10_000].join(",")));
     let open = || open(&path, Calls::default()).unwrap();
     assert_eq!(logged(|| drop(open())), [""; 0]);
-    fs::write(&path, format!("[{}]", items.join(","))).unwrap();
+    fs::write(&path, format!("[{}]", records.join(","))).unwrap();
     let log = logged(|| drop(open()));
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].contains("holds more than 10,000 users"), "{log:?}");

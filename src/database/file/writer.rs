@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::disk::NotReplaced;
-use super::items::{Change, Changes, Item, Key};
+use super::failure::unusable;
 use super::lock::Lock;
+use super::records::{Change, Changes, Key, RecordText};
 use super::shared::Shared;
-use crate::Error;
 use crate::database::{Version, tombstone};
-use crate::error::Kind;
+use crate::error::Error;
 
 /// How often a write is begun anew because somebody else changed the file meanwhile.
 const ATTEMPTS: usize = 10;
@@ -42,7 +42,7 @@ pub(super) struct Write {
 
 #[derive(Debug)]
 pub(super) enum Action {
-    Save { text: Arc<str>, over: Option<Version> },
+    Save { text: Arc<str>, expected: Option<Version> },
     Delete,
 }
 
@@ -50,7 +50,7 @@ pub(super) enum Action {
 pub(super) enum Outcome {
     Stored(Version),
     Deleted,
-    Conflict(Option<Item>),
+    Conflict(Option<RecordText>),
 }
 
 /// A failed write on its way to its caller. If that has gone, whoever flushes next gets to know it.
@@ -166,7 +166,7 @@ impl Writer {
                      Nothing is loaded or saved here until that process ends",
                     disk.name()
                 );
-                Error::new(Kind::Database, text).with_source(error)
+                unusable(text).with_source(error)
             })?;
             tracing::warn!("the lock of {} was removed or replaced; it is held anew", disk.name());
             self.lock.replace(lock);
@@ -187,28 +187,28 @@ impl Writer {
         }
         let name = self.shared.disk.name();
         let text = format!("{name} was not written, because another program keeps changing it");
-        Err(Error::new(Kind::Database, text))
+        Err(unusable(text))
     }
 
     /// What becomes of each write, one after the other, and what has to be stored for that.
     fn plan(&self, writes: &[Write], now: Instant) -> (Vec<Outcome>, Changes) {
-        let items = self.shared.items();
+        let records = self.shared.records();
         let mut changes = Changes::new();
         let outcomes = writes.iter().map(|Write { id, action, .. }| {
             let (current, tombstone) = match changes.get(id) {
-                Some(Change::Stored(item)) => (Some(item), None),
+                Some(Change::Stored(record)) => (Some(record), None),
                 Some(Change::Deleted(version)) => (None, Some(version.clone())),
-                None => (items.get(&**id), self.shared.tombstone(id, now)),
+                None => (records.get(&**id), self.shared.tombstone(id, now)),
             };
             match action {
-                Action::Save { text, over } => {
-                    let version = current.map(Item::version).or(tombstone);
-                    if !tombstone::permits(over.as_ref(), version.as_ref()) {
+                Action::Save { text, expected } => {
+                    let version = current.map(RecordText::version).or(tombstone);
+                    if !tombstone::permits(expected.as_ref(), version.as_ref()) {
                         return Outcome::Conflict(current.cloned());
                     }
-                    let item = Item::new(text.clone());
-                    let version = item.version();
-                    changes.insert(id.clone(), Change::Stored(item));
+                    let record = RecordText::new(text.clone());
+                    let version = record.version();
+                    changes.insert(id.clone(), Change::Stored(record));
                     Outcome::Stored(version)
                 }
                 Action::Delete => {
@@ -225,9 +225,9 @@ impl Writer {
     fn store(&self, changes: Changes, now: Instant) -> Result<bool, Error> {
         let disk = &self.shared.disk;
         let written = {
-            let items = self.shared.items();
+            let records = self.shared.records();
             let is_of_file = |(id, change): (&Arc<str>, &Change)| {
-                change.item().is_some() || items.contains_key(&**id)
+                change.record().is_some() || records.contains_key(&**id)
             };
             if !changes.iter().any(is_of_file) {
                 self.shared.commit_tombstones(&changes, now);
@@ -237,13 +237,13 @@ impl Writer {
                 Key::User(id) => changes.get(id),
                 Key::NoUser(_) => None,
             };
-            let kept = items.iter().filter_map(|(key, item)| match changed(key) {
-                Some(changed) => changed.item(),
-                None => Some(item),
+            let kept = records.iter().filter_map(|(key, record)| match changed(key) {
+                Some(changed) => changed.record(),
+                None => Some(record),
             });
-            let added = changes.iter().filter(|(id, _)| !items.contains_key(&***id));
-            let added = added.filter_map(|(_, change)| change.item());
-            disk.write_temporary(kept.chain(added).map(|item| &*item.text))
+            let added = changes.iter().filter(|(id, _)| !records.contains_key(&***id));
+            let added = added.filter_map(|(_, change)| change.record());
+            disk.write_temporary(kept.chain(added).map(|record| &*record.text))
         };
         let temporary =
             written.map_err(|error| disk.unwritable("written; it is as it was", error))?;
@@ -274,7 +274,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::super::disk::Disk;
-    use super::super::items::Items;
+    use super::super::records::Records;
     use super::super::shared;
     use super::*;
 
@@ -291,7 +291,7 @@ mod tests {
         fs::write(&path, file).unwrap();
         let disk = Disk::locate(&path).unwrap();
         let lock = Lock::take(&disk).unwrap();
-        let (content, fingerprint) = shared::read(&disk, &Items::new()).unwrap();
+        let (content, fingerprint) = shared::read(&disk, &Records::new()).unwrap();
         let (commands, receiver) = mpsc::channel();
         let shared = Arc::new(Shared::new(disk, content, fingerprint));
         let writer = Writer::new(shared, receiver, lock);
@@ -300,13 +300,13 @@ mod tests {
 
     type Answer = oneshot::Receiver<Result<Outcome, Failure>>;
 
-    fn save(id: &str, over: Option<Version>) -> (Write, Answer) {
+    fn save(id: &str, expected: Option<Version>) -> (Write, Answer) {
         let (reply, answer) = oneshot::channel();
         let text = Arc::from(format!("{{ \"id\": \"{id}\", \"new\": 1 }}"));
         (
             Write {
                 id: Arc::from(id),
-                action: Action::Save { text, over },
+                action: Action::Save { text, expected },
                 now: Instant::now(),
                 reply,
             },
@@ -336,15 +336,15 @@ mod tests {
     #[test]
     fn an_edit_while_the_file_is_being_written_is_kept() {
         let Bench { writer, path, _directory, .. } = bench(r#"[{"id":"a"},{"id":"b"}]"#);
-        let version = |id| writer.shared.get(id).map(|item| item.version());
+        let version = |id| writer.shared.get(id).map(|record| record.version());
         let (writes, _answers): (Vec<_>, Vec<_>) =
             [save("a", version("a")), save("b", version("b"))].into_iter().unzip();
         // The writer has looked at the file before, and sees this only when its own file is ready.
         fs::write(&path, r#"[{"id":"a"},{"id":"b","edited":true},{"id":"c"}]"#).unwrap();
         let outcomes = writer.write(&writes).unwrap();
         assert!(matches!(&outcomes[0], Outcome::Stored(_)), "{outcomes:?}");
-        let Outcome::Conflict(Some(item)) = &outcomes[1] else { panic!("{outcomes:?}") };
-        assert_eq!(&*item.text, r#"{"id":"b","edited":true}"#);
+        let Outcome::Conflict(Some(record)) = &outcomes[1] else { panic!("{outcomes:?}") };
+        assert_eq!(&*record.text, r#"{"id":"b","edited":true}"#);
         let file = "[\n  { \"id\": \"a\", \"new\": 1 },\n  {\"id\":\"b\",\"edited\":true},\n  {\"id\":\"c\"}\n]";
         assert_eq!(fs::read_to_string(&path).unwrap(), file);
         assert_eq!(fs::read_dir(_directory.path()).unwrap().count(), 2, "db.json and its lock");
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn one_user_several_times_in_one_write() {
         let Bench { writer, path, _directory, .. } = bench(r#"[{"id":"a"}]"#);
-        let first = writer.shared.get("a").map(|item| item.version());
+        let first = writer.shared.get("a").map(|record| record.version());
         let (reply, _answer) = oneshot::channel();
         let delete =
             Write { id: Arc::from("a"), action: Action::Delete, now: Instant::now(), reply };
@@ -369,8 +369,8 @@ mod tests {
         let outcomes = writer.write(&[recreate, late]).unwrap();
         let Outcome::Stored(version) = &outcomes[0] else { panic!("{outcomes:?}") };
         assert_ne!(Some(version), first.as_ref());
-        let Outcome::Conflict(Some(item)) = &outcomes[1] else { panic!("{outcomes:?}") };
-        assert_eq!(item.version(), *version);
+        let Outcome::Conflict(Some(record)) = &outcomes[1] else { panic!("{outcomes:?}") };
+        assert_eq!(record.version(), *version);
         let file = fs::read_to_string(&path).unwrap();
         assert_eq!(file.matches("\"a\"").count(), 1, "{file}");
         assert_eq!(writer.shared.tombstone("a", Instant::now()), None);
@@ -394,7 +394,7 @@ mod tests {
     fn after_an_uncertain_outcome_the_file_is_read_anew() {
         let Bench { writer, path, _directory, .. } = bench(r#"[{"id":"a"},{"id":"b"}]"#);
         let shared = &writer.shared;
-        let version = |id| shared.get(id).map(|item| item.version());
+        let version = |id| shared.get(id).map(|record| record.version());
         let before = (version("a"), version("b"));
         fs::write(&path, r#"[{"id":"a"},{"id":"b","new":1}]"#).unwrap();
         shared.announce(shared.disk.fingerprint().unwrap());

@@ -5,11 +5,11 @@ use std::time::Duration;
 use mongodb::Client;
 
 use super::MongoDb;
+use super::connection::{Shared, Source};
 use super::document::Layout;
-use super::open::{Shared, Source};
+use super::failure::{configuration, unusable_uri};
 use super::uri;
-use crate::Error;
-use crate::error::Kind;
+use crate::error::Error;
 
 const DEFAULT_DATABASE: &str = "test";
 const DEFAULT_COLLECTION: &str = "jovoUsers";
@@ -130,7 +130,7 @@ impl MongoDbBuilder {
         let layout = Layout { expires_after: self.expires_after };
         let shared = Shared::new(source, database, collection, layout, limit);
         let begun = shared.begin().await;
-        begun.map_err(|error| uri::unusable(self.uri.as_deref().unwrap_or_default(), &error))?;
+        begun.map_err(|error| unusable_uri(self.uri.as_deref().unwrap_or_default(), &error))?;
         Ok(MongoDb { shared: Arc::new(shared) })
     }
 }
@@ -154,10 +154,6 @@ fn check_names(database: &str, collection: &str) -> Result<(), Error> {
         ));
     }
     Ok(())
-}
-
-fn configuration(message: &'static str) -> Error {
-    Error::new(Kind::Configuration, message)
 }
 
 impl fmt::Debug for MongoDbBuilder {

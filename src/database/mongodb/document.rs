@@ -6,31 +6,17 @@ use mongodb::bson::raw::{RawDocument, RawDocumentBuf};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde_json::Map;
 
+use super::fields::{EXPIRES_AT, FIELDS, ID, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
 use super::known::Known;
 use super::value::{self, Numbers, Refused};
 use crate::database::tombstone::LIFETIME;
 use crate::database::{Loaded, Version, VersionedRecord};
-use crate::error::Kind;
-use crate::{Error, Record};
+use crate::error::{Error, Kind};
+use crate::record::Record;
 
 /// How long a document may be, in bytes
 /// (<https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-BSON-Document-Size>).
 const MAX_SIZE: usize = 16 * 1024 * 1024;
-
-pub(super) const ID: &str = "_id";
-pub(super) const EXPIRES_AT: &str = "expiresAt";
-pub(super) const CREATED_AT: &str = "createdAt";
-pub(super) const UPDATED_AT: &str = "updatedAt";
-/// Our mark: `updatedAt` as it was written with it, `/` and what no other write has. Jovo keeps it
-/// as it is, so it is ours only as long as `updatedAt` is the same.
-pub(super) const MARK: &str = "persistenceVersion";
-/// Lists which of the numbers that Jovo wrote are integers, as long as the mark counts.
-pub(super) const INTEGERS: &str = "persistenceIntegers";
-/// What makes a document a tombstone: the date at which it ends.
-pub(super) const TOMBSTONE: &str = "persistenceTombstone";
-
-/// The fields of an item. Jovo sets some of them whenever it writes.
-const FIELDS: [&str; 5] = ["user", "session", "history", CREATED_AT, UPDATED_AT];
 
 /// That nobody has made an item of a tombstone: MongoDB removes it only as long as this is so. What
 /// is `null` is what is not there, which an index cannot ask for by `$exists: false`

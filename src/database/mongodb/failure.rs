@@ -1,12 +1,16 @@
 //! The driver's errors, without what may be in their texts: ids, data, and what the URI holds.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::time::Duration;
 
 use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
 
-use crate::Error;
-use crate::error::Kind;
+use super::secrets::without_secrets;
+use crate::error::{Error, Kind};
+
+const FORM: &str = "it has the form mongodb://user:password@host:27017/database?option=value, with special characters in \
+                    user and password percent-encoded";
 
 /// <https://www.mongodb.com/docs/manual/reference/error-codes/>
 const DUPLICATE_KEY: i32 = 11000;
@@ -144,6 +148,26 @@ pub(super) fn is_unauthorized(error: &DriverError) -> bool {
 /// index or a `$jsonSchema`.
 pub(super) fn is_refused_document(error: &DriverError) -> bool {
     matches!(error.kind.as_ref(), ErrorKind::Write(WriteFailure::WriteError(_)))
+}
+
+/// Makes the error for a URI that the driver refuses, with the driver's reason.
+pub(super) fn unusable_uri(uri: &str, error: &DriverError) -> Error {
+    match error.kind.as_ref() {
+        ErrorKind::InvalidArgument { message, .. }
+        | ErrorKind::InvalidTlsConfig { message, .. } => {
+            refused_uri(&without_secrets(uri, message))
+        }
+        _ => refused_uri(&reason(error)),
+    }
+}
+
+pub(super) fn refused_uri(why: &str) -> Error {
+    configuration(format!("the URI of MongoDB cannot be used: {why}; {FORM}"))
+}
+
+/// Makes the error of a setting that cannot be used.
+pub(super) fn configuration(message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(Kind::Configuration, message)
 }
 
 #[cfg(test)]

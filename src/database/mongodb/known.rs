@@ -8,9 +8,10 @@ use mongodb::bson::raw::RawDocument;
 use mongodb::bson::{Bson, DateTime, Document, bson, doc};
 use serde_json::{Map, Value};
 
-use super::document::{self, CREATED_AT, ID, MARK, UPDATED_AT};
+use super::document;
+use super::fields::{CREATED_AT, ID, MARK, UPDATED_AT};
 use super::value::{self, Numbers};
-use crate::Version;
+use crate::database::Version;
 
 /// Holds the text of a [`Version`]: the condition of a save, and the fields that it need not write.
 #[derive(Clone, Debug, PartialEq)]

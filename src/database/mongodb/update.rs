@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::document::{CREATED_AT, EXPIRES_AT, INTEGERS, Layout, MARK, TOMBSTONE, UPDATED_AT};
+use super::document::{self, Layout};
+use super::fields::{CREATED_AT, EXPIRES_AT, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
 use super::known::{Field, Known};
 use super::value::{Numbers, integers};
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// Lists the fields of a record that differ from those of the document that was loaded.
 pub(super) struct Changes<'a> {
@@ -69,7 +71,7 @@ impl<'a> Changes<'a> {
     ) -> Result<Update, Error> {
         let document = layout.document(id, self.record, old)?;
         // It says which fields are the largest.
-        super::document::raw(&document)?;
+        document::raw(&document)?;
         let lists = self.integers(&document);
         let expires_at = layout.expires_after.and_then(|_| document.get_datetime(EXPIRES_AT).ok());
         let known =

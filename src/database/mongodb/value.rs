@@ -5,7 +5,7 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Decimal128, Document};
 use serde_json::{Number, Value};
 
-use crate::Error;
+use crate::error::Error;
 
 /// How deep a document may be nested, itself included
 /// (<https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-Nested-Depth-for-BSON-Documents>).
@@ -66,8 +66,10 @@ pub(super) fn integers(value: &Bson, json: &Value) -> Option<Bson> {
             .iter()
             .filter_map(|(name, json)| Some((name.clone(), integers(document.get(name)?, json)?)))
             .collect(),
-        (Bson::Array(items), Value::Array(values)) => (items.iter().zip(values).enumerate())
-            .filter_map(|(index, (item, json))| Some((index.to_string(), integers(item, json)?)))
+        (Bson::Array(elements), Value::Array(values)) => (elements.iter().zip(values).enumerate())
+            .filter_map(|(index, (element, json))| {
+                Some((index.to_string(), integers(element, json)?))
+            })
             .collect(),
         _ => return None,
     };
@@ -82,9 +84,11 @@ pub(super) fn json(value: &Bson, numbers: Numbers<'_>) -> Value {
             let field = |(name, value): (&String, _)| (name.clone(), json(value, numbers.of(name)));
             Value::Object(document.iter().map(field).collect())
         }
-        Bson::Array(items) => {
-            items.iter().enumerate().map(|(index, item)| json(item, numbers.at(index))).collect()
-        }
+        Bson::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .map(|(index, element)| json(element, numbers.at(index)))
+            .collect(),
         Bson::String(text) => Value::String(text.clone()),
         Bson::Boolean(value) => Value::Bool(*value),
         Bson::Null => Value::Null,
@@ -134,9 +138,10 @@ pub(super) fn is_foreign(value: &Bson, numbers: Numbers<'_>) -> bool {
         Bson::Document(document) => {
             document.iter().any(|(name, value)| is_foreign(value, numbers.of(name)))
         }
-        Bson::Array(items) => {
-            items.iter().enumerate().any(|(index, item)| is_foreign(item, numbers.at(index)))
-        }
+        Bson::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .any(|(index, element)| is_foreign(element, numbers.at(index))),
         scalar => is_foreign_scalar(scalar, numbers),
     }
 }
@@ -179,10 +184,10 @@ pub(super) fn bson(
                 "is nested deeper than the {MAX_DEPTH} levels that MongoDB holds"
             )));
         }
-        Value::Array(items) => {
+        Value::Array(elements) => {
             let old = old.filter(|(old, numbers)| is_foreign(old, *numbers));
             let old = old.and_then(|(old, numbers)| Some((old.as_array()?.as_slice(), numbers)));
-            Bson::Array(array(items, old.unwrap_or((&[], Numbers::Exact)), depth + 1)?)
+            Bson::Array(array(elements, old.unwrap_or((&[], Numbers::Exact)), depth + 1)?)
         }
         Value::Object(fields) => {
             let old = old.and_then(|(old, numbers)| Some((old.as_document()?, numbers)));
@@ -202,7 +207,7 @@ pub(super) fn bson(
 /// or removed at the ends, as in the history, so the same value is looked for from where the last
 /// one was found.
 fn array(
-    items: &[Value],
+    elements: &[Value],
     (old, numbers): (&[Bson], Numbers<'_>),
     depth: usize,
 ) -> Result<Vec<Bson>, Refused> {
@@ -210,14 +215,14 @@ fn array(
     let before: Vec<Value> =
         (0..old.len()).filter_map(at).map(|(old, numbers)| json(old, numbers)).collect();
     let mut next = 0;
-    let mut made = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
-        let same = before.iter().skip(next).take(LOOK_AHEAD).position(|before| before == item);
+    let mut made = Vec::with_capacity(elements.len());
+    for (index, element) in elements.iter().enumerate() {
+        let same = before.iter().skip(next).take(LOOK_AHEAD).position(|before| before == element);
         if let Some(same) = same {
             next += same + 1;
         }
         let old = at(if same.is_some() { next - 1 } else { next });
-        made.push(bson(item, old, depth).map_err(|refused| refused.under(&index.to_string()))?);
+        made.push(bson(element, old, depth).map_err(|refused| refused.under(&index.to_string()))?);
     }
     Ok(made)
 }

@@ -1,4 +1,4 @@
-//! The items of the file, in its order, and what comes to stand in their places.
+//! The records of the file, in its order, and what comes to stand in their places.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use indexmap::{Equivalent, IndexMap};
 
-use super::record;
-use crate::Error;
+use super::text;
 use crate::database::{Version, VersionedRecord, tombstone};
+use crate::error::Error;
 
-pub(super) type Items = IndexMap<Key, Item>;
+pub(super) type Records = IndexMap<Key, RecordText>;
 pub(super) type Changes = IndexMap<Arc<str>, Change>;
 
-/// What an item is found by.
+/// What an record is found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     User(Arc<str>),
-    /// The `id` is not text (it holds half of a surrogate pair), so the item belongs to no user;
+    /// The `id` is not text (it holds half of a surrogate pair), so the record belongs to no user;
     /// with a number that nothing else has.
     NoUser(u64),
 }
@@ -44,14 +44,14 @@ impl Equivalent<Key> for str {
     }
 }
 
-/// An item as the text that it is in the file.
+/// An record as the text that it is in the file.
 #[derive(Clone, Debug)]
-pub(super) struct Item {
+pub(super) struct RecordText {
     pub(super) text: Arc<str>,
     version: u64,
 }
 
-impl Item {
+impl RecordText {
     pub(super) fn new(text: Arc<str>) -> Self {
         Self { text, version: next_number() }
     }
@@ -61,14 +61,14 @@ impl Item {
     }
 
     pub(super) fn stored(&self) -> Result<VersionedRecord, Error> {
-        Ok(VersionedRecord { record: record::read(&self.text)?, version: self.version() })
+        Ok(VersionedRecord { record: text::read(&self.text)?, version: self.version() })
     }
 }
 
-/// What comes to stand in the place of an item.
+/// What comes to stand in the place of an record.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Stored(Item),
+    Stored(RecordText),
     /// With the version of the tombstone.
     Deleted(Version),
 }
@@ -78,9 +78,9 @@ impl Change {
         Self::Deleted(tombstone::version(next_number()))
     }
 
-    pub(super) fn item(&self) -> Option<&Item> {
+    pub(super) fn record(&self) -> Option<&RecordText> {
         match self {
-            Self::Stored(item) => Some(item),
+            Self::Stored(record) => Some(record),
             Self::Deleted(_) => None,
         }
     }

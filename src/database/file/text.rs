@@ -1,6 +1,6 @@
-//! The record in the text of an item, and the text of a record.
+//! The record in the text of an record, and the text of a record.
 //!
-//! What a record has in common with the item in whose place it comes keeps the text that it has in
+//! What a record has in common with the record in whose place it comes keeps the text that it has in
 //! the file. So a number is not spelled anew, and what can be read but not be written the same way
 //! (an integer beyond 64 bits, half of a surrogate pair) is not lost.
 
@@ -9,33 +9,34 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::half_pairs;
-use super::old::{Old, OldItem, OldMembers};
-use crate::{Error, Record};
+use super::old::{Old, OldMembers, OldRecord};
+use crate::error::Error;
+use crate::record::Record;
 
 /// `serde_json` reads 127 levels. One of them is the array of the file, which another program reads
 /// as a whole.
 const LEVELS: usize = 126;
 
-/// Reads the record in the text of an item.
+/// Reads the record in the text of an record.
 pub(super) fn read(text: &str) -> Result<Record, Error> {
     let unreadable = |error: serde_json::Error| {
         // What `serde_json` says here is about the syntax and shows nothing of the text.
         Error::decode(format!(
-            "a stored item cannot be read: {error} of the item. It is left as it is; repair it in \
+            "a stored record cannot be read: {error} of the record. It is left as it is; repair it in \
              the file"
         ))
     };
     let mut fields: Map<String, Value> =
         serde_json::from_str(&half_pairs::replace(text)).map_err(unreadable)?;
     if fields.shift_remove("id").is_none_or(|id| id.is_null()) {
-        let old = Old::Made(OldItem::of(text).fields).value().map_err(unreadable)?;
+        let old = Old::Made(OldRecord::of(text).fields).value().map_err(unreadable)?;
         fields = if let Value::Object(fields) = old { fields } else { Map::new() };
     }
     Ok(Record::new(fields))
 }
 
-/// Writes the text of an item as it stands in the file, indented as a member of its array. `before`
-/// is the text of the item in whose place it comes.
+/// Writes the text of an record as it stands in the file, indented as a member of its array. `before`
+/// is the text of the record in whose place it comes.
 pub(super) fn write(id: &str, record: &Record, before: Option<&str>) -> Result<String, Error> {
     let fields = record.fields();
     if fields.get("id").is_some_and(|other| other != id) {
@@ -44,7 +45,7 @@ pub(super) fn write(id: &str, record: &Record, before: Option<&str>) -> Result<S
         ));
     }
     check_depth(fields)?;
-    let old = before.map(OldItem::of);
+    let old = before.map(OldRecord::of);
     let is_current = old.as_ref().is_some_and(|old| old.is_current);
     if let Some(before) = before
         && is_current

@@ -3,18 +3,18 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
+use super::attributes::{EXPIRES, VERSION};
 use super::expression::{Expression, only, update};
 use super::failure::{self, Trouble};
-use super::item::{Attributes, Reader, Types, Writer};
+use super::inner::{Inner, seconds};
+use super::item::{Attributes, Types, Writer};
 use super::known::{Content, Item, Known};
 use super::send::Refused;
-use super::tombstone::{TOMBSTONE, Tombstone};
-use super::{EXPIRES, Inner, VERSION, seconds, size};
+use super::size;
 use crate::database::tombstone::is_nothing;
-use crate::{Error, Loaded, Record, Saved, Version, VersionedRecord};
-
-/// The fields of an item in the order in which Jovo writes them. What else there is follows.
-pub(super) const ORDER: [&str; 5] = ["user", "session", "history", "createdAt", "updatedAt"];
+use crate::database::{Loaded, Saved, Version};
+use crate::error::Error;
+use crate::record::Record;
 
 /// How many attributes one update may set and remove: an expression is at most 4 KB long and has at most 300 operators.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
@@ -27,72 +27,18 @@ const ATTEMPTS: usize = 3;
 type Written = (Option<Refused>, Types);
 
 impl Inner {
-    /// What an item stands for: none, and one that is expired, for nothing.
-    pub(super) fn found(&self, item: Attributes) -> Result<Loaded, Error> {
-        if item.is_empty() || self.is_expired(&item) {
-            return Ok(Loaded::Absent(None));
-        }
-        match Tombstone::read(&item, |name| self.is_key(name)) {
-            Some(tombstone) => Ok(Loaded::Absent(tombstone.version())),
-            None => self.stored(item).map(Loaded::Present),
-        }
-    }
-
-    fn stored(&self, mut item: Attributes) -> Result<VersionedRecord, Error> {
-        let version = match item.remove(VERSION) {
-            None => None,
-            Some(AttributeValue::S(version)) => Some(version),
-            Some(_) => {
-                let table = &self.table;
-                return Err(Error::decode(format!(
-                    "`{VERSION}` of an item in table \"{table}\" is not a string"
-                )));
-            }
-        };
-        // Written over, a tombstone is an item. What is left of it is not of the record, and removed by
-        // the next save; its expiry above all, which would remove the item.
-        let end = item.get(TOMBSTONE).cloned();
-        let is_left = |value: &AttributeValue| Some(value) == end.as_ref();
-        let left: Vec<String> =
-            item.iter().filter(|(_, value)| is_left(value)).map(|(name, _)| name.clone()).collect();
-        item.retain(|name, value| {
-            name == TOMBSTONE || (name == EXPIRES && is_left(value)) || !self.is_own(name)
-        });
-        let mut reader = Reader::default();
-        let mut rest = reader.fields(item)?;
-        let mut fields = Map::with_capacity(rest.len());
-        for name in ORDER {
-            fields.extend(rest.shift_remove_entry(name));
-        }
-        fields.append(&mut rest);
-        let loaded = Record::new(fields);
-        let version = Known::item(version, loaded.clone(), reader.types).into_version();
-        if left.is_empty() {
-            return Ok(VersionedRecord { record: loaded, version });
-        }
-        let mut fields = loaded.fields().clone();
-        fields.retain(|name, _| !left.contains(name));
-        Ok(VersionedRecord { record: Record::new(fields), version })
-    }
-
-    fn is_expired(&self, item: &Attributes) -> bool {
-        let expires = item.get(EXPIRES).and_then(|value| value.as_n().ok());
-        self.expire_users_after.is_some()
-            && expires.is_some_and(|at| at.parse::<f64>().is_ok_and(|at| at <= seconds() as f64))
-    }
-
     pub(super) async fn write(
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Option<&Version>,
     ) -> Result<Saved, Error> {
-        let is_unaware = over.is_none();
-        let mut over = over.filter(|over| !is_nothing(over)).cloned();
+        let is_unaware = expected.is_none();
+        let mut expected = expected.filter(|version| !is_nothing(version)).cloned();
         for _ in 0..ATTEMPTS {
-            match self.try_write(id, record, over.as_ref()).await? {
+            match self.try_write(id, record, expected.as_ref()).await? {
                 Ok(saved) => return Ok(saved),
-                Err(Some(tombstone)) if is_unaware => over = Some(tombstone),
+                Err(Some(tombstone)) if is_unaware => expected = Some(tombstone),
                 Err(Some(_)) => return Ok(Saved::Conflict(None)),
                 Err(None) => {}
             }
@@ -108,10 +54,10 @@ impl Inner {
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Option<&Version>,
     ) -> Result<Result<Saved, Option<Version>>, Error> {
         let key = self.key(id)?;
-        let known = over.map(Known::of);
+        let known = expected.map(Known::of);
         let known = known.as_deref();
         let fields = record.fields();
         if let Some(name) = fields.keys().find(|name| *name == VERSION || self.is_own(name)) {
@@ -122,7 +68,7 @@ impl Inner {
         }
         let version = Version::unique().to_string();
         let own = self.own_attributes(version.clone(), fields);
-        let over_item = known.filter(|known| !matches!(known.content, Content::Tombstone));
+        let expected_item = known.filter(|known| !matches!(known.content, Content::Tombstone));
         let sent = match known.map(|known| (known, &known.content)) {
             Some((known, Content::Item(item))) => {
                 let (changed, gone) = item.changes(fields);
@@ -160,7 +106,7 @@ impl Inner {
             Loaded::Present(current) => Ok(Ok(Saved::Conflict(Some(current)))),
             // What an attempt may have written was deleted.
             Loaded::Absent(Some(_)) if refused.may_have_written => Ok(Ok(Saved::Conflict(None))),
-            Loaded::Absent(tombstone) if over_item.is_none() => Ok(Err(tombstone)),
+            Loaded::Absent(tombstone) if expected_item.is_none() => Ok(Err(tombstone)),
             Loaded::Absent(_) => Ok(Ok(Saved::Conflict(None))),
         }
     }

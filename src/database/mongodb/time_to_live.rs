@@ -11,10 +11,11 @@ use mongodb::{Collection, IndexModel, bson::raw::RawDocumentBuf};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::document::{EXPIRES_AT, ID, TOMBSTONE, without_fields};
+use super::connection::Shared;
+use super::document::without_fields;
 use super::failure::{failed, failure, is_unauthorized};
-use super::open::Shared;
-use crate::Error;
+use super::fields::{EXPIRES_AT, ID, TOMBSTONE};
+use crate::error::Error;
 
 /// The longest that a write waits for the indexes of a collection with documents: a large one takes
 /// its time to be indexed, once.

@@ -3,15 +3,15 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use super::disk::{Disk, NotReplaced};
+use super::failure::unusable;
 use super::fingerprint::Fingerprint;
 use super::format::{Content, Defect};
-use super::items::Items;
 use super::lock::Lock;
+use super::records::Records;
 use super::shared::{self, Shared, Unreadable};
 use super::writer::Writer;
 use super::{FileDb, Handle, blocking, probe};
-use crate::Error;
-use crate::error::Kind;
+use crate::error::Error;
 
 /// How a [`FileDb`] is opened: made by [`FileDb::builder`].
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl FileDbBuilder {
     /// a new one begun. It is never deleted or overwritten, and a warning with its new name is
     /// logged. The default is `false`: opening fails.
     ///
-    /// A file that is valid JSON but not a list of users (no array, an item without `id`, one `id`
+    /// A file that is valid JSON but not a list of users (no array, an record without `id`, one `id`
     /// twice) is not damaged but of another make, and opening it fails either way.
     pub fn recover_damaged(mut self, recover: bool) -> Self {
         self.recover_damaged = recover;
@@ -66,10 +66,9 @@ impl FileDbBuilder {
     }
 
     fn read(&self, disk: &Disk) -> Result<(Content, Fingerprint), Error> {
-        let refused = |why: &str, advice: &str| {
-            Error::new(Kind::Database, format!("{} {why}. {advice}", disk.name()))
-        };
-        match shared::read(disk, &Items::new()) {
+        let refused =
+            |why: &str, advice: &str| unusable(format!("{} {why}. {advice}", disk.name()));
+        match shared::read(disk, &Records::new()) {
             Ok(read) => {
                 probe::check(disk)?;
                 Ok(read)
