@@ -8,9 +8,10 @@ use super::tombstone::{self, Tombstones, nothing, permits};
 use super::{Database, Expected, Loaded, Saved, Version, VersionedRecord};
 use crate::{Error, Record};
 
-/// A database in memory, for tests and for trying things out: what it holds ends with the process.
+/// A database in memory, for tests and experiments: its contents end with the process.
 ///
-/// Clones share what is stored. Deleted users' [tombstones](Database#what-is-deleted-stays-deleted) are no users to it.
+/// Clones share the stored records. [Tombstones](Database#deleted-users-stay-deleted) of deleted
+/// users count neither in [`len`](Self::len) nor in [`is_empty`](Self::is_empty).
 ///
 /// ```
 /// use tower_persistence::{MemoryDb, PersistenceLayer};
@@ -43,19 +44,36 @@ impl Users {
 }
 
 impl MemoryDb {
-    /// An empty database.
+    /// Creates an empty database.
+    ///
+    /// ```
+    /// use tower_persistence::MemoryDb;
+    ///
+    /// assert!(MemoryDb::new().is_empty());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many users are stored.
+    /// Returns the number of stored users.
+    ///
+    /// ```
+    /// use tower_persistence::{Database, Expected, MemoryDb, Record};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_persistence::Error> {
+    /// let db = MemoryDb::new();
+    /// db.save("user-1", &Record::default(), Expected::Absent).await?;
+    /// assert_eq!(db.len(), 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.users().by_id.len()
     }
 
-    /// Whether no user is stored.
+    /// Returns whether no user is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,4 +1,5 @@
-//! What a deletion leaves behind, so that a turn that found nothing before it cannot bring the user back.
+//! Tombstones: the marks that deletions leave, so that a turn that began before a deletion cannot
+//! bring the user back.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,11 +9,12 @@ use tokio::time::Instant;
 
 use super::Version;
 
-/// How long a tombstone counts: the longest that AWS Lambda lets a request run, so that no turn outlasts it.
+/// The time for which a tombstone counts: the longest that AWS Lambda lets a request run, so that
+/// no turn outlasts it.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub(crate) const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// The version of a tombstone, told from an item's by its form.
+/// Makes the version of a tombstone. Its form tells it from a record's.
 pub(crate) fn version(number: u64) -> Version {
     Version::new(format!("{PREFIX}{number}"))
 }
@@ -21,7 +23,7 @@ const PREFIX: &str = "absent-";
 
 const NOTHING: &str = "absent";
 
-/// What a save names that was shown neither an item nor a tombstone.
+/// Makes the version that stands for neither a record nor a tombstone.
 pub(crate) fn nothing() -> Version {
     Version::new(NOTHING)
 }
@@ -30,24 +32,25 @@ pub(crate) fn is_nothing(version: &Version) -> bool {
     version.as_str() == NOTHING
 }
 
-/// Whether a save over `over` may go on where `current` is the version of the item or tombstone that is there, if there is one.
+/// Returns whether a save may proceed: `expected` is the version it expects, `current` the version
+/// of the record or tombstone that is stored, if any.
 pub(crate) fn permits(expected: Option<&Version>, current: Option<&Version>) -> bool {
     let is_tombstone = |version: &Version| version.as_str().starts_with(PREFIX);
     match (expected, current) {
-        // Who does not ask for tombstones is not held back by them.
+        // A caller that does not ask for tombstones is not held back by them.
         (None, current) => current.is_none_or(is_tombstone),
         (Some(expected), Some(current)) => expected == current,
-        // A tombstone that has expired holds nobody back, those who were shown it least of all.
+        // An expired tombstone holds no save back, least of all one that expects that tombstone.
         (Some(expected), None) => is_nothing(expected) || is_tombstone(expected),
     }
 }
 
-/// The tombstones of a database that one process has to itself. They are in memory only: after a restart no turn from before is
-/// under way.
+/// The tombstones of a database that belongs to one process. Kept in memory only: no turn from
+/// before a restart is still running after it.
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones {
     by_id: HashMap<Arc<str>, Tombstone>,
-    /// In the order in which they expire.
+    /// Sorted by expiry.
     ends: VecDeque<(Instant, Arc<str>)>,
 }
 
@@ -63,7 +66,7 @@ impl Tombstones {
         (now < tombstone.expires).then_some(&tombstone.version)
     }
 
-    /// Puts one up in place of any other, and clears away what has expired.
+    /// Adds a tombstone, replacing any other of the same user, and removes the expired ones.
     pub(crate) fn put(&mut self, id: Arc<str>, version: Version, now: Instant) {
         self.clear_away(now);
         let expires = now + LIFETIME;
@@ -77,7 +80,7 @@ impl Tombstones {
 
     fn clear_away(&mut self, now: Instant) {
         while let Some((_, id)) = self.ends.front().filter(|(expires, _)| *expires <= now) {
-            // Another one may have taken its place.
+            // A later tombstone may have taken its place.
             if self.by_id.get(id).is_some_and(|tombstone| tombstone.expires <= now) {
                 self.by_id.remove(id);
             }

@@ -14,11 +14,11 @@ use super::projection::Projection;
 use super::readiness::Readiness;
 use crate::error::Error;
 
-/// The longest sort key.
+/// The longest value of a sort key, in bytes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
 const MAX_SORT_KEY: usize = 1024;
 
-/// How a [`DynamoDb`] is set up: made by [`DynamoDb::builder`].
+/// Sets up a [`DynamoDb`]. [`DynamoDb::builder`] creates it.
 ///
 /// `Debug` shows no credentials.
 #[derive(Clone)]
@@ -56,20 +56,34 @@ impl DynamoDbBuilder {
         }
     }
 
-    /// Sets the region, such as `eu-central-1`. Without it, feature `aws-config` finds it in the
-    /// environment, in a profile or on EC2. Where an [`endpoint_url`](Self::endpoint_url) is given,
-    /// EC2 is not asked, and it is `us-east-1` if nothing says otherwise.
+    /// Sets the region, such as `eu-central-1`. By default, feature `aws-config` looks it up in the
+    /// environment, in a profile and on EC2. With an [`endpoint_url`](Self::endpoint_url), EC2 is
+    /// not asked, and the region falls back to `us-east-1`.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").region("eu-central-1");
+    /// ```
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.access.region = Some(region.into());
         self
     }
 
-    /// Sets the access key. Without it, feature `aws-config` finds credentials where AWS SDKs do: in
-    /// the environment (Lambda), a profile (SSO and `credential_process` included), a web identity
-    /// (EKS), a container (ECS) or EC2. Those of `aws login` need the feature `aws-login`.
+    /// Sets the access key. By default, feature `aws-config` looks for credentials where AWS SDKs
+    /// do: in the environment (Lambda), a profile (SSO and `credential_process` included), a web
+    /// identity (EKS), a container (ECS) and EC2. Those of `aws login` need the feature
+    /// `aws-login`.
     ///
-    /// They are loaded once for all requests, within [`ready_timeout`](Self::ready_timeout), and again
-    /// before they expire. DynamoDB Local takes any, and gives each access key tables of its own.
+    /// Credentials are loaded once for all requests, within [`ready_timeout`](Self::ready_timeout),
+    /// and again before they expire. DynamoDB Local accepts any, and gives each access key tables
+    /// of its own.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").credentials("access-key-id", "secret-access-key");
+    /// ```
     pub fn credentials(
         mut self,
         access_key_id: impl Into<String>,
@@ -79,34 +93,53 @@ impl DynamoDbBuilder {
         self
     }
 
-    /// Another server than Amazon's, as `http://localhost:8000` of DynamoDB Local. It has to return the item with a
-    /// condition that failed (`ReturnValuesOnConditionCheckFailure`; DynamoDB Local does from 2.2 on).
+    /// Sets the server to use in place of Amazon's, such as `http://localhost:8000` for DynamoDB
+    /// Local. By default, feature `aws-config` also reads the variables `AWS_ENDPOINT_URL_DYNAMODB`
+    /// and `AWS_ENDPOINT_URL`.
+    ///
+    /// The server must return the item when a condition fails
+    /// (`ReturnValuesOnConditionCheckFailure`, in DynamoDB Local since 2.2).
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").endpoint_url("http://localhost:8000");
+    /// ```
     pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
         self.access.endpoint = Some(url.into());
         self
     }
 
-    /// Uses a client of your own, instead of `region`, `credentials` and `endpoint_url`. Where it has
-    /// neither an operation time-out nor one for an attempt, it gets [`timeout`](Self::timeout). Its
-    /// credentials are loaded and kept as those of a client that is made here.
+    /// Uses a client of your own in place of `region`, `credentials` and `endpoint_url`. A client
+    /// with neither an operation time-out nor one per attempt gets [`timeout`](Self::timeout). Its
+    /// credentials are loaded and kept like those of a client that the builder makes.
     pub fn client(mut self, client: Client) -> Self {
         self.access.client = Some(client);
         self
     }
 
-    /// Sets how long one load, save or deletion may take, tries included; one try of it may take half of
-    /// that. What DynamoDB throttles is tried again as long as there is time. The default is 2 seconds.
-    /// The layer has time-outs of its own, which come on top.
+    /// Sets how long one load, save or deletion may take, retries included; a single attempt may
+    /// take half of that. Throttled calls are retried while time remains. Default: 2 seconds. The
+    /// time-outs of the layer apply as well.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").timeout(Duration::from_secs(3));
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.access.timeout = timeout;
         self
     }
 
-    /// Sets how long work may take that is done once for all requests: loading credentials, and waiting
-    /// for a table that is being created. It goes on when the request that began it gives up.
+    /// Sets how long work may take that is done once for all requests: loading credentials, and
+    /// waiting for a table that is being created. The work goes on if the request that began it
+    /// gives up.
     ///
-    /// The default is 25 seconds: less than the layer's own
-    /// [`ready_timeout`](crate::PersistenceLayer::ready_timeout), so that the error says what took so long.
+    /// Default: 25 seconds, less than the layer's own
+    /// [`ready_timeout`](crate::PersistenceLayer::ready_timeout), so that the error says which step
+    /// took so long.
     ///
     /// ```
     /// use std::time::Duration;
@@ -119,74 +152,138 @@ impl DynamoDbBuilder {
         self
     }
 
-    /// The name of the partition key, which holds the user id. The default is `userId`, as in Jovo. It has to be a string.
+    /// Sets the name of the partition key, a string that holds the user id. Default: `userId`, as
+    /// in Jovo.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").partition_key("id");
+    /// ```
     pub fn partition_key(mut self, name: impl Into<String>) -> Self {
         self.partition_key = name.into();
         self
     }
 
-    /// The name of the table's sort key, and the value that all users have in it, for a table that is shared with other
-    /// kinds of items: `sort_key("type", "USER#jovo.user.data")` is what Jovo v3 did with `sortKeyColumn`.
+    /// Sets the name of the table's sort key, and the value that all users share in it. By default
+    /// the table has no sort key.
+    ///
+    /// Use it in a table that also holds other kinds of items: `sort_key("type",
+    /// "USER#jovo.user.data")` does what `sortKeyColumn` did in Jovo v3.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Table").sort_key("type", "USER#jovo.user.data");
+    /// ```
     pub fn sort_key(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.sort_key = Some((name.into(), value.into()));
         self
     }
 
-    /// What stands before the user id in the partition key, as Jovo v3's `primaryKeyPrefix`.
+    /// Sets a prefix for the user id in the partition key, as Jovo v3 did with `primaryKeyPrefix`.
+    /// Default: none.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Table").key_prefix("USER#");
+    /// ```
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
         self
     }
 
-    /// Copies the value under `pointer` (a JSON pointer, `/user/data/score`) into the top-level attribute `attribute` with
-    /// every save, so that an index can have it as its key. Strings and numbers are copied. What is empty, longer than
-    /// 1,024 bytes or of another type, also of another type than the table defines for `attribute`, is left out: DynamoDB
-    /// would refuse the item.
+    /// Copies the value under `pointer` (a JSON pointer such as `/user/data/score`) into the
+    /// top-level attribute `attribute` on every save, so that an index can use it as its key.
     ///
-    /// The attribute is no part of the record. Indexes are not created; one that is added
-    /// while the program runs is known to it after its next start.
+    /// Strings and numbers are copied. The attribute is left out where DynamoDB would refuse the
+    /// item: for a value that is empty, longer than 1,024 bytes, or of a type other than the one
+    /// the table defines for `attribute`.
+    ///
+    /// The attribute does not become part of the record. Indexes are not created. An index that is
+    /// added while the program runs takes effect after its next start.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").project("score", "/user/data/score");
+    /// ```
     pub fn project(mut self, attribute: impl Into<String>, pointer: impl Into<String>) -> Self {
         self.projections.push((attribute.into(), pointer.into()));
         self
     }
 
-    /// Creates the table where it is missing, paid per request unless it is
-    /// [`provisioned`](Self::provisioned), and switches its time to live on for `persistenceExpiresAt`, by
-    /// which it removes tombstones. The default is `true`.
+    /// Sets whether to create the table if it is missing: with billing per request unless
+    /// [`provisioned`](Self::provisioned) says otherwise, and with the time to live on
+    /// `persistenceExpiresAt`, by which DynamoDB removes tombstones. Default: `true`.
     ///
-    /// A table that was there before is not created again by this process: one that was deleted while it
-    /// runs is an error, since a new table would have lost everything in silence.
+    /// A process does not recreate a table that it has seen before. A table that disappears at run
+    /// time is an error, because a new one would hide the loss of all data.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").create_table(false);
+    /// ```
     pub fn create_table(mut self, create: bool) -> Self {
         self.create_table = create;
         self
     }
 
-    /// Creates the table with this throughput, in capacity units, instead of paid per request.
+    /// Creates the table with this throughput, in capacity units. By default it is
+    /// billed per request.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").provisioned(5, 5);
+    /// ```
     pub fn provisioned(mut self, read: u32, write: u32) -> Self {
         self.provisioned = Some((read, write));
         self
     }
 
-    /// Forgets a user for whom nothing was saved for so long. Every save writes `persistenceExpiresAt`
-    /// (epoch seconds); a request that only reads does not put it off. The table's time to live is
-    /// switched on in the background, so that DynamoDB removes what is expired, usually within days; until
-    /// then it is not served, and a new user takes its place. That it could not be switched on is a warning.
+    /// Deletes users that have not been saved for this long. By default users never expire.
     ///
-    /// What was stored before this was set expires only after its next save. What was stored with it keeps
-    /// its `persistenceExpiresAt` when this is taken away again, and is removed then unless the table's
-    /// time to live is switched off as well.
+    /// Every save writes `persistenceExpiresAt` (epoch seconds); a request that only reads does not
+    /// extend it. The table's time to live is enabled in the background, and a failure to do so is
+    /// logged as a warning. DynamoDB usually removes expired items within days. Until then they are
+    /// not served, and a new user may take their place.
+    ///
+    /// A user that was stored before this option was set expires only after its next save. A user
+    /// that was stored with it keeps its `persistenceExpiresAt` when the option is removed: disable
+    /// the table's time to live as well to keep that user.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let days = |days| Duration::from_secs(days * 24 * 60 * 60);
+    /// let builder = DynamoDb::builder("Users").expire_users_after(days(90));
+    /// ```
     pub fn expire_users_after(mut self, duration: Duration) -> Self {
         self.expire_users_after = Some(duration);
         self
     }
 
-    /// Makes the client. Nothing is sent yet: credentials of the environment are loaded, and a missing
-    /// table is created, by [`ensure_ready`](crate::Database::ensure_ready) or the first request.
+    /// Creates the database without sending a request.
+    /// [`ensure_ready`](crate::Database::ensure_ready) or the first request loads credentials from
+    /// the environment and creates a missing table.
     ///
     /// # Errors
     ///
-    /// When a setting is wrong, when the region is neither given nor, with feature `aws-config`, found, or
-    /// when credentials are not given without that feature.
+    /// A setting is wrong ([`is_configuration`](Error::is_configuration)), or the region is neither
+    /// set nor, with feature `aws-config`, found, or credentials are not set and that feature is
+    /// off.
+    ///
+    /// ```no_run
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// # async fn example() -> Result<(), tower_persistence::Error> {
+    /// let db = DynamoDb::builder("Users").region("eu-central-1").build().await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn build(self) -> Result<DynamoDb, Error> {
         self.check()?;
         let credentials = CredentialsCache::new(&self.access.table, self.access.ready_timeout);
@@ -220,21 +317,25 @@ impl DynamoDbBuilder {
             && table.chars().all(|each| each.is_ascii_alphanumeric() || "_.-".contains(each));
         if !is_name && !table.starts_with("arn:") {
             return Err(configuration(format!(
-                "\"{table}\" is no name of a table: 3 to 255 letters, digits, `_`, `-` and `.`, or an ARN"
+                "\"{table}\" is not a table name; use 3 to 255 letters, digits, `_`, `-` and `.`, or an ARN"
             )));
         }
         if let Some(url) = endpoint
             && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
         {
             return Err(configuration(
-                "the endpoint URL does not begin with `http://` or `https://`",
+                "the endpoint URL has no scheme; begin it with `http://` or `https://`",
             ));
         }
         if self.expire_users_after.is_some_and(|duration| duration.is_zero()) {
-            return Err(configuration("users cannot expire after no time at all"));
+            return Err(configuration(
+                "users cannot expire after no time; set `expire_users_after` above zero",
+            ));
         }
         if timeout.is_zero() || ready_timeout.is_zero() {
-            return Err(configuration("the time-out is zero"));
+            return Err(configuration(
+                "the time-out is zero; set a longer `timeout` or `ready_timeout`",
+            ));
         }
         if self
             .sort_key
@@ -242,13 +343,13 @@ impl DynamoDbBuilder {
             .is_some_and(|(_, value)| !(1..=MAX_SORT_KEY).contains(&value.len()))
         {
             return Err(configuration(format!(
-                "the sort key's value does not have 1 to {MAX_SORT_KEY} bytes"
+                "the value of the sort key is empty or too long; use 1 to {MAX_SORT_KEY} bytes"
             )));
         }
         self.check_names()
     }
 
-    /// No attribute may have two meanings.
+    /// Refuses an attribute with two meanings.
     fn check_names(&self) -> Result<(), Error> {
         let mut names = vec![VERSION, TOMBSTONE, EXPIRES, META_DATA];
         names.extend(ORDER);
@@ -260,19 +361,19 @@ impl DynamoDbBuilder {
         for name in keys.into_iter().flatten().chain(projected) {
             if name.is_empty() || name.len() > 255 {
                 return Err(configuration(
-                    "the name of a key or projection does not have 1 to 255 bytes",
+                    "the name of a key or projection is empty or too long; use 1 to 255 bytes",
                 ));
             }
             if names.contains(&name) {
                 return Err(configuration(format!(
-                    "two things would be stored in the attribute `{name}`"
+                    "two values would be stored in the attribute `{name}`; choose another name"
                 )));
             }
             names.push(name);
         }
         match self.projections.iter().find(|(_, pointer)| !pointer.starts_with('/')) {
             Some((attribute, pointer)) => Err(configuration(format!(
-                "what is projected to `{attribute}` is no JSON pointer: \"{pointer}\" does not begin with `/`"
+                "\"{pointer}\", projected to `{attribute}`, is not a JSON pointer: it does not begin with `/`"
             ))),
             None => Ok(()),
         }

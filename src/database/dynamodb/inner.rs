@@ -1,4 +1,4 @@
-//! What all clones share: the client, the settings, and the keys of items.
+//! The state that clones share: the client, the settings, and the keys of items.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -17,11 +17,11 @@ use super::projection::Projection;
 use super::readiness::Readiness;
 use crate::error::Error;
 
-/// The longest partition key.
+/// The longest value of a partition key, in bytes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
 const MAX_PARTITION_KEY: usize = 2048;
 
-/// What all clones of a [`DynamoDb`](super::DynamoDb) share.
+/// The state that all clones of a [`DynamoDb`](super::DynamoDb) share.
 pub(super) struct Inner {
     pub(super) client: Client,
     pub(super) credentials: CredentialsCache,
@@ -40,11 +40,12 @@ pub(super) struct Inner {
 }
 
 impl Inner {
+    /// Makes the key of a user's item.
     pub(super) fn key(&self, id: &str) -> Result<Attributes, Error> {
         let value = [self.key_prefix.as_str(), id].concat();
         if !(1..=MAX_PARTITION_KEY).contains(&value.len()) {
             return Err(Error::encode(format!(
-                "the user id has {} bytes; DynamoDB takes 1 to {MAX_PARTITION_KEY} bytes as `{}`, the prefix included",
+                "the user id has {} bytes; `{}` must have 1 to {MAX_PARTITION_KEY} bytes, prefix included",
                 id.len(),
                 self.partition_key
             )));
@@ -56,11 +57,13 @@ impl Inner {
         Ok(key)
     }
 
+    /// Returns whether an attribute is a key of the table.
     pub(super) fn is_key(&self, name: &str) -> bool {
         name == self.partition_key || self.sort_key.as_ref().is_some_and(|(key, _)| key == name)
     }
 
-    /// Whether an attribute is neither a field of the record nor the version.
+    /// Returns whether an attribute belongs to the database rather than to the record. The version
+    /// is handled separately.
     pub(super) fn is_own(&self, name: &str) -> bool {
         self.is_key(name)
             || name == TOMBSTONE
@@ -68,7 +71,7 @@ impl Inner {
             || self.projections.iter().any(|projection| projection.attribute == name)
     }
 
-    /// Where the table is looked for, for an error.
+    /// Returns the table's place for error texts: its endpoint or its region.
     pub(super) fn place(&self) -> String {
         match (&self.endpoint, self.client.config().region()) {
             (Some(endpoint), _) => format!(" at {endpoint}"),
@@ -77,6 +80,7 @@ impl Inner {
         }
     }
 
+    /// Makes the error for a call that failed.
     pub(super) fn failed<E, R>(&self, action: &str, error: SdkError<E, R>) -> Error
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
@@ -88,6 +92,6 @@ impl Inner {
 }
 
 pub(super) fn seconds() -> u64 {
-    // A clock before 1970 lets nothing expire.
+    // With a clock before 1970 nothing expires.
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -1,4 +1,4 @@
-//! One consistent read, and what the item that it returns stands for.
+//! Loads an item by one consistent read, and makes a record of it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Map;
@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::record::Record;
 
 impl Inner {
+    /// Reads an item. The read is consistent, since the condition of a save compares with its result.
     pub(super) async fn read(&self, key: Attributes) -> Result<Loaded, Error> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key));
         let request = request.consistent_read(true);
@@ -22,7 +23,7 @@ impl Inner {
         }
     }
 
-    /// What an item stands for: none, and one that is expired, for nothing.
+    /// Interprets an item: an absent or expired one as no record.
     pub(super) fn found(&self, item: Attributes) -> Result<Loaded, Error> {
         if item.is_empty() || self.is_expired(&item) {
             return Ok(Loaded::Absent(None));
@@ -33,6 +34,7 @@ impl Inner {
         }
     }
 
+    /// Makes a record of an item, and a version that remembers it.
     fn stored(&self, mut item: Attributes) -> Result<VersionedRecord, Error> {
         let version = match item.remove(VERSION) {
             None => None,
@@ -40,12 +42,13 @@ impl Inner {
             Some(_) => {
                 let table = &self.table;
                 return Err(Error::decode(format!(
-                    "`{VERSION}` of an item in table \"{table}\" is not a string"
+                    "`{VERSION}` of an item in table \"{table}\" is not a string; remove that attribute"
                 )));
             }
         };
-        // Written over, a tombstone is an item. What is left of it is not of the record, and removed by
-        // the next save; its expiry above all, which would remove the item.
+        // A tombstone that another program wrote over is an item again. The tombstone's remains are
+        // not part of the record, and the next save removes them: the expiry above all, by which
+        // DynamoDB would remove the item.
         let end = item.get(TOMBSTONE).cloned();
         let is_left = |value: &AttributeValue| Some(value) == end.as_ref();
         let left: Vec<String> =

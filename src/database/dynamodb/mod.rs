@@ -34,7 +34,7 @@ use super::{Database, Expected, Loaded, Saved, VersionedRecord};
 use crate::error::Error;
 use crate::record::Record;
 
-/// A table in Amazon DynamoDB, with the items of Jovo v4.
+/// A table in Amazon DynamoDB, compatible with the items of Jovo v4.
 ///
 /// ```no_run
 /// use tower_persistence::{DynamoDb, PersistenceLayer};
@@ -53,58 +53,66 @@ use crate::record::Record;
 /// # Ok(()) }
 /// ```
 ///
-/// * One item a user: the partition key `userId`, maps `user`, `session` and `history`, strings `createdAt` and `updatedAt`.
-///   What Jovo v4 wrote is read, and it reads what is written here.
-/// * `persistenceVersion` is added, by which a save is refused that is not over what was loaded. A save
-///   also compares the old values of what it changes (up to 100 attributes), since others leave that
-///   version alone: Jovo v4, a script, the console.
-/// * A load is one consistent read, a save one conditional write of the attributes that changed; attributes that others write
-///   meanwhile stay. A conflict brings the current item with it. Where more than 250 attributes change at once, the
-///   whole item is written.
-/// * Reads and writes need nothing but the table's data. Only where they do not find the table, or it has
-///   another key, it is looked at: it is created where it is missing, unless
-///   [`create_table(false)`](DynamoDbBuilder::create_table) is set. One that was there before and is gone is
-///   an error.
-/// * What is throttled is tried again within [`timeout`](DynamoDbBuilder::timeout). Credentials have a limit
-///   of their own, [`ready_timeout`](DynamoDbBuilder::ready_timeout).
+/// * Each user is one item: the partition key `userId`, the maps `user`, `session` and `history`,
+///   and the strings `createdAt` and `updatedAt`. This crate reads the items of Jovo v4, and Jovo
+///   v4 reads the items of this crate.
+/// * The attribute `persistenceVersion` is added. It refuses a save whose expected version is no
+///   longer stored. Other writers, such as Jovo v4, a script or the console, leave that version
+///   alone. So a save also compares the old values of the attributes it changes, up to 100 of them.
+/// * A load is one consistent read. A save is one conditional write of the attributes that changed,
+///   and keeps attributes that other writers add meanwhile. A conflict returns the current record
+///   without another read. A save that changes more than 250 attributes writes the whole item.
+/// * Reads and writes need permissions on the table's data only. The table is described only if a
+///   call does not find it or reports another key. A missing table is created unless
+///   [`create_table(false)`](DynamoDbBuilder::create_table) is set. A table that disappears at run
+///   time is an error.
+/// * Throttled calls are retried within [`timeout`](DynamoDbBuilder::timeout). Credentials have a
+///   limit of their own, [`ready_timeout`](DynamoDbBuilder::ready_timeout).
 ///
-/// # What is stored how
+/// # Data types
 ///
-/// Numbers are decimals to DynamoDB: `1.0` comes back as `1`, and no magnitude but 0 may be under 1E-130 or over
-/// 9.99…E+125. A name may not be empty, an item be nested deeper than 32 levels or have more than 400 KB. What breaks such a
-/// limit is an [error](Error::is_encode) that names the field as a JSON pointer, and nothing is written. Maps have no
-/// order; they come back sorted by name.
+/// DynamoDB stores numbers as decimals: `1.0` comes back as `1`, and the magnitude of a number
+/// other than 0 must lie between 1E-130 and 9.99…E+125. Names must not be empty. An item holds at
+/// most 32 levels and 400 KB. A record beyond such a limit is [an error](Error::is_encode) that
+/// names the field as a JSON pointer, and nothing is written. Maps have no order; their members
+/// come back sorted by name.
 ///
-/// Others may have stored what JSON has not: a set is read as an array, a binary value as base64 text, a number of more digits as
-/// the nearest one. Saved again, each is what it was as long as the value under that path can be it: a set of strings still is a
-/// set after a string was added, and becomes a list when it has one twice or none.
+/// Other writers may store types that JSON lacks: a set loads as an array, a binary value as base64
+/// text, a number with more digits as the nearest number. A save writes each back as its original
+/// type while the new value fits it: a set of strings remains a set after a string is added, and
+/// becomes a list when it is empty or holds a string twice.
 ///
-/// # What a deletion leaves
+/// # Deletions
 ///
-/// A [tombstone](Database#what-is-deleted-stays-deleted), if the table's time to live removes it: key, `persistenceVersion`,
-/// `persistenceTombstone` and the attribute of the time to live, whatever its name. On tables that are created here it is switched on,
-/// for `persistenceExpiresAt`. A table of your own is asked once, at the first deletion. Where its time to live is off, or the role may not ask, or
-/// its attribute is a key or means something else, the item is deleted plainly, and a user's first turn that is under way meanwhile can
-/// bring them back: switch it on to close that gap.
+/// A deletion leaves a [tombstone](Database#deleted-users-stay-deleted) if the table's time to live
+/// removes it again: the key, `persistenceVersion`, `persistenceTombstone` and the attribute of the
+/// time to live, whatever its name. Tables that this crate creates have it enabled on
+/// `persistenceExpiresAt`. The time to live of any other table is looked up once, at the first
+/// deletion.
+///
+/// No tombstone is left if the time to live is off, if the role may not look it up, or if its
+/// attribute is a key or has another meaning. A user's first turn that runs during the deletion can
+/// then bring the user back. Enable the time to live to close that gap.
 ///
 /// # Lost answers
 ///
-/// A write whose answer was lost is tried again. If somebody else has changed the item by then, it is not known whether it
-/// was stored before, and that is an error, not a conflict: nothing is ever applied twice.
+/// A write whose answer is lost is retried. If another writer changes the item in between, the
+/// outcome of the first attempt is unknown. That is an error, not a conflict: no turn is ever
+/// applied twice.
 ///
-/// # What the role has to be allowed
+/// # Permissions
 ///
 /// | for | actions, all `dynamodb:…` on the table |
 /// | --- | --- |
-/// | loading, saving, forgetting users | `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` |
-/// | tombstones | `DescribeTimeToLive`; `UpdateTimeToLive` for tables that are created here; it does without |
+/// | loading, saving and forgetting users | `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` |
+/// | tombstones | `DescribeTimeToLive`; for tables created here also `UpdateTimeToLive` (both optional) |
 /// | creating a missing table | `DescribeTable`, `CreateTable` |
-/// | an error that says which key the table has | `DescribeTable` |
-/// | `expire_users_after` | `DescribeTimeToLive`, `UpdateTimeToLive`; it does without, if another program switches it on |
+/// | an error that names the table's actual key | `DescribeTable` |
+/// | `expire_users_after` | `DescribeTimeToLive`, `UpdateTimeToLive`; optional if the time to live is already on |
 ///
 /// # Clones
 ///
-/// Clones share one client. Make one database for the process, not one for each request.
+/// Clones share one client. Create one database per process, not one per request.
 ///
 /// `Debug` shows table, region and endpoint.
 #[derive(Clone)]
@@ -113,7 +121,13 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// To set up the table `table`: its name, or its ARN.
+    /// Creates a builder for the table `table`, given by its name or its ARN.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").region("eu-central-1");
+    /// ```
     pub fn builder(table: impl Into<String>) -> DynamoDbBuilder {
         DynamoDbBuilder::new(table.into())
     }
@@ -135,7 +149,8 @@ impl Database for DynamoDb {
     async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         let inner = &self.inner;
         let key = inner.key(id)?;
-        // What a read has no answer to, another would have none to either.
+        // A failed readiness check is an error here: a read that DynamoDB does not answer would
+        // fail as well.
         inner.ready().await?;
         inner.on_table(|| inner.read(key.clone())).await
     }
@@ -156,13 +171,13 @@ impl Database for DynamoDb {
         inner.on_table(|| inner.delete(key.clone())).await
     }
 
-    /// Loads the credentials, and reads once to find out whether the table is there. Only where it is not
-    /// found, or has another key, it is looked at: created where it is missing, waited for until it is
-    /// active, and its key checked.
+    /// Loads the credentials, and reads once to check the table. Only a table that is not found, or
+    /// that has another key, is described: a missing one is created and awaited until it is active,
+    /// and its key is checked.
     ///
-    /// Once it was ready, nothing is asked. The work goes on when the caller gives up, and callers that
-    /// come meanwhile wait for the same. Credentials and table may take
-    /// [`ready_timeout`](DynamoDbBuilder::ready_timeout) each.
+    /// Costs nothing once the table is ready. The work outlives a caller that gives up, and
+    /// concurrent callers wait for the same work. Credentials and table may each take
+    /// [`ready_timeout`](DynamoDbBuilder::ready_timeout).
     async fn ensure_ready(&self) -> Result<(), Error> {
         self.inner.ready().await
     }

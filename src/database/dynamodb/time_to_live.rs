@@ -1,4 +1,4 @@
-//! The table's time to live, by which DynamoDB removes what is expired.
+//! The table's time to live, by which DynamoDB removes expired items.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -11,7 +11,7 @@ use super::failure::{DENIED, UNKNOWN_OPERATION, code, configuration, failed};
 use super::inner::Inner;
 use crate::error::Error;
 
-/// What is known of the table's time to live.
+/// Remembers the attribute of the table's time to live: unknown, none, or its name.
 #[derive(Debug, Default)]
 pub(super) struct TimeToLive(RwLock<Option<Option<String>>>);
 
@@ -42,13 +42,15 @@ impl Inner {
                         return match attribute {
                             Some(other) if other != EXPIRES => Err(configuration(format!(
                                 "table \"{table}\" expires items by `{other}`, not by `{EXPIRES}`; \
-                                 DynamoDB takes one attribute a table"
+                                 DynamoDB takes one attribute per table, so switch the other one off first"
                             ))),
                             _ => Ok(()),
                         };
                     }
                     Some(TimeToLiveStatus::Disabling) => {
-                        tracing::warn!("expiry of table \"{table}\" is just being switched off");
+                        tracing::warn!(
+                            "the time to live of table \"{table}\" is being switched off"
+                        );
                         return Ok(());
                     }
                     _ => {}
@@ -66,7 +68,7 @@ impl Inner {
         let Err(error) = request.customize().config_override(patient()).send().await else {
             return Ok(());
         };
-        // By another process, at the same time.
+        // Another process enabled it at the same time.
         let message = error.as_service_error().map(|error| error.to_string()).unwrap_or_default();
         if message.contains("already enabled") {
             return Ok(());
@@ -74,14 +76,15 @@ impl Inner {
         Err(failed("UpdateTimeToLive", table, error))
     }
 
-    /// The attribute by which the table removes items, if it does. It is asked once, by the first deletion.
+    /// Returns the attribute by which the table removes items, if its time to live is on. Asks only
+    /// once, at the first deletion.
     pub(super) async fn time_to_live(&self) -> Option<String> {
         if let Some(known) = self.readiness.time_to_live.known() {
             return known;
         }
         let table = &self.table;
         let request = self.client.describe_time_to_live().table_name(table);
-        // The deletion still has to come within the time.
+        // Leaves time for the deletion itself.
         let limits = config::Builder::new().timeout_config(timeouts(self.timeout / 2));
         let (attribute, is_final) = match request.customize().config_override(limits).send().await {
             Ok(described) => {
@@ -102,14 +105,14 @@ impl Inner {
                 (None, is_final)
             }
         };
-        // Otherwise the next one asks again.
+        // After a passing failure, the next deletion asks again.
         if is_final {
             self.readiness.time_to_live.note(attribute.clone());
         }
         attribute
     }
 
-    /// Whether an attribute means something else already, to us or to an index.
+    /// Returns whether an attribute already has a meaning, for this crate or for an index.
     fn is_taken(&self, attribute: &str) -> bool {
         self.is_key(attribute)
             || [VERSION, TOMBSTONE, META_DATA].contains(&attribute)

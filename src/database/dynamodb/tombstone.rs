@@ -1,4 +1,4 @@
-//! What a deletion leaves in the table, where the table removes it again.
+//! Deletes an item, and leaves a tombstone in its place if the table removes that again.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -10,14 +10,15 @@ use crate::database::Version;
 use crate::database::tombstone::LIFETIME;
 use crate::error::Error;
 
-/// A tombstone that was found.
+/// A tombstone that a read returned.
 pub(super) struct Tombstone {
     version: String,
     ends: u64,
 }
 
 impl Tombstone {
-    /// An item that has anything else in it is none: somebody has written over it.
+    /// Reads a tombstone. An item with any other attribute is not a tombstone: another writer has
+    /// written over it.
     pub(super) fn read(item: &Attributes, is_key: impl Fn(&str) -> bool) -> Option<Self> {
         let end = item.get(TOMBSTONE)?;
         let is_of_tombstone = |(name, value): (&String, &AttributeValue)| {
@@ -30,14 +31,14 @@ impl Tombstone {
         Some(Self { version, ends: end.as_n().ok()?.parse().ok()? })
     }
 
-    /// The version, as long as it counts.
+    /// Returns the tombstone's version until it expires.
     pub(super) fn version(&self) -> Option<Version> {
         (seconds() < self.ends).then(|| Known::tombstone(self.version.clone()).into_version())
     }
 }
 
 impl Inner {
-    /// Deletes the item; leaves a tombstone in its place if the table will remove it.
+    /// Deletes the item, and leaves a tombstone in its place if the table will remove it.
     pub(super) async fn delete(&self, key: Attributes) -> Result<(), Error> {
         let Some(time_to_live) = self.time_to_live().await else {
             let request = self.client.delete_item().table_name(&self.table).set_key(Some(key));

@@ -1,4 +1,4 @@
-//! The errors of the file, each with the advice that its cause suggests.
+//! The errors of the file, each with advice that fits its cause.
 
 use std::borrow::Cow;
 use std::io;
@@ -6,12 +6,12 @@ use std::io;
 use super::disk::Disk;
 use crate::error::{Error, Kind};
 
-/// Makes the error of a setting that cannot be used.
+/// Makes the error for a setting that cannot be used.
 pub(super) fn configuration(message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(Kind::Configuration, message)
 }
 
-/// Makes the error of a file that cannot be used.
+/// Makes the error for a file that cannot be used.
 pub(super) fn unusable(message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(Kind::Database, message)
 }
@@ -21,13 +21,13 @@ impl Disk {
         unusable(format!("{} could not be {to}", self.name())).with_source(error)
     }
 
-    /// The same where the file, or what is to replace it, cannot be written.
+    /// Makes the error for a file that cannot be written or replaced.
     pub(super) fn unwritable(&self, to: &str, error: io::Error) -> Error {
         let text = format!("{} could not be {to}. {}", self.name(), self.advice(&error));
         unusable(text).with_source(error)
     }
 
-    /// What to do about it.
+    /// Returns advice that fits the cause.
     pub(super) fn advice(&self, error: &io::Error) -> String {
         let directory = self.directory().display();
         match error.kind() {

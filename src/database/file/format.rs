@@ -1,6 +1,6 @@
-//! The text of db.json: which records it holds, and whose they are.
+//! Reads the text of db.json: its records, and the users to which they belong.
 //!
-//! Records stay the text that they are in the file. So what nobody touches is written back byte for
+//! A record stays the text that it is in the file. Untouched records are written back byte for
 //! byte, and reading the file does not build a tree of every user's data.
 
 use std::borrow::Cow;
@@ -14,35 +14,35 @@ use super::old::is_first_jovo;
 use super::raw;
 use super::records::{Key, RecordText, Records};
 
-/// What JSON takes for space. (`trim_ascii` takes more.)
+/// The characters that JSON counts as space. (`trim_ascii` removes more.)
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Why a text is not a db.json. The texts follow upon the file's name and show nothing that is in
-/// the file.
+/// The reason why a text is not a db.json. Its message follows the file's name, and shows nothing
+/// from the file.
 #[derive(Debug)]
 pub(super) enum Defect {
-    /// Not JSON, or nothing at all: what an interrupted write of another program leaves.
+    /// Not JSON, or empty: the remains of another program's interrupted write.
     Damaged(String),
-    /// JSON of another form: somebody's data, which is not ours to move or overwrite.
+    /// JSON of another form: data of another program, which must not be moved or overwritten.
     Foreign(String),
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) records: Records,
-    /// Whether an record that was not known before holds half of a surrogate pair.
+    /// Set if a new record holds half of a surrogate pair.
     pub(super) has_half_pairs: bool,
 }
 
-/// Reads the records in the order of the file. Those that are the same text as in `before` stay what
-/// they are there, and are not read again.
+/// Reads the records in the order of the file. A record with the same text as in `before` keeps its
+/// version and is not parsed again.
 pub(super) fn read(text: &[u8], before: &Records) -> Result<Content, Defect> {
     let text = str::from_utf8(text).map_err(|error| {
         let (valid, _) = text.split_at(error.valid_up_to());
         Defect::Damaged(format!("is not UTF-8 text at line {}", line(valid)))
     })?;
-    // Some editors put a byte order mark first.
+    // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root = text.trim_ascii_start();
     if root.is_empty() {
@@ -65,7 +65,7 @@ pub(super) fn read(text: &[u8], before: &Records) -> Result<Content, Defect> {
             Err(Defect::Damaged("is not a valid JSON array".to_owned()))
         }
         Err(Stop::Record(why)) => {
-            // What is damaged somewhere is not of another make.
+            // A file that is damaged anywhere is not another program's.
             valid(text)?;
             Err(Defect::Foreign(walk.describe(&why)))
         }
@@ -83,7 +83,7 @@ fn line(before: &[u8]) -> usize {
     1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// What ends the reading of a file.
+/// Ends the reading of a file.
 enum Stop {
     Syntax,
     Record(BadRecord),
@@ -92,7 +92,7 @@ enum Stop {
 enum BadRecord {
     /// The last record.
     Unknown(&'static str),
-    /// The last record has the `id` of the one with this number.
+    /// The last record has the same `id` as the record with this number.
     Duplicate(usize),
 }
 
@@ -100,7 +100,7 @@ struct Walk<'a> {
     text: &'a str,
     at: usize,
     content: Content,
-    /// Where the records begin.
+    /// The offsets at which the records begin.
     places: Vec<usize>,
 }
 
@@ -109,7 +109,8 @@ impl<'a> Walk<'a> {
         self.content.records.reserve(before.len());
         self.token('[')?;
         if self.token(']').is_err() {
-            // Which record of `before` comes next if nothing was added or removed here.
+            // The index in `before` of the next record, provided that no record was added or
+            // removed here.
             let mut expected = 0;
             loop {
                 self.record(before, &mut expected)?;
@@ -143,7 +144,7 @@ impl<'a> Walk<'a> {
     fn record(&mut self, before: &Records, expected: &mut usize) -> Result<(), Stop> {
         self.space();
         self.places.push(self.at);
-        // What begins with the text of a whole object is that object.
+        // A text that begins with the text of a whole object is that object.
         let (key, record) = match before.get_index(*expected) {
             Some((key, record)) if self.rest().starts_with(&*record.text) => {
                 *expected += 1;
@@ -177,7 +178,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The next value, whatever it is.
+    /// Returns the next value, of any type.
     fn value(&self) -> Result<&'a str, Stop> {
         let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter::<&RawValue>();
         values.next().and_then(Result::ok).map(RawValue::get).ok_or(Stop::Syntax)
@@ -199,8 +200,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The id of the user to whom an record belongs; `None` where it belongs to none, since the id is not
-/// text.
+/// Returns the id of the user to whom a record belongs, or `None` if its id is not text.
 fn owner(record: &str) -> Result<Option<Cow<'_, str>>, &'static str> {
     if !record.starts_with('{') {
         return Err("it is not an object");

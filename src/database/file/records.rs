@@ -1,4 +1,4 @@
-//! The records of the file, in its order, and what comes to stand in their places.
+//! The records of the file in order, and the changes to them.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::error::Error;
 pub(super) type Records = IndexMap<Key, RecordText>;
 pub(super) type Changes = IndexMap<Arc<str>, Change>;
 
-/// What an record is found by.
+/// The key of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     User(Arc<str>),
-    /// The `id` is not text (it holds half of a surrogate pair), so the record belongs to no user;
-    /// with a number that nothing else has.
+    /// Belongs to no user, because the `id` holds half of a surrogate pair and so is not text. The
+    /// number is unique.
     NoUser(u64),
 }
 
@@ -31,7 +31,7 @@ impl Key {
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            // As `str`, by which it is looked up.
+            // Hashes like `str`, which is used to look it up.
             Self::User(id) => id.hash(state),
             Self::NoUser(number) => number.hash(state),
         }
@@ -44,7 +44,7 @@ impl Equivalent<Key> for str {
     }
 }
 
-/// An record as the text that it is in the file.
+/// A record as its text in the file.
 #[derive(Clone, Debug)]
 pub(super) struct RecordText {
     pub(super) text: Arc<str>,
@@ -65,11 +65,11 @@ impl RecordText {
     }
 }
 
-/// What comes to stand in the place of an record.
+/// A change to a record.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     Stored(RecordText),
-    /// With the version of the tombstone.
+    /// Holds the version of the tombstone.
     Deleted(Version),
 }
 
@@ -87,7 +87,7 @@ impl Change {
 }
 
 fn next_number() -> u64 {
-    // One count for all databases of the process, so that closing and opening starts none anew.
+    // One counter for all databases of the process, so that reopening a file does not restart it.
     static LAST: AtomicU64 = AtomicU64::new(0);
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }

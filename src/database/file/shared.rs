@@ -1,5 +1,5 @@
-//! What is committed: the records as they are on the disk. Everyone reads it, only the writer changes
-//! it.
+//! The committed state: the records as they are on the disk. Every clone reads it, only the writer
+//! changes it.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,14 +17,14 @@ use crate::database::tombstone::{self, Tombstones};
 use crate::database::{Loaded, Version};
 use crate::error::Error;
 
-/// Why the file could not be taken over.
+/// The reason why a file could not be read.
 #[derive(Debug)]
 pub(super) enum Unreadable {
     Failed(io::Error),
     Defect(Defect),
 }
 
-/// Reads the file. An record that is the same text as in `before` keeps its version.
+/// Reads the file. A record with the same text as in `before` keeps its version.
 pub(super) fn read(disk: &Disk, before: &Records) -> Result<(Content, Fingerprint), Unreadable> {
     let (text, fingerprint) = disk.read().map_err(Unreadable::Failed)?;
     let content = format::read(&text, before).map_err(Unreadable::Defect)?;
@@ -46,9 +46,9 @@ pub(super) struct Shared {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The file that `records` is; `None` when that is not certain.
+    /// The file that holds `records`; `None` when that is uncertain.
     current: Option<Fingerprint>,
-    /// The file that is about to take its place: not an edit by another hand either.
+    /// The file that is about to replace it, which is not an edit by another program either.
     next: Option<Fingerprint>,
 }
 
@@ -93,14 +93,14 @@ impl Shared {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nobody else has changed the file, as seen by those who load. Blocks.
+    /// Returns whether the file is unchanged by other programs, as loads see it. Blocks.
     pub(super) fn is_current(&self) -> bool {
         let found = self.disk.fingerprint().ok();
         let known = self.known();
         found.is_some() && (found == known.current || found == known.next)
     }
 
-    /// Whether the file is the one that the records are, as seen by the writer. Blocks.
+    /// Returns whether the file is the one that holds the records, as the writer sees it. Blocks.
     pub(super) fn is_unchanged(&self) -> bool {
         let found = self.disk.fingerprint().ok();
         found.is_some() && found == self.known().current
@@ -110,12 +110,12 @@ impl Shared {
         self.known().next = Some(next);
     }
 
-    /// Has the file read anew before it is relied on again.
+    /// Makes the next access read the file again.
     pub(super) fn invalidate(&self) {
         *self.known() = Known::default();
     }
 
-    /// Takes over what was written.
+    /// Applies changes that were written.
     pub(super) fn commit(&self, changes: Changes, fingerprint: Fingerprint, now: Instant) {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         self.commit_tombstones(&changes, now);
@@ -129,7 +129,7 @@ impl Shared {
         *self.known() = Known { current: Some(fingerprint), next: None };
     }
 
-    /// They are in no file, so nothing has to be written first.
+    /// Applies tombstones, which are in no file, so that nothing has to be written first.
     pub(super) fn commit_tombstones(&self, changes: &Changes, now: Instant) {
         let mut tombstones = self.tombstones.write().unwrap_or_else(PoisonError::into_inner);
         for (id, change) in changes {
@@ -140,7 +140,7 @@ impl Shared {
         }
     }
 
-    /// Reads the file anew if somebody else changed it. Blocks.
+    /// Reads the file again if another program has changed it. Blocks.
     pub(super) fn refresh(&self) -> Result<(), Error> {
         if self.is_unchanged() {
             return Ok(());
@@ -149,7 +149,7 @@ impl Shared {
         let (mut content, fingerprint) = read.map_err(|unreadable| self.unavailable(unreadable))?;
         remark_many(&self.disk, &content.records);
         {
-            // What was there before is dropped later, when nobody waits for it.
+            // The old records are dropped later, outside the lock.
             let mut current = self.records.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::swap(&mut *current, &mut content.records);
         }
@@ -170,7 +170,7 @@ impl Shared {
         }
     }
 
-    /// Keeps the error of a write whose caller has gone.
+    /// Keeps the error of a write whose caller has given up.
     pub(super) fn note_unheard(&self, error: Error) {
         *self.unreported.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }

@@ -1,4 +1,4 @@
-//! The one thread that changes the file. What waits when it is free is written together.
+//! The only thread that changes the file. Writes that wait at the same time are written together.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::shared::Shared;
 use crate::database::{Version, tombstone};
 use crate::error::Error;
 
-/// How often a write is begun anew because somebody else changed the file meanwhile.
+/// How often a write starts over because another program has changed the file meanwhile.
 const ATTEMPTS: usize = 10;
 
 type Reply<T> = oneshot::Sender<Result<T, Failure>>;
@@ -23,11 +23,11 @@ type Reply<T> = oneshot::Sender<Result<T, Failure>>;
 #[derive(Debug)]
 pub(super) enum Command {
     Write(Write),
-    /// Take over what somebody else did to the file.
+    /// Reads the changes of another program.
     Refresh(oneshot::Sender<Result<(), Error>>),
-    /// Answer when everything before is done.
+    /// Answers once everything before it is done.
     Flush(Reply<()>),
-    /// The same, and end.
+    /// Answers once everything before it is done, and ends the writer.
     Close(Reply<()>),
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Command {
 pub(super) struct Write {
     pub(super) id: Arc<str>,
     pub(super) action: Action,
-    /// By the clock of who asked.
+    /// The time by the caller's clock.
     pub(super) now: Instant,
     pub(super) reply: Reply<Outcome>,
 }
@@ -53,7 +53,7 @@ pub(super) enum Outcome {
     Conflict(Option<RecordText>),
 }
 
-/// A failed write on its way to its caller. If that has gone, whoever flushes next gets to know it.
+/// A failed write on its way to its caller. If the caller has given up, the next flush reports it.
 #[derive(Debug)]
 pub(super) struct Failure {
     error: Error,
@@ -102,7 +102,7 @@ impl Writer {
         }
     }
 
-    /// Does all that waits; returns who waits for the end, if it is told to close.
+    /// Carries out all waiting commands. Returns the reply to a command to close.
     fn turn(&self, first: Command) -> Option<Reply<()>> {
         let (mut writes, mut refreshes, mut flushes) = (Vec::new(), Vec::new(), Vec::new());
         let mut closing = None;
@@ -138,7 +138,7 @@ impl Writer {
         }
         let refreshed = self.refresh();
         for reply in refreshes {
-            // Whoever asked may have gone; here and below that is their right.
+            // The caller may have given up, which is not an error, here or below.
             let _ = reply.send(refreshed.clone());
         }
         match refreshed.and_then(|()| self.write(&writes)) {
@@ -155,10 +155,11 @@ impl Writer {
         }
     }
 
-    /// Takes over what another program did to the file, or to its lock.
+    /// Reads the changes that another program made to the file, and restores a lock that it
+    /// removed.
     fn refresh(&self) -> Result<(), Error> {
         let disk = &self.shared.disk;
-        // Where the file is gone as well, nothing is to be locked.
+        // Without the file there is nothing to lock.
         if !self.lock.borrow().is_in_place() && disk.fingerprint().is_ok() {
             let lock = Lock::take(disk).map_err(|error| {
                 let text = format!(
@@ -175,7 +176,7 @@ impl Writer {
         self.shared.refresh()
     }
 
-    /// All of `writes`, or none of them.
+    /// Carries out all of `writes` or none of them.
     fn write(&self, writes: &[Write]) -> Result<Vec<Outcome>, Error> {
         let Some(now) = writes.iter().map(|write| write.now).max() else { return Ok(Vec::new()) };
         for _ in 0..ATTEMPTS {
@@ -190,7 +191,7 @@ impl Writer {
         Err(unusable(text))
     }
 
-    /// What becomes of each write, one after the other, and what has to be stored for that.
+    /// Decides the outcome of each write, in order, and the changes to store.
     fn plan(&self, writes: &[Write], now: Instant) -> (Vec<Outcome>, Changes) {
         let records = self.shared.records();
         let mut changes = Changes::new();
@@ -220,8 +221,8 @@ impl Writer {
         (outcomes.collect(), changes)
     }
 
-    /// Writes the file with `changes`; `false` if somebody else has changed it meanwhile, and
-    /// nothing was done.
+    /// Writes the file with `changes`. Returns `false`, and does nothing, if another program has
+    /// changed the file meanwhile.
     fn store(&self, changes: Changes, now: Instant) -> Result<bool, Error> {
         let disk = &self.shared.disk;
         let written = {
@@ -339,7 +340,8 @@ mod tests {
         let version = |id| writer.shared.get(id).map(|record| record.version());
         let (writes, _answers): (Vec<_>, Vec<_>) =
             [save("a", version("a")), save("b", version("b"))].into_iter().unzip();
-        // The writer has looked at the file before, and sees this only when its own file is ready.
+        // The writer has looked at the file before, and notices this only when its own file is
+        // ready.
         fs::write(&path, r#"[{"id":"a"},{"id":"b","edited":true},{"id":"c"}]"#).unwrap();
         let outcomes = writer.write(&writes).unwrap();
         assert!(matches!(&outcomes[0], Outcome::Stored(_)), "{outcomes:?}");

@@ -1,4 +1,4 @@
-//! Writes a record on the condition of its version, and finds out what became of that.
+//! Saves a record on the condition of its version, and interprets the result.
 
 use mongodb::bson::Document;
 use mongodb::bson::raw::RawDocumentBuf;
@@ -12,17 +12,17 @@ use crate::database::{Expected, Saved, Version};
 use crate::error::Error;
 use crate::record::Record;
 
-/// What may stand where an item is inserted.
+/// The obstacles that an insertion may replace.
 #[derive(Clone, Copy)]
 enum Replaceable<'a> {
     Nothing,
     Tombstone(&'a Known),
-    /// Any tombstone.
+    /// Any tombstone, for a caller that knows nothing of tombstones.
     AnyTombstone,
 }
 
 impl MongoDb {
-    /// Stores the record if what is stored is as expected.
+    /// Saves the record if the stored state is the `expected` one.
     pub(super) async fn write(
         &self,
         id: &str,
@@ -50,7 +50,7 @@ impl MongoDb {
         }
     }
 
-    /// Stores the record where there is none.
+    /// Inserts the record, or replaces a tombstone by it.
     async fn insert(
         &self,
         id: &str,
@@ -67,7 +67,7 @@ impl MongoDb {
             return Ok(Saved::Written(version));
         }
         let collection = self.shared.collection().await?;
-        // Again if what was in the way has gone until it is looked at or replaced.
+        // Tries again if the obstacle disappeared before it was looked at or replaced.
         for _ in 0..3 {
             match collection.insert_one(&raw).await {
                 Ok(_) => return Ok(Saved::Written(version)),
@@ -89,11 +89,11 @@ impl MongoDb {
         Err(failure::failed(
             "writing to",
             &self.shared.place(),
-            "an index other than that of `_id` is unique",
+            "an index other than that of `_id` is unique; drop it",
         ))
     }
 
-    /// Stores the document if what is stored is as `known`, and returns whether it did.
+    /// Stores the document if the stored one is still `known`, and returns whether it did.
     async fn replace(&self, id: &str, raw: &RawDocumentBuf, known: &Known) -> Result<bool, Error> {
         let collection = self.shared.collection().await?;
         let replaced = collection.replace_one(known.filter(id), raw).await;
@@ -101,7 +101,7 @@ impl MongoDb {
         Ok(replaced.matched_count > 0)
     }
 
-    /// Writes what of the record has changed.
+    /// Writes the fields of the record that have changed.
     async fn update(&self, id: &str, record: &Record, known: &Known) -> Result<Saved, Error> {
         let changes = Changes::new(known, record);
         let layout = self.shared.layout;
@@ -130,8 +130,8 @@ impl MongoDb {
         }
     }
 
-    /// Finds out what became of a save whose version is no longer stored. `written` may have been
-    /// stored all the same.
+    /// Interprets a save whose version is no longer stored. The save may have stored `written` all
+    /// the same.
     async fn after_conflict(
         &self,
         id: &str,
@@ -143,8 +143,8 @@ impl MongoDb {
                 Ok(self.compared(document, version, &current))
             }
             (Some(current), None) => Ok(self.conflict(&current)),
-            // A deletion of ours would have left a tombstone. A document that a TTL index removed
-            // must not pass for a user who wanted to be forgotten.
+            // A deletion by this crate would have left a tombstone. A document that a TTL index
+            // removed must not pass for a user who wanted to be forgotten.
             (None, _)
                 if known.is_of(id) && (self.shared.removes_tombstones() || known.has_expired()) =>
             {
@@ -157,7 +157,7 @@ impl MongoDb {
     }
 
     fn compared(&self, document: &Document, version: Version, current: &Document) -> Saved {
-        // The driver repeats a write whose answer got lost.
+        // The driver repeats a write whose answer was lost.
         match document::is_same_write(document, current) {
             true => Saved::Written(version),
             false => self.conflict(current),

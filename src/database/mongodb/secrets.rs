@@ -1,4 +1,4 @@
-//! Takes the secrets of a URI out of the driver's message about it.
+//! Removes the secrets of a URI from the driver's message about it.
 
 use percent_encoding::percent_decode_str;
 
@@ -17,12 +17,12 @@ const MECHANISMS: [&str; 8] = [
     "SCRAM-SHA-256",
 ];
 
-/// Puts `…` into the driver's message for parts of the URI, except names of options and harmless
+/// Replaces parts of the URI in the driver's message by `…`, except option names and harmless
 /// values.
 pub(super) fn without_secrets(uri: &str, message: &str) -> String {
     let (scheme, rest) = uri.split_once("://").unwrap_or(("", uri));
     let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
-    // The rest of a password with a `?` in it would be taken for options.
+    // The rest of a password that contains a `?` would be taken for options.
     if options.contains('@') {
         return "an `@` follows the `?`".to_owned();
     }
@@ -65,8 +65,8 @@ fn is_secret(name: &str, value: &str) -> bool {
     }
 }
 
-/// Puts `…` where `secret` stands as a word of its own, in capitals or not: a user called `a` is no
-/// reason to take each `a` away.
+/// Replaces `secret` by `…` where it stands as a word of its own, regardless of case: a user called
+/// `a` is not a reason to remove each `a`.
 fn hide(text: &str, secret: &str) -> String {
     let (lower, secret) = (text.to_ascii_lowercase(), secret.to_ascii_lowercase());
     let mut shown = String::with_capacity(text.len());
@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// Some are found out only when the client is made.
+    /// The driver detects some problems only when it creates the client.
     async fn text(uri: &str) -> String {
         let error = crate::MongoDb::connect(uri).await.expect_err(uri);
         assert!(error.is_configuration(), "{error:?}");

@@ -1,4 +1,4 @@
-//! Deletes a document, and leaves a tombstone in its place where MongoDB removes that again.
+//! Deletes a document, and leaves a tombstone in its place if MongoDB removes that again.
 
 use mongodb::bson::doc;
 
@@ -16,8 +16,8 @@ impl MongoDb {
         deleted.map(drop).map_err(|error| self.failed("deleting from", &error))
     }
 
-    /// Puts a tombstone in the place of whatever is stored, and returns whether the collection
-    /// takes it.
+    /// Replaces the stored document, if any, by a tombstone. Returns whether the collection accepts
+    /// it.
     async fn write_tombstone(&self, id: &str) -> Result<bool, Error> {
         let raw = document::raw(&document::tombstone(id))?;
         let collection = self.shared.collection().await?;
@@ -26,7 +26,7 @@ impl MongoDb {
             let filter = doc! { ID: { "$eq": id } };
             match collection.replace_one(filter, &raw).upsert(true).await {
                 Ok(_) => return Ok(true),
-                // Another request has stored the user between the search and the insertion.
+                // Another request stored the user between the search and the insertion.
                 Err(error) if failure::is_duplicate_key(&error) && attempts.next().is_some() => {}
                 Err(error) if failure::is_refused_document(&error) => return Ok(false),
                 Err(error) => return Err(self.failed("deleting from", &error)),

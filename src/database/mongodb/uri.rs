@@ -1,4 +1,4 @@
-//! Reads a URI, and finds what the driver finds too late or does not name.
+//! Parses a URI, and reports problems that the driver detects too late or does not name.
 
 use std::fs::File;
 

@@ -37,7 +37,7 @@ fn types_that_json_has_not_are_written_again() {
     assert_eq!(writer.fields(&record).unwrap(), attributes);
     assert_eq!(writer.types, reader.types);
 
-    // What can no longer be what it was becomes what its JSON says.
+    // A value that no longer fits its original type is written as the type of its JSON.
     record["a/b"]["binary"] = json!("not base64");
     record["a/b"]["strings"] = json!([]);
     record["a/b"]["binaries"] = json!(["AQ==", "AQ=="]);
