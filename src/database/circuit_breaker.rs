@@ -29,7 +29,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// use std::time::Duration;
 /// use tower_persistence::{CircuitBreaker, MemoryDb, OnOutage, PersistenceLayer};
 ///
-/// let db = CircuitBreaker::new(MemoryDb::new()).failure_threshold(3).open_for(Duration::from_secs(1));
+/// let db = CircuitBreaker::new(MemoryDb::new());
+/// let db = db.failure_threshold(3).open_for(Duration::from_secs(1));
 /// let layer = PersistenceLayer::new(db).on_outage(OnOutage::Degrade);
 /// ```
 ///
@@ -201,7 +202,7 @@ fn breaker(settings: Settings, database: &str) -> Breaker<Run, Outage> {
         .on_state_transition(move |from, to| match (from, to) {
             (CircuitState::Closed, CircuitState::Open) => tracing::warn!(
                 db.system.name = database,
-                "the database has failed {failure_threshold} times in a row; until it answers again, it is asked once in {open_for:?}"
+                "the database has failed {failure_threshold} times in a row; it is probed once in {open_for:?} until it answers"
             ),
             (_, CircuitState::Closed) => {
                 tracing::info!(db.system.name = database, "the database answers again");

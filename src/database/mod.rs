@@ -8,10 +8,12 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), tower_persistence::Error> {
 //! let (db, record) = (MemoryDb::new(), Record::default());
-//! let Saved::Written(version) = db.save("user-1", &record, Expected::Absent).await? else { panic!() };
+//! let saved = db.save("user-1", &record, Expected::Absent).await?;
+//! let Saved::Written(version) = saved else { panic!("{saved:?}") };
 //!
 //! // A writer that expects no record gets a conflict.
-//! assert!(matches!(db.save("user-1", &record, Expected::Absent).await?, Saved::Conflict(Some(_))));
+//! let saved = db.save("user-1", &record, Expected::Absent).await?;
+//! assert!(matches!(saved, Saved::Conflict(Some(_))));
 //! // A writer that expects the stored version replaces it.
 //! let saved = db.save("user-1", &record, Expected::Version(&version)).await?;
 //! assert!(matches!(saved, Saved::Written(_)));

@@ -94,21 +94,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_save_is_permitted_over_what_it_expects() {
-        let (item, first, second) = (Version::from(1), version(2), version(3));
+    fn a_save_is_permitted_if_the_stored_version_is_the_expected_one() {
+        let (record, first, second) = (Version::from(1), version(2), version(3));
         let nothing = nothing();
         for (expected, current, is_permitted) in [
             (None, None, true),
-            (Some(&item), None, false),
+            (Some(&record), None, false),
             (Some(&first), None, true),
-            (None, Some(&item), false),
-            (Some(&item), Some(&item), true),
-            (Some(&first), Some(&item), false),
+            (None, Some(&record), false),
+            (Some(&record), Some(&record), true),
+            (Some(&first), Some(&record), false),
             (None, Some(&first), true),
             (Some(&nothing), None, true),
-            (Some(&nothing), Some(&item), false),
+            (Some(&nothing), Some(&record), false),
             (Some(&nothing), Some(&first), false),
-            (Some(&item), Some(&first), false),
+            (Some(&record), Some(&first), false),
             (Some(&first), Some(&first), true),
             (Some(&first), Some(&second), false),
         ] {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn they_count_until_they_expire_and_are_cleared_away_by_those_that_come() {
+    fn tombstones_count_until_they_expire_and_later_ones_clear_them_away() {
         let mut tombstones = Tombstones::default();
         let begin = Instant::now();
         let at = |minutes: u64| begin + Duration::from_secs(minutes * 60);
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!((tombstones.by_id.len(), tombstones.ends.len()), (2, 2));
 
         tombstones.remove("a");
-        assert_eq!(tombstones.get("a", at(16)), None, "somebody is stored there again");
+        assert_eq!(tombstones.get("a", at(16)), None, "a record took its place");
         tombstones.put("d".into(), Version::from(5), at(60));
         assert_eq!((tombstones.by_id.len(), tombstones.ends.len()), (1, 1));
     }

@@ -259,8 +259,8 @@ impl DynamoDbBuilder {
     /// use std::time::Duration;
     /// use tower_persistence::DynamoDb;
     ///
-    /// let days = |days| Duration::from_secs(days * 24 * 60 * 60);
-    /// let builder = DynamoDb::builder("Users").expire_users_after(days(90));
+    /// let ninety_days = Duration::from_secs(90 * 24 * 60 * 60);
+    /// let builder = DynamoDb::builder("Users").expire_users_after(ninety_days);
     /// ```
     pub fn expire_users_after(mut self, duration: Duration) -> Self {
         self.expire_users_after = Some(duration);

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_went_down_with_its_runtime_begins_anew() {
+    fn work_begins_again_after_its_runtime_has_ended() {
         let flight = Flight::default();
         let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime().block_on(async { drop(flight.begin(std::future::pending())) });

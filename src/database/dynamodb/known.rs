@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_the_same_if_they_are_stored_as_the_same() {
+    fn values_with_one_stored_form_are_the_same() {
         let same = [
             (json!({ "a": 1, "b": [2] }), json!({ "b": [2.0], "a": 1.0 })),
             (json!(-0.0), json!(0)),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_carries_what_is_known_and_shows_nothing_of_it() {
+    fn a_version_carries_the_known_state_without_showing_it() {
         let fields = json!({ "user": { "data": { "name": "SECRET" } } });
         let record: Record = serde_json::from_value(fields).unwrap();
         let version =

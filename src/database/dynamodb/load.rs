@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::record::Record;
 
 impl Inner {
-    /// Reads an item. The read is consistent, since the condition of a save compares with its result.
+    /// Reads an item, consistently: the condition of a save compares with the result.
     pub(super) async fn read(&self, key: Attributes) -> Result<Loaded, Error> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key));
         let request = request.consistent_read(true);

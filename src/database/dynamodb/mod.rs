@@ -105,10 +105,13 @@ use crate::record::Record;
 /// | for | actions, all `dynamodb:…` on the table |
 /// | --- | --- |
 /// | loading, saving and forgetting users | `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` |
-/// | tombstones | `DescribeTimeToLive`; for tables created here also `UpdateTimeToLive` (both optional) |
+/// | tombstones (optional) | `DescribeTimeToLive`; on tables created here `UpdateTimeToLive` |
 /// | creating a missing table | `DescribeTable`, `CreateTable` |
 /// | an error that names the table's actual key | `DescribeTable` |
-/// | `expire_users_after` | `DescribeTimeToLive`, `UpdateTimeToLive`; optional if the time to live is already on |
+/// | `expire_users_after` (optional) | `DescribeTimeToLive`, `UpdateTimeToLive` |
+///
+/// The database works without the optional actions. It then leaves no tombstones, and expired
+/// users stay stored unless another program has enabled the time to live.
 ///
 /// # Clones
 ///

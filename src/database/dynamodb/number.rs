@@ -109,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn what_dynamodb_cannot_hold_has_no_text() {
+    fn a_number_out_of_range_has_no_text() {
         for float in [1e126, -1e126, f64::MAX, 9.9e-131, f64::MIN_POSITIVE] {
             assert_eq!(text(&Number::from_f64(float).unwrap()), None);
         }
     }
 
     #[test]
-    fn digits_that_json_cannot_hold_are_noticed() {
+    fn digits_beyond_json_are_noticed() {
         assert_eq!(parse("1234567890123456789012").map(|(_, exact)| exact), Some(false));
         assert_eq!(parse("10000000000000000000000").map(|(_, exact)| exact), Some(true));
         assert_eq!(parse("0.30000000000000000001").map(|(_, exact)| exact), Some(false));

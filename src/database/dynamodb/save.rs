@@ -28,16 +28,16 @@ const ATTEMPTS: usize = 3;
 type Written = (Option<Refused>, Types);
 
 impl Inner {
-    /// Saves the record if the stored state is the `expected` one. Expired items and tombstones that no
-    /// longer count do not obstruct the save.
+    /// Saves the record if the stored state is the `expected` one. Expired items and tombstones do
+    /// not obstruct the save.
     pub(super) async fn write(
         &self,
         id: &str,
         record: &Record,
         expected: Option<&Version>,
     ) -> Result<Saved, Error> {
-        // A caller that expects plain absence knows nothing of tombstones, so one does not hold it back:
-        // the next attempt expects that tombstone.
+        // A caller that expects plain absence knows nothing of tombstones, so one does not hold it
+        // back: the next attempt expects that tombstone.
         let is_unaware = expected.is_none();
         let mut expected = expected.filter(|version| !is_nothing(version)).cloned();
         for _ in 0..ATTEMPTS {

@@ -57,7 +57,9 @@ impl Disk {
     pub(super) fn locate(given: &Path) -> Result<Self, Error> {
         let name = given.display().to_string();
         if given.as_os_str().is_empty() {
-            return Err(configuration("the path of the file database is empty"));
+            return Err(configuration(
+                "the path of the file database is empty; name a file, such as db/db.json",
+            ));
         }
         let is_directory =
             || configuration(format!("{name} is a directory; name a file, such as db/db.json"));

@@ -41,7 +41,7 @@ impl Lock {
                 }
             }
         }
-        Err(disk.failed("locked", io::Error::other("its lock file keeps being replaced")))
+        Err(disk.failed("locked", io::Error::other("its lock file is replaced again and again")))
     }
 
     /// Returns whether the locked file is still the one that another process would lock.

@@ -226,7 +226,10 @@ impl FileDb {
         unusable(if self.handle.shared.is_closed() {
             format!("{name} is closed")
         } else {
-            format!("the thread that writes {name} ended; whether this was written is not known")
+            format!(
+                "the thread that writes {name} has ended, and it is not known whether this was \
+                 written; open the file again"
+            )
         })
     }
 }
@@ -300,7 +303,7 @@ impl Drop for Handle {
         // Either error means that the writer has already ended.
         let _ = self.commands.send(Command::Close(reply));
         let _ = self.thread.take().map(thread::JoinHandle::join);
-        if let Some(error) = self.shared.take_unheard() {
+        if let Some(error) = self.shared.take_unreported() {
             tracing::error!(
                 "{} was closed after a write that failed: {error:?}",
                 self.shared.disk.name()
@@ -314,7 +317,8 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let runtime = runtime::Handle::try_current().map_err(|error| {
-        configuration("a file database needs a tokio runtime").with_source(error)
+        configuration("a file database needs a tokio runtime; open it within one")
+            .with_source(error)
     })?;
     runtime.spawn_blocking(work).await.map_err(Error::database)
 }

@@ -171,11 +171,11 @@ impl Shared {
     }
 
     /// Keeps the error of a write whose caller has given up.
-    pub(super) fn note_unheard(&self, error: Error) {
+    pub(super) fn note_unreported(&self, error: Error) {
         *self.unreported.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
-    pub(super) fn take_unheard(&self) -> Option<Error> {
+    pub(super) fn take_unreported(&self) -> Option<Error> {
         self.unreported.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

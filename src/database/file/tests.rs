@@ -193,7 +193,7 @@ async fn a_rename_whose_answer_was_lost_counts_if_it_was_done() {
 }
 
 #[tokio::test]
-async fn what_is_not_known_is_said_and_read_anew() {
+async fn after_an_uncertain_replacement_the_file_is_read_again() {
     let (directory, path) = file("[]");
     let sync_directory: fn(&Path) -> _ = |path| fail_at_obstacle(&path.join("db.json"), EIO);
     let db = open(&path, Calls { sync_directory, ..Calls::default() }).unwrap();
@@ -205,7 +205,7 @@ async fn what_is_not_known_is_said_and_read_anew() {
 }
 
 #[tokio::test]
-async fn flush_and_close_report_a_failure_that_nobody_heard() {
+async fn flush_and_close_report_a_failure_after_its_caller_gave_up() {
     /// Begins a save and drops it. Returns whether it was still pending: it may have been answered
     /// at once.
     fn begin(db: &FileDb) -> bool {
@@ -231,7 +231,7 @@ async fn flush_and_close_report_a_failure_that_nobody_heard() {
 }
 
 #[tokio::test]
-async fn more_users_than_a_file_is_for_are_warned_of_once() {
+async fn more_users_than_a_file_suits_are_warned_of_once() {
     let record = |id: usize| format!("{{\"id\":\"{id}\"}}");
     let records: Vec<String> = (0..10_001).map(record).collect();
     let (_directory, path) = file(&format!("[{}]", records[..10_000].join(",")));

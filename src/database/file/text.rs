@@ -41,7 +41,8 @@ pub(super) fn write(id: &str, record: &Record, before: Option<&str>) -> Result<S
     let fields = record.fields();
     if fields.get("id").is_some_and(|other| other != id) {
         return Err(Error::encode(
-            "`id` of the record is not the user's id, whose place this is in the file",
+            "`id` of the record is not the user's id, which the file stores under that name; use another \
+             name",
         ));
     }
     check_depth(fields)?;

@@ -70,7 +70,7 @@ impl From<Failure> for Error {
 impl Drop for Failure {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            shared.note_unheard(self.error.clone());
+            shared.note_unreported(self.error.clone());
         }
     }
 }
@@ -129,7 +129,7 @@ impl Writer {
     }
 
     fn unreported(&self) -> Result<(), Failure> {
-        self.shared.take_unheard().map_or(Ok(()), |error| Err(self.failure(error)))
+        self.shared.take_unreported().map_or(Ok(()), |error| Err(self.failure(error)))
     }
 
     fn work(&self, writes: Vec<Write>, refreshes: Vec<oneshot::Sender<Result<(), Error>>>) {
@@ -187,7 +187,10 @@ impl Writer {
             self.refresh()?;
         }
         let name = self.shared.disk.name();
-        let text = format!("{name} was not written, because another program keeps changing it");
+        let text = format!(
+            "{name} was not written, because another program keeps changing it; stop that program, or try \
+             again"
+        );
         Err(unusable(text))
     }
 
@@ -379,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tombstone_of_somebody_who_is_not_in_the_file_leaves_the_file_alone() {
+    fn a_tombstone_of_an_absent_user_leaves_the_file_unchanged() {
         let Bench { writer, path, _directory, .. } = bench("[ ]");
         let (reply, _answer) = oneshot::channel();
         let (id, now) = (Arc::from("a"), Instant::now());
@@ -393,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_uncertain_outcome_the_file_is_read_anew() {
+    fn after_an_uncertain_outcome_the_file_is_read_again() {
         let Bench { writer, path, _directory, .. } = bench(r#"[{"id":"a"},{"id":"b"}]"#);
         let shared = &writer.shared;
         let version = |id| shared.get(id).map(|record| record.version());

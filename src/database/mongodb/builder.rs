@@ -110,8 +110,9 @@ impl MongoDbBuilder {
     /// use std::time::Duration;
     /// use tower_persistence::MongoDb;
     ///
-    /// let days = |days| Duration::from_secs(days * 24 * 60 * 60);
-    /// let builder = MongoDb::builder().uri("mongodb://localhost/app").expire_users_after(days(90));
+    /// let ninety_days = Duration::from_secs(90 * 24 * 60 * 60);
+    /// let builder = MongoDb::builder().uri("mongodb://localhost/app");
+    /// let builder = builder.expire_users_after(ninety_days);
     /// ```
     pub fn expire_users_after(mut self, duration: Duration) -> Self {
         self.expires_after = Some(duration);
@@ -127,7 +128,8 @@ impl MongoDbBuilder {
     /// use std::time::Duration;
     /// use tower_persistence::MongoDb;
     ///
-    /// let builder = MongoDb::builder().uri("mongodb://localhost/app").timeout(Duration::from_secs(3));
+    /// let builder = MongoDb::builder().uri("mongodb://localhost/app");
+    /// let builder = builder.timeout(Duration::from_secs(3));
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -173,7 +175,7 @@ impl MongoDbBuilder {
             Source::Client(client) => client.default_database().map(|it| it.name().to_owned()),
         });
         let database = database.unwrap_or_else(|| {
-            tracing::warn!("no database of MongoDB is named; users are stored in `test`");
+            tracing::warn!("no database of MongoDB is named; users are stored in `test`, unless `database` or the URI names one");
             DEFAULT_DATABASE.to_owned()
         });
         let collection = self.collection.unwrap_or_else(|| DEFAULT_COLLECTION.to_owned());

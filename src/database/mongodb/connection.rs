@@ -110,7 +110,9 @@ impl Shared {
             Ok(Err(error)) if !is_passing(&error) => Err(error),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => {
-                tracing::warn!("the hosts of MongoDB could not be looked up; it is tried again");
+                tracing::warn!(
+                    "the host names of MongoDB could not be resolved; the first request tries again"
+                );
                 Ok(())
             }
         }

@@ -10,8 +10,8 @@ use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
 use super::secrets::without_secrets;
 use crate::error::{Error, Kind};
 
-const FORM: &str = "it has the form mongodb://user:password@host:27017/database?option=value, with special characters in \
-                    user and password percent-encoded";
+const FORM: &str = "write it as mongodb://user:password@host:27017/database?option=value, with special \
+                    characters in user and password percent-encoded";
 
 /// Server error codes.
 /// <https://www.mongodb.com/docs/manual/reference/error-codes/>
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_driver_says_of_a_server_has_a_cause() {
+    fn texts_of_the_driver_indicate_a_cause() {
         for (message, expected) in [
             ("invalid peer certificate: UnknownIssuer", "is not accepted: UnknownIssuer"),
             (

@@ -65,8 +65,8 @@ fn is_secret(name: &str, value: &str) -> bool {
     }
 }
 
-/// Replaces `secret` by `…` where it stands as a word of its own, regardless of case: a user called
-/// `a` is not a reason to remove each `a`.
+/// Replaces `secret` by `…` where it stands as a word of its own, regardless of case: a user
+/// called `a` is not a reason to remove each `a`.
 fn hide(text: &str, secret: &str) -> String {
     let (lower, secret) = (text.to_ascii_lowercase(), secret.to_ascii_lowercase());
     let mut shown = String::with_capacity(text.len());
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn secrets_are_not() {
+    async fn secrets_are_not_shown() {
         for uri in [
             "mongodb://SECRET:SECRET@h:99999/db",
             "mongodb://SECRET:SEC/RET@h/db",

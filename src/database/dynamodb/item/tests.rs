@@ -8,7 +8,7 @@ fn fields(value: Value) -> Map<String, Value> {
 }
 
 #[test]
-fn types_that_json_has_not_are_written_again() {
+fn types_that_json_lacks_are_written_back() {
     let attributes = Attributes::from([(
         "a/b".to_owned(),
         AttributeValue::M(HashMap::from([
@@ -52,7 +52,7 @@ fn types_that_json_has_not_are_written_again() {
 }
 
 #[test]
-fn what_dynamodb_cannot_hold_is_named() {
+fn errors_name_values_that_dynamodb_cannot_hold() {
     let mut deep = json!("deepest");
     for _ in 0..32 {
         deep = json!([deep]);
@@ -78,7 +78,7 @@ fn what_dynamodb_cannot_hold_is_named() {
 }
 
 #[test]
-fn thirty_two_levels_are_fine() {
+fn thirty_two_levels_are_accepted() {
     let mut deep = json!("deepest");
     for _ in 0..31 {
         deep = json!({ "k": deep });
