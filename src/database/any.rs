@@ -1,10 +1,13 @@
+//! A database whose type is erased.
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// Erases the type of a database, for programs that choose one at start, as
 /// [`connect`](crate::connect) does.

@@ -1,3 +1,5 @@
+//! Shared databases.
+
 use std::sync::Arc;
 
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};

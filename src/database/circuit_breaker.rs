@@ -1,3 +1,5 @@
+//! A circuit breaker around any database.
+
 use std::fmt;
 use std::future::{Future, poll_fn, ready};
 use std::panic::resume_unwind;
@@ -15,8 +17,8 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
-use crate::error::Kind;
-use crate::{Error, Record};
+use crate::error::{Error, Kind};
+use crate::record::Record;
 
 /// The time limit of [`Database::ensure_ready`]: as long as the layer waits for it by default,
 /// since the call may create a table.

@@ -1,3 +1,5 @@
+//! The database in memory.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +8,8 @@ use tokio::time::Instant;
 
 use super::tombstone::{self, Tombstones, nothing, permits};
 use super::{Database, Expected, Loaded, Saved, Version, VersionedRecord};
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// A database in memory, for tests and experiments: its contents end with the process.
 ///

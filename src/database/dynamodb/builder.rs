@@ -1,3 +1,7 @@
+//! Sets up the database.
+
+mod check;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -5,18 +9,13 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 
 use super::DynamoDb;
-use super::attributes::{EXPIRES, META_DATA, ORDER, PARTITION_KEY, TOMBSTONE, VERSION};
+use super::attributes::PARTITION_KEY;
 use super::client::Access;
 use super::credentials::CredentialsCache;
-use super::failure::configuration;
 use super::inner::Inner;
 use super::projection::Projection;
 use super::readiness::Readiness;
 use crate::error::Error;
-
-/// The longest value of a sort key, in bytes.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
-const MAX_SORT_KEY: usize = 1024;
 
 /// Sets up a [`DynamoDb`]. [`DynamoDb::builder`] creates it.
 ///
@@ -309,74 +308,6 @@ impl DynamoDbBuilder {
                 readiness: Readiness::default(),
             }),
         })
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        let Access { table, endpoint, timeout, ready_timeout, .. } = &self.access;
-        let is_name = (3..=255).contains(&table.len())
-            && table.chars().all(|each| each.is_ascii_alphanumeric() || "_.-".contains(each));
-        if !is_name && !table.starts_with("arn:") {
-            return Err(configuration(format!(
-                "\"{table}\" is not a table name; use 3 to 255 letters, digits, `_`, `-` and `.`, or an ARN"
-            )));
-        }
-        if let Some(url) = endpoint
-            && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
-        {
-            return Err(configuration(
-                "the endpoint URL has no scheme; begin it with `http://` or `https://`",
-            ));
-        }
-        if self.expire_users_after.is_some_and(|duration| duration.is_zero()) {
-            return Err(configuration(
-                "users cannot expire after no time; set `expire_users_after` above zero",
-            ));
-        }
-        if timeout.is_zero() || ready_timeout.is_zero() {
-            return Err(configuration(
-                "the time-out is zero; set a longer `timeout` or `ready_timeout`",
-            ));
-        }
-        if self
-            .sort_key
-            .as_ref()
-            .is_some_and(|(_, value)| !(1..=MAX_SORT_KEY).contains(&value.len()))
-        {
-            return Err(configuration(format!(
-                "the value of the sort key is empty or too long; use 1 to {MAX_SORT_KEY} bytes"
-            )));
-        }
-        self.check_names()
-    }
-
-    /// Refuses an attribute with two meanings.
-    fn check_names(&self) -> Result<(), Error> {
-        let mut names = vec![VERSION, TOMBSTONE, EXPIRES, META_DATA];
-        names.extend(ORDER);
-        let keys = [
-            Some(self.partition_key.as_str()),
-            self.sort_key.as_ref().map(|(name, _)| name.as_str()),
-        ];
-        let projected = self.projections.iter().map(|(attribute, _)| attribute.as_str());
-        for name in keys.into_iter().flatten().chain(projected) {
-            if name.is_empty() || name.len() > 255 {
-                return Err(configuration(
-                    "the name of a key or projection is empty or too long; use 1 to 255 bytes",
-                ));
-            }
-            if names.contains(&name) {
-                return Err(configuration(format!(
-                    "two values would be stored in the attribute `{name}`; choose another name"
-                )));
-            }
-            names.push(name);
-        }
-        match self.projections.iter().find(|(_, pointer)| !pointer.starts_with('/')) {
-            Some((attribute, pointer)) => Err(configuration(format!(
-                "\"{pointer}\", projected to `{attribute}`, is not a JSON pointer: it does not begin with `/`"
-            ))),
-            None => Ok(()),
-        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! Copies values of the record into attributes for indexes.
+
 use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
 use serde_json::{Map, Value};
 

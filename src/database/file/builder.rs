@@ -1,3 +1,5 @@
+//! Sets up the database, and opens the file.
+
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;

@@ -1,3 +1,5 @@
+//! Sets up the database.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
