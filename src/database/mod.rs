@@ -1,22 +1,26 @@
 //! The [`Database`] trait, and the databases that come with the crate.
 //!
-//! A database of your own needs three methods, and saves on a condition:
+//! | database | feature | suits |
+//! | --- | --- | --- |
+//! | [`MemoryDb`] | | tests and experiments |
+//! | `FileDb` | `file` | development, and small apps of up to 10,000 users |
+//! | `DynamoDb` | `dynamodb` | apps on AWS |
+//! | `MongoDb` | `mongodb` | apps beside a MongoDB |
+//!
+//! [`AnyDatabase`] erases the type of a database that is chosen at start, and `CircuitBreaker`
+//! (feature `circuit-breaker`) fails fast while a database is down. [`Database`] explains how to
+//! write one of your own.
 //!
 //! ```
-//! use tower_persistence::{Database, Expected, MemoryDb, Record, Saved};
+//! use tower_persistence::{Database, Expected, MemoryDb, Record};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), tower_persistence::Error> {
-//! let (db, record) = (MemoryDb::new(), Record::default());
-//! let saved = db.save("user-1", &record, Expected::Absent).await?;
-//! let Saved::Written(version) = saved else { panic!("{saved:?}") };
-//!
-//! // A writer that expects no record gets a conflict.
-//! let saved = db.save("user-1", &record, Expected::Absent).await?;
-//! assert!(matches!(saved, Saved::Conflict(Some(_))));
-//! // A writer that expects the stored version replaces it.
-//! let saved = db.save("user-1", &record, Expected::Version(&version)).await?;
-//! assert!(matches!(saved, Saved::Written(_)));
+//! let db = MemoryDb::new();
+//! db.save("user-1", &Record::default(), Expected::Absent).await?;
+//! assert!(db.load("user-1").await?.is_some());
+//! db.delete("user-1").await?;
+//! assert!(db.load("user-1").await?.is_none());
 //! # Ok(()) }
 //! ```
 
@@ -52,6 +56,26 @@ use crate::error::Error;
 use crate::record::Record;
 
 /// Stores one record per user.
+///
+/// A database of your own needs three methods, and saves on a condition:
+///
+/// ```
+/// use tower_persistence::{Database, Expected, MemoryDb, Record, Saved};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_persistence::Error> {
+/// let (db, record) = (MemoryDb::new(), Record::default());
+/// let saved = db.save("user-1", &record, Expected::Absent).await?;
+/// let Saved::Written(version) = saved else { panic!("{saved:?}") };
+///
+/// // A writer that expects no record gets a conflict.
+/// let saved = db.save("user-1", &record, Expected::Absent).await?;
+/// assert!(matches!(saved, Saved::Conflict(Some(_))));
+/// // A writer that expects the stored version replaces it.
+/// let saved = db.save("user-1", &record, Expected::Version(&version)).await?;
+/// assert!(matches!(saved, Saved::Written(_)));
+/// # Ok(()) }
+/// ```
 ///
 /// The guarantee that no acknowledged change is lost rests on three promises of an implementation.
 /// `testing::conformance` (feature `testing`) checks them:

@@ -81,7 +81,7 @@ async fn visits(database: &impl Database, user: &str) -> Option<Value> {
 
 async fn assert_tombstone(database: &impl Database, user: &str) {
     let found = database.load_for_update(user).await.unwrap();
-    let nothing = database.load_for_update("nobody ever stored").await.unwrap();
+    let nothing = database.load_for_update("never stored").await.unwrap();
     assert!(
         found.expected().version().is_some() && found != nothing,
         "{database:?} leaves no tombstone"

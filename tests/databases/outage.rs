@@ -55,7 +55,7 @@ pub(crate) async fn outage<D: Database>(mut server: Server, make_db: impl AsyncF
         || counts.iter().all(|(_, count)| count.unacknowledged.load(Ordering::Relaxed) > 1);
     until("the users are served", || acknowledged().iter().all(|count| *count >= ENOUGH)).await;
     tokio::task::block_in_place(|| server.stop());
-    until("everybody is refused", failed).await;
+    until("every request is refused", failed).await;
     tokio::task::block_in_place(|| server.start_again());
     let before = acknowledged();
     until("the users are served again", || {

@@ -77,7 +77,7 @@ async fn an_invalid_edit_fails_until_it_is_repaired() {
         fs::write(&path, &invalid).unwrap();
         for result in [
             db.load("second").await.map(drop),
-            db.load("nobody").await.map(drop),
+            db.load("absent").await.map(drop),
             db.save("second", &named("a"), Expected::Version(&second.version)).await.map(drop),
             db.save("new", &named("a"), Expected::Absent).await.map(drop),
             db.delete("third").await,

@@ -112,6 +112,15 @@ impl DynamoDbBuilder {
     /// Uses a client of your own in place of `region`, `credentials` and `endpoint_url`. A client
     /// with neither an operation time-out nor one per attempt gets [`timeout`](Self::timeout). Its
     /// credentials are loaded and kept like those of a client that the builder makes.
+    ///
+    /// ```
+    /// use aws_sdk_dynamodb::Client;
+    /// use tower_persistence::{DynamoDb, DynamoDbBuilder};
+    ///
+    /// fn builder(client: Client) -> DynamoDbBuilder {
+    ///     DynamoDb::builder("Users").client(client)
+    /// }
+    /// ```
     pub fn client(mut self, client: Client) -> Self {
         self.access.client = Some(client);
         self

@@ -21,10 +21,11 @@ use super::flight::Flight;
 use super::inner::Inner;
 use crate::error::{BoxError, Error, Kind};
 
-/// How long to keep credentials without an expiry. Same as the SDK's: a profile may be edited.
+/// The time for which to keep credentials without an expiry. Same as the SDK's: a profile may be edited.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// How long before their expiry to load credentials again. Half their lifetime if that is shorter.
+/// The time before their expiry at which to load credentials again. Half their lifetime if that
+/// is shorter.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
 
 /// The pause after a failed refresh while the old credentials are still valid.

@@ -57,8 +57,8 @@ use crate::record::Record;
 ///   and the strings `createdAt` and `updatedAt`. This crate reads the items of Jovo v4, and Jovo
 ///   v4 reads the items of this crate.
 /// * The attribute `persistenceVersion` is added. It refuses a save whose expected version is no
-///   longer stored. Other writers, such as Jovo v4, a script or the console, leave that version
-///   alone. So a save also compares the old values of the attributes it changes, up to 100 of them.
+///   longer stored. A script or the console leaves that version unchanged, and Jovo v4 drops it. So
+///   a save also compares the old values of the attributes it changes, up to 100 of them.
 /// * A load is one consistent read. A save is one conditional write of the attributes that changed,
 ///   and keeps attributes that other writers add meanwhile. A conflict returns the current record
 ///   without another read. A save that changes more than 250 attributes writes the whole item.
@@ -152,8 +152,7 @@ impl Database for DynamoDb {
     async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         let inner = &self.inner;
         let key = inner.key(id)?;
-        // A failed readiness check is an error here: a read that DynamoDB does not answer would
-        // fail as well.
+        // The readiness check reads as well, so the load itself would fail for the same reason.
         inner.ready().await?;
         inner.on_table(|| inner.read(key.clone())).await
     }

@@ -15,7 +15,7 @@ use super::shared::Shared;
 use crate::database::{Version, tombstone};
 use crate::error::Error;
 
-/// How often a write starts over because another program has changed the file meanwhile.
+/// The number of attempts at a write while another program keeps changing the file.
 const ATTEMPTS: usize = 10;
 
 type Reply<T> = oneshot::Sender<Result<T, Failure>>;

@@ -68,6 +68,15 @@ impl MongoDbBuilder {
     ///
     /// The client's background tasks run in the tokio runtime that created it. Call
     /// [`connect`](Self::connect) in that runtime. Once it has ended, every call is an error.
+    ///
+    /// ```
+    /// use mongodb::Client;
+    /// use tower_persistence::{MongoDb, MongoDbBuilder};
+    ///
+    /// fn builder(client: Client) -> MongoDbBuilder {
+    ///     MongoDb::builder().client(client).database("app")
+    /// }
+    /// ```
     pub fn client(mut self, client: Client) -> Self {
         self.client = Some(client);
         self

@@ -17,11 +17,11 @@ use super::failure::{failed, failure, is_unauthorized};
 use super::fields::{EXPIRES_AT, ID, TOMBSTONE};
 use crate::error::Error;
 
-/// How long a write waits for the indexes of a collection with documents. A large collection takes
-/// a while to index, once.
+/// The time for which a write waits for the indexes of a collection with documents. A large
+/// collection takes a while to index, once.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// How long a background task waits for them.
+/// The time for which a background task waits for them.
 const LONG: Duration = Duration::from_secs(600);
 
 /// The pause after which a write repeats a failed attempt.

@@ -11,8 +11,8 @@ use crate::error::Error;
 /// <https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-Nested-Depth-for-BSON-Documents>
 const MAX_DEPTH: usize = 100;
 
-/// How far to search a stored array for the values of a new one, so that a long array does not cost
-/// a multiple of its length.
+/// The number of elements of a stored array among which a value of a new one is looked for, so that
+/// a long array does not cost a multiple of its length.
 const LOOK_AHEAD: usize = 32;
 
 /// The largest number up to which JavaScript holds every integer.

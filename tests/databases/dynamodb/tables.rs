@@ -94,11 +94,11 @@ async fn goes_on_when_its_caller_gives_up(endpoint: String) {
     })
     .await;
     let db = builder(&super::table(), &proxy.endpoint).build().await.unwrap();
-    let loading = tokio::time::timeout(Duration::from_millis(5), db.load("nobody"));
+    let loading = tokio::time::timeout(Duration::from_millis(5), db.load("absent"));
     assert!(loading.await.is_err());
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(proxy.calls().contains(&"CreateTable".to_owned()));
-    assert_eq!(db.load("nobody").await.unwrap(), None);
+    assert_eq!(db.load("absent").await.unwrap(), None);
     assert_eq!(proxy.calls(), ["GetItem"]);
 }
 
@@ -196,12 +196,12 @@ async fn says_which_table_is_missing(endpoint: String) {
     let table = super::table();
     let db = builder(&table, &endpoint).create_table(false).build().await.unwrap();
     let expected = format!("there is no table \"{table}\" at {endpoint}");
-    for error in [db.load("nobody").await.unwrap_err(), db.ensure_ready().await.unwrap_err()] {
+    for error in [db.load("absent").await.unwrap_err(), db.ensure_ready().await.unwrap_err()] {
         assert!(error.is_database() && text(&error).contains(&expected), "{error:?}");
     }
     // A table that was created meanwhile is found.
     builder(&table, &endpoint).build().await.unwrap().ensure_ready().await.unwrap();
-    assert_eq!(db.load("nobody").await.unwrap(), None);
+    assert_eq!(db.load("absent").await.unwrap(), None);
 }
 
 /// Neither a cold start nor a later request needs more than the table's data.
@@ -257,9 +257,9 @@ async fn works_without_access_to_other_keys(endpoint: String) {
         let db = builder(&raw.table, &proxy.endpoint).build().await.unwrap();
         db.ensure_ready().await.unwrap();
         if code == "AccessDeniedException" {
-            assert!(db.load("nobody").await.is_err() && db.load("nobody").await.is_err());
+            assert!(db.load("absent").await.is_err() && db.load("absent").await.is_err());
         }
-        assert_eq!(db.load("nobody").await.unwrap(), None);
+        assert_eq!(db.load("absent").await.unwrap(), None);
     }
 }
 

@@ -41,7 +41,7 @@ async fn tombstone(db: &DynamoDb, user: &str) -> Option<Version> {
 
 /// Returns the version of a turn that finds neither an item nor a tombstone.
 async fn nothing(db: &DynamoDb) -> Version {
-    db.load_for_update("nobody ever stored").await.unwrap().expected().version().unwrap().clone()
+    db.load_for_update("never stored").await.unwrap().expected().version().unwrap().clone()
 }
 
 async fn holds_nothing_of_the_user(endpoint: String) {

@@ -53,7 +53,7 @@ async fn tombstone(db: &MongoDb, id: &str) -> Option<Version> {
 
 /// Returns the version of a turn that finds neither a document nor a tombstone.
 async fn nothing(db: &MongoDb) -> Version {
-    db.load_for_update("nobody ever stored").await.unwrap().expected().version().unwrap().clone()
+    db.load_for_update("never stored").await.unwrap().expected().version().unwrap().clone()
 }
 
 pub(crate) async fn a_tombstone_holds_nothing_of_the_user(place: Place) {
