@@ -1,7 +1,9 @@
-//! A dead database is answered at once, found again when it is back, and nobody else opens the circuit.
+//! The breaker fails fast while the database is down and finds it when it recovers. Nothing but the
+//! database opens it.
 //!
-//! The breaker's pause is real time, which no runtime can skip: it is an hour where nothing may be asked, and nothing or a moment where
-//! something is to be. Everything else is tokio's time, which passes only while all wait.
+//! The breaker's pause is real time, which no runtime can skip: an hour where the database must not
+//! be asked, and no time or a moment where it must. All other time is tokio's, which advances only
+//! while all tasks wait.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -28,7 +30,7 @@ const SILENT: Fault = Fault::Delay(HOUR);
 
 type Breaker = CircuitBreaker<Faulty<MemoryDb>>;
 
-/// The breaker and the database behind it. Once open, it stays so.
+/// Returns the breaker and the database behind it. Once open, the breaker stays open.
 fn faulty(faults: impl IntoIterator<Item = Fault>) -> (Breaker, Faulty<MemoryDb>) {
     let database = Faulty::new(MemoryDb::new());
     database.script(faults);
@@ -53,13 +55,13 @@ fn assert_refused<T: std::fmt::Debug>(result: Result<T, Error>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn conforms() {
+async fn a_wrapped_database_conforms() {
     let breaker = CircuitBreaker::new(MemoryDb::new());
     conformance(async || breaker.clone()).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_database_is_not_asked_any_more() {
+async fn a_dead_database_is_no_longer_asked() {
     let (breaker, database) = faulty([DEAD]);
     for _ in 0..5 {
         assert!(!is_open(&breaker));
@@ -80,15 +82,16 @@ async fn a_dead_database_is_not_asked_any_more() {
     breaker.close().await.unwrap();
 }
 
-/// By the defaults: who waits in vain for a database that has just come back is the last one.
+/// Uses the default settings: the worst case is a caller that waits in vain for a database that has
+/// just recovered.
 #[test]
-fn a_database_that_is_back_is_found_within_five_seconds() {
+fn a_recovered_database_is_found_within_five_seconds() {
     let shown = format!("{:?}", CircuitBreaker::new(MemoryDb::new()));
     assert!(shown.contains("open_for: 2s, timeout: 2s"), "{shown}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_is_back_is_found_again() {
+async fn a_recovered_database_is_found_again() {
     let (breaker, database) = faulty([DEAD]);
     let breaker = breaker.open_for(Duration::from_millis(10));
     open(&breaker).await;
@@ -121,7 +124,7 @@ async fn there_is_one_trial_at_a_time() {
     for _ in 0..10 {
         let error = breaker.load(USER).await.unwrap_err();
         assert!(format!("{error:?}").contains("tried again right now"), "{error:?}");
-        // Ready without asking: that is no trial, and closes nothing.
+        // Ready without asking: not a trial, so the breaker stays open.
         breaker.ensure_ready().await.unwrap();
     }
     assert_eq!((began.elapsed(), database.log().len()), (Duration::ZERO, 6));
@@ -148,7 +151,7 @@ async fn failures_count_in_a_row() {
     let (breaker, _) = faulty([fails, fails, Fault::None, fails, fails, fails]);
     let breaker = breaker.failure_threshold(3);
     for expected in [false, false, false, false, false, true] {
-        // The layer asks before each load; a database that is ready anyway has not been asked.
+        // The layer asks before each load. A database that is ready already has not been asked.
         breaker.ensure_ready().await.unwrap();
         let _ = breaker.load(USER).await;
         assert_eq!(is_open(&breaker), expected);
@@ -156,7 +159,7 @@ async fn failures_count_in_a_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_database_that_is_silent_is_given_up() {
+async fn a_silent_database_is_given_up() {
     let (breaker, database) = faulty([SILENT; 5]);
     let began = Instant::now();
     for _ in 0..5 {
@@ -174,7 +177,7 @@ async fn the_layers_shorter_time_out_counts() {
     for _ in 0..5 {
         assert_eq!(visit(&layer).await, 503);
     }
-    // What the layer has given up is judged when its own time is over.
+    // A call that the layer has given up is judged when its own time is over.
     sleep(Duration::from_secs(2)).await;
     let began = Instant::now();
     for _ in 0..10 {
@@ -184,7 +187,7 @@ async fn the_layers_shorter_time_out_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_hangs_up_opens_nothing() {
+async fn a_client_that_hangs_up_does_not_open_it() {
     let (breaker, database) = faulty([Fault::Delay(Duration::from_secs(1)); 20]);
     let breaker = breaker.failure_threshold(1);
     let layer = PersistenceLayer::new(breaker.clone());
@@ -198,7 +201,7 @@ async fn a_client_that_hangs_up_opens_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_said_of_an_item_opens_nothing() {
+async fn an_answer_about_one_record_does_not_open_it() {
     let (breaker, database) = faulty([Fault::SpuriousConflict; 10]);
     database.inner().save(USER, &Record::default(), Expected::Absent).await.unwrap();
     let breaker = breaker.failure_threshold(1);
@@ -231,7 +234,7 @@ async fn a_database_that_never_becomes_ready_opens_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_memory_it_goes_on_at_once() {
+async fn requests_without_memory_are_served_at_once() {
     let (breaker, _) = faulty([DEAD]);
     open(&breaker).await;
     let layer = PersistenceLayer::new(breaker).on_outage(OnOutage::Degrade);
@@ -250,7 +253,7 @@ async fn a_panic_is_passed_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_logged_once_that_it_opens_and_that_it_closes() {
+async fn opening_and_closing_are_each_logged_once() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer({
         let log = log.clone();
@@ -275,7 +278,7 @@ async fn it_is_logged_once_that_it_opens_and_that_it_closes() {
     assert!(log.contains("db.system.name=\"memory\"") && !log.contains(USER), "{log}");
 }
 
-/// 200, or 206 if the handler ran without memory.
+/// Returns 200, or 206 if the handler ran without memory.
 async fn visit(layer: &PersistenceLayer<Breaker>) -> u16 {
     let handler = service_fn(async |request: Request<Full<Bytes>>| {
         let user = request.extensions().get::<User>().unwrap();
@@ -293,7 +296,7 @@ async fn visit(layer: &PersistenceLayer<Breaker>) -> u16 {
     layer.layer(handler).oneshot(request).await.unwrap().status().as_u16()
 }
 
-/// Says this of every item, and of itself.
+/// Answers every call about a record, and about itself, with this error.
 #[derive(Debug)]
 struct Odd(Error);
 

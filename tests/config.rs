@@ -80,7 +80,7 @@ fn each_form_names_its_database() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_an_error_that_names_it_and_shows_no_secret() {
+fn an_invalid_setting_is_an_error_that_names_it_and_shows_no_secret() {
     for (json, name) in [
         (json!({ "path": "db.json" }), "`path`"),
         (json!({ "type": "redis" }), "`type`"),
@@ -113,7 +113,7 @@ fn what_cannot_be_meant_is_an_error_that_names_it_and_shows_no_secret() {
 }
 
 #[tokio::test]
-async fn a_layer_is_made_of_it() {
+async fn a_layer_is_made_of_the_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("own/users.json");
     let config = json!({ "db": { "pathToFile": path, "storedElements": { "history": true } } });

@@ -1,7 +1,7 @@
-//! Where `DynamoDb` gets region and credentials from, in processes with an environment of their own.
+//! Region and credentials from the environment, in processes with an environment of their own.
 //!
-//! Each test runs this program again, with only the test `in_an_environment`: no process may change
-//! its own environment while others read it.
+//! Each test runs this program again with only the test `in_an_environment`, because no process may
+//! change its own environment while others read it.
 
 #![cfg(all(feature = "aws-config", feature = "file"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -30,7 +30,7 @@ use tower_persistence::{Database, DynamoDb, PersistenceLayer};
 const LONG: Duration = Duration::from_secs(60);
 const SECRET: &str = "SECRETKEY";
 
-/// A server that answers each request with this text, after this time.
+/// A server that answers each request with this text after this time.
 struct Server {
     url: String,
     asked: Arc<AtomicUsize>,
@@ -73,12 +73,12 @@ impl Server {
     }
 }
 
-/// A DynamoDB whose table is there, and empty.
+/// Starts a DynamoDB with an empty table.
 async fn dynamodb() -> Server {
     Server::start(|_| Duration::ZERO, || "{}".to_owned()).await
 }
 
-/// Credentials that are valid for so long, as a container hands them out.
+/// Makes credentials with this lifetime, in a container's format.
 fn credentials(lifetime: Duration) -> String {
     let expires = jiff::Timestamp::now() + lifetime;
     serde_json::json!({
@@ -92,7 +92,7 @@ fn credentials(lifetime: Duration) -> String {
     .to_string()
 }
 
-/// What a process printed that ran [`in_an_environment`] with these variables and no others.
+/// Runs [`in_an_environment`] with these variables and no others, and returns its output.
 async fn run(variables: &[(&str, &str)]) -> String {
     let kept = ["PATH", "TMPDIR", "LD_LIBRARY_PATH"];
     let kept = kept.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
@@ -116,7 +116,7 @@ async fn run(variables: &[(&str, &str)]) -> String {
     text
 }
 
-/// Serves requests of eight users at a time, as often as it is told, and prints what became of them.
+/// Serves requests of eight users at a time, as often as the variable says, and prints the results.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the other tests run it, each in a process of its own"]
 async fn in_an_environment() {
@@ -153,7 +153,7 @@ fn served(text: &str) -> usize {
     text.matches("served").count()
 }
 
-/// Longer than a request may take, and longer than the SDK gives a container.
+/// The container takes longer than a request may, and longer than the SDK waits for a container.
 #[tokio::test]
 async fn slow_credentials_of_a_container_are_waited_for_once() {
     for delay in [Duration::from_secs(3), Duration::from_secs(8)] {
@@ -171,7 +171,7 @@ async fn slow_credentials_of_a_container_are_waited_for_once() {
     }
 }
 
-/// While the old ones are valid, no request waits for the new ones.
+/// While the old credentials are valid, no request waits for new ones.
 #[tokio::test]
 async fn credentials_are_refreshed_ahead_of_their_expiry() {
     let dynamodb = dynamodb().await;
@@ -209,9 +209,9 @@ async fn an_error_of_credentials_says_so() {
     assert_eq!(dynamodb.asked(), 0);
 }
 
-/// A metadata service of EC2 that never answers, as in many a network outside of it.
+/// EC2's metadata service never answers, as in many networks outside EC2.
 #[tokio::test]
-async fn no_credentials_at_all_are_found_out_within_seconds() {
+async fn missing_credentials_are_reported_within_seconds() {
     let dynamodb = dynamodb().await;
     let metadata = Server::start(|_| LONG, String::new).await;
     let url = format!("dynamodb://Users?endpoint={}", dynamodb.url);
@@ -228,7 +228,7 @@ async fn no_credentials_at_all_are_found_out_within_seconds() {
     assert!(metadata.asked() <= 4, "{}", metadata.asked());
 }
 
-/// EC2 is asked neither for the region nor for credentials where both are elsewhere.
+/// EC2 is asked neither for the region nor for credentials if both are set elsewhere.
 #[tokio::test]
 async fn the_region_is_not_looked_up_where_an_endpoint_is_given() {
     let dynamodb = dynamodb().await;
@@ -269,7 +269,7 @@ async fn a_profile_may_run_a_process_or_use_sso() {
     let text = run(&[("DATABASE_URL", &url), ("AWS_CONFIG_FILE", &config)]).await;
     assert_eq!(served(&text), 8, "{text}");
     assert!(text.contains("region: \"eu-west-1\""), "{text}");
-    // Nobody has signed in; that is all that is missing.
+    // The profiles work but for the missing login.
     for profile in ["sso", "login"] {
         let variables = [
             ("DATABASE_URL", url.as_str()),
@@ -284,9 +284,9 @@ async fn a_profile_may_run_a_process_or_use_sso() {
     }
 }
 
-/// A client of one's own gets the same.
+/// A client of the caller's gets the same treatment.
 #[tokio::test]
-async fn a_client_of_ones_own_waits_for_its_credentials() {
+async fn a_client_of_the_caller_waits_for_its_credentials() {
     use aws_credential_types::provider::{ProvideCredentials, future};
     use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 
@@ -315,7 +315,7 @@ async fn a_client_of_ones_own_waits_for_its_credentials() {
     let client = aws_sdk_dynamodb::Client::from_conf(config.build());
     let db = DynamoDb::builder("Users").client(client).timeout(Duration::from_millis(500));
     let db = db.build().await.unwrap();
-    // One that gives up does not end it.
+    // A request that gives up does not end the loading.
     let impatient = tokio::time::timeout(Duration::from_millis(300), db.load("a")).await;
     assert!(impatient.is_err());
     assert_eq!(db.load("a").await.unwrap(), None);

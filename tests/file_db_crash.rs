@@ -1,6 +1,6 @@
-//! A process that is killed at any moment loses nothing that it acknowledged and leaves a valid file.
+//! A process that is killed at any moment loses no acknowledged change and leaves a valid file.
 #![cfg(feature = "file")]
-// Clippy allows them in test functions, not in what these call.
+// Clippy allows these in test functions, but not in their helpers.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -20,8 +20,8 @@ use tower_persistence::{Database, Error, FileDb, PersistenceLayer, Record, User}
 const FILE: &str = "TOWER_PERSISTENCE_CRASH_TEST_FILE";
 const USERS: u64 = 3;
 
-/// What is killed: as long as it lives, it serves requests of some users at the same time, and prints each count that was
-/// acknowledged.
+/// The process to kill: it serves requests of several users concurrently, and prints each
+/// acknowledged count.
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
     let Ok(path) = std::env::var(FILE) else { return };
@@ -59,7 +59,7 @@ fn count(record: &Record) -> u64 {
     record.fields()["user"]["data"]["count"].as_u64().unwrap()
 }
 
-/// Runs a child, kills it at a random moment, and returns what it acknowledged last.
+/// Runs a child, kills it at a random moment, and returns the last acknowledged counts.
 fn run_and_kill(path: &Path, wait_for_first: bool, random: u64) -> HashMap<String, u64> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture"])
@@ -92,7 +92,7 @@ fn run_and_kill(path: &Path, wait_for_first: bool, random: u64) -> HashMap<Strin
 }
 
 #[tokio::test]
-async fn killed_at_random_moments_it_loses_no_acknowledged_increment() {
+async fn a_process_killed_at_random_loses_no_acknowledged_increment() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db/db.json");
     let random = RandomState::new();

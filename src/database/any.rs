@@ -1,3 +1,5 @@
+//! A database whose type is erased.
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +9,8 @@ use super::{Database, Expected, Loaded, Saved, VersionedRecord};
 use crate::error::Error;
 use crate::record::Record;
 
-/// Any database behind one type, for programs that choose at start, as [`connect`](crate::connect) does.
+/// Erases the type of a database, for programs that choose one at start, as
+/// [`connect`](crate::connect) does.
 ///
 /// ```
 /// use tower_persistence::{AnyDatabase, MemoryDb, PersistenceLayer};
@@ -16,14 +19,20 @@ use crate::record::Record;
 /// let layer = PersistenceLayer::new(db);
 /// ```
 ///
-/// `Debug` shows the database that is behind it.
+/// Clones share the database. `Debug` shows the database inside.
 #[derive(Clone)]
 pub struct AnyDatabase {
     database: Arc<dyn ErasedDatabase>,
 }
 
 impl AnyDatabase {
-    /// Hides the type of `database`.
+    /// Erases the type of `database`.
+    ///
+    /// ```
+    /// use tower_persistence::{AnyDatabase, Database, MemoryDb};
+    ///
+    /// assert_eq!(AnyDatabase::new(MemoryDb::new()).name(), "memory");
+    /// ```
     pub fn new(database: impl Database) -> Self {
         Self { database: Arc::new(database) }
     }
@@ -31,7 +40,7 @@ impl AnyDatabase {
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// [`Database`] in the form that `dyn` takes.
+/// Mirrors [`Database`] in a form that `dyn` accepts.
 trait ErasedDatabase: fmt::Debug + Send + Sync {
     fn load<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<VersionedRecord>>;
     fn load_for_update<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Loaded>;

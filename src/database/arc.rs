@@ -1,10 +1,12 @@
+//! Shared databases.
+
 use std::sync::Arc;
 
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
 use crate::error::Error;
 use crate::record::Record;
 
-/// A shared database, such as one that the app keeps a handle to.
+/// Shares a database, such as one to which the app keeps a handle of its own.
 ///
 /// ```
 /// use std::sync::Arc;

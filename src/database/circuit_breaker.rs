@@ -1,3 +1,5 @@
+//! A circuit breaker around any database.
+
 use std::fmt;
 use std::future::{Future, poll_fn, ready};
 use std::panic::resume_unwind;
@@ -18,34 +20,40 @@ use super::{Database, Expected, Loaded, Saved, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::record::Record;
 
-/// How long [`Database::ensure_ready`] may take: as long as the layer waits for it by default, since it may create a table.
+/// The time limit of [`Database::ensure_ready`]: as long as the layer waits for it by default,
+/// since the call may create a table.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A circuit breaker around any database: one that does not answer is not waited for, request after request, and is found again
-/// soon after it is back (feature `circuit-breaker`).
+/// A circuit breaker around any database: fails fast while the database is down and probes it until
+/// it recovers (feature `circuit-breaker`).
 ///
 /// ```
 /// use std::time::Duration;
 /// use tower_persistence::{CircuitBreaker, MemoryDb, OnOutage, PersistenceLayer};
 ///
-/// let db = CircuitBreaker::new(MemoryDb::new()).failure_threshold(3).open_for(Duration::from_secs(1));
+/// let db = CircuitBreaker::new(MemoryDb::new());
+/// let db = db.failure_threshold(3).open_for(Duration::from_secs(1));
 /// let layer = PersistenceLayer::new(db).on_outage(OnOutage::Degrade);
 /// ```
 ///
-/// After [`failure_threshold`](Self::failure_threshold) failures in a row it *opens*: each call is answered at once with an error that
-/// [is one of the database](Error::is_database). After [`open_for`](Self::open_for) the next call is let through as a
-/// trial, one at a time. If it succeeds, all calls go through again; if not, it stays open for as long once more. A warning is logged when it
-/// opens, and an info when it closes.
+/// After [`failure_threshold`](Self::failure_threshold) consecutive failures the breaker *opens*:
+/// each call fails at once with [a database error](Error::is_database). After
+/// [`open_for`](Self::open_for) it lets calls through as trials, one at a time. A trial that
+/// succeeds closes it; one that fails keeps it open for the same time again. The breaker logs a
+/// warning when it opens, and an info event when it closes.
 ///
-/// A failure is an error of the database, or no answer within [`timeout`](Self::timeout). What the database says about one item
-/// is an answer: a conflict, an item or a value that it [cannot read](Error::is_decode) or [hold](Error::is_encode).
+/// A failure is a database error, or no answer within [`timeout`](Self::timeout). An answer about
+/// one record is not a failure: a conflict, or a record or value that the database [cannot
+/// read](Error::is_decode) or [cannot hold](Error::is_encode).
 ///
-/// It is the database that is judged, and not who waits for it: a call that is given up, by a time-out of the layer or by a client that
-/// hangs up, goes on alone until it is answered or its time is over. So a time-out of the layer that is shorter than the
-/// one here counts, too, and a client that hangs up does not.
+/// The breaker judges the database, not the caller. A call that its caller gives up, because of a
+/// time-out of the layer or a client that hangs up, runs on alone until it is answered or its time
+/// is over. A layer's time-out that is shorter than the breaker's therefore counts all the same,
+/// while a client that hangs up does not.
 ///
-/// [`ensure_ready`](Database::ensure_ready) may take 30 seconds, since it may create a table. Where it is ready without asking
-/// the database, it says nothing about it, and is not counted. [`close`](Database::close) is passed on as it is.
+/// [`ensure_ready`](Database::ensure_ready) may take 30 seconds, since it may create a table. A
+/// call that returns without asking the database says nothing about its health and is not counted.
+/// [`close`](Database::close) goes straight to the database.
 ///
 /// Clones share the state. The states are those of
 /// [`tower-resilience-circuitbreaker`](https://docs.rs/tower-resilience-circuitbreaker).
@@ -63,7 +71,7 @@ struct Settings {
 }
 
 impl Default for Settings {
-    /// A database that comes back while a trial waits for it in vain is found again after `timeout` and `open_for` at the latest.
+    /// A database that recovers in the middle of a trial is found within `timeout` plus `open_for`.
     fn default() -> Self {
         let two_seconds = Duration::from_secs(2);
         Self { failure_threshold: 5, open_for: two_seconds, timeout: two_seconds }
@@ -71,44 +79,73 @@ impl Default for Settings {
 }
 
 impl<D: Database> CircuitBreaker<D> {
-    /// A circuit breaker around `database`.
+    /// Wraps `database` in a circuit breaker with the default settings.
+    ///
+    /// ```
+    /// use tower_persistence::{CircuitBreaker, Database, MemoryDb};
+    ///
+    /// let db = CircuitBreaker::new(MemoryDb::new());
+    /// assert_eq!(db.name(), "memory");
+    /// ```
     pub fn new(database: D) -> Self {
         let settings = Settings::default();
         let breaker = breaker(settings, database.name());
         Self { database: Arc::new(database), settings, breaker }
     }
 
-    /// After how many failures in a row it opens, at least 1. Default: 5.
+    /// Sets the number of consecutive failures after which the breaker opens. Default: 5. Zero
+    /// counts as 1.
+    ///
+    /// ```
+    /// use tower_persistence::{CircuitBreaker, MemoryDb};
+    ///
+    /// let db = CircuitBreaker::new(MemoryDb::new()).failure_threshold(3);
+    /// ```
     #[must_use]
     pub fn failure_threshold(self, failure_threshold: usize) -> Self {
         self.with(|settings| settings.failure_threshold = failure_threshold.max(1))
     }
 
-    /// How long nothing is asked of the database while it is open. Default: 2 seconds.
+    /// Sets how long the breaker stays open before the next trial. Default: 2 seconds.
     ///
-    /// A database that is back is found after this time and one `timeout` at the latest, if there are requests.
+    /// While requests arrive, a database that has recovered is found within this time plus one
+    /// [`timeout`](Self::timeout).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::{CircuitBreaker, MemoryDb};
+    ///
+    /// let db = CircuitBreaker::new(MemoryDb::new()).open_for(Duration::from_secs(1));
+    /// ```
     #[must_use]
     pub fn open_for(self, open_for: Duration) -> Self {
         self.with(|settings| settings.open_for = open_for)
     }
 
-    /// How long a load, a save or a deletion may take; then it is given up with an error that [is a time-out](Error::is_timeout).
-    /// Default: 2 seconds.
+    /// Sets how long a load, a save or a deletion may take before it fails with [a
+    /// time-out](Error::is_timeout). Default: 2 seconds.
     ///
-    /// Whoever sets a longer `load_timeout` or `save_timeout` has to set this one, too.
+    /// A longer `load_timeout` or `save_timeout` of the layer needs a longer `timeout` here, too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::{CircuitBreaker, MemoryDb};
+    ///
+    /// let db = CircuitBreaker::new(MemoryDb::new()).timeout(Duration::from_secs(5));
+    /// ```
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|settings| settings.timeout = timeout)
     }
 
-    /// Begins anew with changed settings.
+    /// Changes the settings, and begins with a new, closed breaker.
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self.breaker = breaker(self.settings, self.database.name());
         self
     }
 
-    /// Lets `call` through, if any is, and judges the database by what becomes of it.
+    /// Runs `call` unless the breaker is open, and judges the database by its outcome.
     async fn run<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -120,7 +157,8 @@ impl<D: Database> CircuitBreaker<D> {
             })
         };
         let (mut breaker, call): (_, Call<T>) = (self.breaker.clone(), Box::pin(in_time));
-        // In a task of its own: the verdict does not depend on who still waits.
+        // Runs in a task of its own, so that the verdict does not depend on a caller that may give
+        // up.
         let called = tokio::spawn(
             async move {
                 poll_fn(|cx| Service::<Call<T>>::poll_ready(&mut breaker, cx)).await?;
@@ -137,7 +175,7 @@ impl<D: Database> CircuitBreaker<D> {
         }
     }
 
-    /// How long nothing is asked any more, if it is open.
+    /// Returns the time until the next trial, if the breaker is open.
     async fn pause(&self) -> Option<Duration> {
         if self.breaker.state_sync() != CircuitState::Open {
             return None;
@@ -146,7 +184,7 @@ impl<D: Database> CircuitBreaker<D> {
         self.settings.open_for.checked_sub(since).filter(|left| !left.is_zero())
     }
 
-    /// The error of a call that is not let through.
+    /// Makes the error of a call that is not let through.
     async fn refusal(&self) -> Error {
         let when = match self.pause().await {
             Some(left) => format!("in {} s", left.as_millis().div_ceil(1000)),
@@ -166,7 +204,7 @@ fn breaker(settings: Settings, database: &str) -> Breaker<Run, Outage> {
         .on_state_transition(move |from, to| match (from, to) {
             (CircuitState::Closed, CircuitState::Open) => tracing::warn!(
                 db.system.name = database,
-                "the database has failed {failure_threshold} times in a row; until it answers again, it is asked once in {open_for:?}"
+                "the database has failed {failure_threshold} times in a row; it is probed once in {open_for:?} until it answers"
             ),
             (_, CircuitState::Closed) => {
                 tracing::info!(db.system.name = database, "the database answers again");
@@ -174,13 +212,13 @@ fn breaker(settings: Settings, database: &str) -> Breaker<Run, Outage> {
             _ => {}
         })
         .build();
-    // What can be wrong are rates, windows and no failures at all: the first two are the library's own defaults, and
-    // `failure_threshold` is at least 1.
+    // The builder refuses wrong rates, wrong windows and a threshold of zero: rates and windows are
+    // the library's own defaults, and `failure_threshold` is at least 1.
     #[allow(clippy::expect_used)]
     layer.expect("the settings are valid").layer_fn(Run)
 }
 
-/// A call to the database that has what it needs.
+/// A call to the database that owns everything it needs.
 type Call<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 /// The service whose requests are calls to the database.
@@ -201,7 +239,7 @@ impl<T> Service<Call<T>> for Run {
     }
 }
 
-/// What is a failure of the database, and not of one item.
+/// Tells failures of the database from answers about one record.
 #[derive(Clone)]
 struct Outage;
 
@@ -229,8 +267,9 @@ impl<D: Database> Database for CircuitBreaker<D> {
         expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let (database, id) = (Arc::clone(&self.database), id.to_owned());
-        let (record, over) = (record.clone(), expected.version().cloned());
-        let save = async move { database.save(&id, &record, Expected::from(over.as_ref())).await };
+        let (record, expected) = (record.clone(), expected.version().cloned());
+        let save =
+            async move { database.save(&id, &record, Expected::from(expected.as_ref())).await };
         self.run(self.settings.timeout, save).await
     }
 

@@ -1,3 +1,5 @@
+//! The database in memory.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,9 +11,10 @@ use super::{Database, Expected, Loaded, Saved, Version, VersionedRecord};
 use crate::error::Error;
 use crate::record::Record;
 
-/// A database in memory, for tests and for trying things out: what it holds ends with the process.
+/// A database in memory, for tests and experiments: its contents end with the process.
 ///
-/// Clones share what is stored. Deleted users' [tombstones](Database#what-is-deleted-stays-deleted) are no users to it.
+/// Clones share the stored records. [Tombstones](Database#deleted-users-stay-deleted) of deleted
+/// users count neither in [`len`](Self::len) nor in [`is_empty`](Self::is_empty).
 ///
 /// ```
 /// use tower_persistence::{MemoryDb, PersistenceLayer};
@@ -22,17 +25,17 @@ use crate::record::Record;
 /// ```
 #[derive(Clone, Default)]
 pub struct MemoryDb {
-    items: Arc<Mutex<Items>>,
+    users: Arc<Mutex<Users>>,
 }
 
 #[derive(Default)]
-struct Items {
+struct Users {
     by_id: HashMap<String, VersionedRecord>,
     tombstones: Tombstones,
     last_version: u64,
 }
 
-impl Items {
+impl Users {
     fn tombstone(&self, id: &str) -> Option<&Version> {
         self.tombstones.get(id, Instant::now())
     }
@@ -44,26 +47,43 @@ impl Items {
 }
 
 impl MemoryDb {
-    /// An empty database.
+    /// Creates an empty database.
+    ///
+    /// ```
+    /// use tower_persistence::MemoryDb;
+    ///
+    /// assert!(MemoryDb::new().is_empty());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many users are stored.
+    /// Returns the number of stored users.
+    ///
+    /// ```
+    /// use tower_persistence::{Database, Expected, MemoryDb, Record};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_persistence::Error> {
+    /// let db = MemoryDb::new();
+    /// db.save("user-1", &Record::default(), Expected::Absent).await?;
+    /// assert_eq!(db.len(), 1);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.items().by_id.len()
+        self.users().by_id.len()
     }
 
-    /// Whether no user is stored.
+    /// Returns whether no user is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn items(&self) -> MutexGuard<'_, Items> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    fn users(&self) -> MutexGuard<'_, Users> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,14 +93,14 @@ impl Database for MemoryDb {
     }
 
     async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
-        Ok(self.items().by_id.get(id).cloned())
+        Ok(self.users().by_id.get(id).cloned())
     }
 
     async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
-        let items = self.items();
-        Ok(match items.by_id.get(id) {
+        let users = self.users();
+        Ok(match users.by_id.get(id) {
             Some(stored) => Loaded::Present(stored.clone()),
-            None => Loaded::Absent(Some(items.tombstone(id).cloned().unwrap_or_else(nothing))),
+            None => Loaded::Absent(Some(users.tombstone(id).cloned().unwrap_or_else(nothing))),
         })
     }
 
@@ -90,24 +110,24 @@ impl Database for MemoryDb {
         record: &Record,
         expected: Expected<'_>,
     ) -> Result<Saved, Error> {
-        let mut items = self.items();
-        let current = items.by_id.get(id);
-        let version = current.map(|stored| &stored.version).or_else(|| items.tombstone(id));
+        let mut users = self.users();
+        let current = users.by_id.get(id);
+        let version = current.map(|stored| &stored.version).or_else(|| users.tombstone(id));
         if !permits(expected.version(), version) {
             return Ok(Saved::Conflict(current.cloned()));
         }
-        let version = Version::from(items.next_version());
+        let version = Version::from(users.next_version());
         let stored = VersionedRecord { record: record.clone(), version: version.clone() };
-        items.by_id.insert(id.to_owned(), stored);
-        items.tombstones.remove(id);
+        users.by_id.insert(id.to_owned(), stored);
+        users.tombstones.remove(id);
         Ok(Saved::Written(version))
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {
-        let mut items = self.items();
-        let version = tombstone::version(items.next_version());
-        items.by_id.remove(id);
-        items.tombstones.put(id.into(), version, Instant::now());
+        let mut users = self.users();
+        let version = tombstone::version(users.next_version());
+        users.by_id.remove(id);
+        users.tombstones.put(id.into(), version, Instant::now());
         Ok(())
     }
 }

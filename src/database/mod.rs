@@ -1,16 +1,26 @@
-//! Where users are stored: the trait every database implements, and the databases that come with the crate.
+//! The [`Database`] trait, and the databases that come with the crate.
 //!
-//! A database of your own needs three methods, all conditional on what was loaded:
+//! | database | feature | suits |
+//! | --- | --- | --- |
+//! | [`MemoryDb`] | | tests and experiments |
+//! | `FileDb` | `file` | development, and small apps of up to 10,000 users |
+//! | `DynamoDb` | `dynamodb` | apps on AWS |
+//! | `MongoDb` | `mongodb` | apps beside a MongoDB |
+//!
+//! [`AnyDatabase`] erases the type of a database that is chosen at start, and `CircuitBreaker`
+//! (feature `circuit-breaker`) fails fast while a database is down. [`Database`] explains how to
+//! write one of your own.
 //!
 //! ```
-//! use tower_persistence::{Database, MemoryDb, Record, Saved};
+//! use tower_persistence::{Database, Expected, MemoryDb, Record};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_persistence::Error> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_persistence::Error> {
 //! let db = MemoryDb::new();
-//! let Saved::Written(version) = db.save("user-1", &Record::default(), Expected::Absent).await? else { panic!() };
-//! // Whoever still believes that there is no such user gets to know better.
-//! assert!(matches!(db.save("user-1", &Record::default(), Expected::Absent).await?, Saved::Conflict(Some(_))));
-//! assert!(matches!(db.save("user-1", &Record::default(), Expected::Version(&version)).await?, Saved::Written(_)));
+//! db.save("user-1", &Record::default(), Expected::Absent).await?;
+//! assert!(db.load("user-1").await?.is_some());
+//! db.delete("user-1").await?;
+//! assert!(db.load("user-1").await?.is_none());
 //! # Ok(()) }
 //! ```
 
@@ -26,11 +36,10 @@ mod memory;
 #[cfg(feature = "mongodb")]
 mod mongodb;
 mod tombstone;
+mod version;
 
 use std::fmt;
 use std::future::{Future, ready};
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
 pub use self::any::AnyDatabase;
 #[cfg(feature = "circuit-breaker")]
@@ -42,69 +51,95 @@ pub use self::file::{FileDb, FileDbBuilder};
 pub use self::memory::MemoryDb;
 #[cfg(feature = "mongodb")]
 pub use self::mongodb::{MongoDb, MongoDbBuilder};
+pub use self::version::Version;
 use crate::error::Error;
 use crate::record::Record;
 
-/// Where users are stored.
+/// Stores one record per user.
 ///
-/// An implementation keeps three promises, on which "nothing acknowledged is lost" rests; `testing::conformance` (feature
-/// `testing`) checks them:
+/// A database of your own needs three methods, and saves on a condition:
 ///
-/// * `save` and `delete` return only when what they did is durable.
-/// * `save` compares and writes in one step: of several writers over one version, exactly one wins.
-/// * A version does not come round again, also not when a user is deleted and stored anew.
+/// ```
+/// use tower_persistence::{Database, Expected, MemoryDb, Record, Saved};
 ///
-/// # What is deleted stays deleted
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_persistence::Error> {
+/// let (db, record) = (MemoryDb::new(), Record::default());
+/// let saved = db.save("user-1", &record, Expected::Absent).await?;
+/// let Saved::Written(version) = saved else { panic!("{saved:?}") };
 ///
-/// A turn that is under way while its user is deleted elsewhere must not bring them back. Where it had loaded an item, its save
-/// names a version that is gone. Where it had found nothing, because it is the user's first, there is no version to name: for this
-/// case a database can leave a *tombstone* where a user was deleted. That is the key, a version that nothing else has, and an expiry;
-/// nothing of the user's. No [`load`](Self::load) shows it. [`load_for_update`](Self::load_for_update) gives a turn a version for what it
-/// found also where it found nothing; its save is refused if a tombstone has come since. No clock decides that. A tombstone counts for
-/// 15 minutes, the longest that [AWS Lambda] lets a request run, and then as nothing.
+/// // A writer that expects no record gets a conflict.
+/// let saved = db.save("user-1", &record, Expected::Absent).await?;
+/// assert!(matches!(saved, Saved::Conflict(Some(_))));
+/// // A writer that expects the stored version replaces it.
+/// let saved = db.save("user-1", &record, Expected::Version(&version)).await?;
+/// assert!(matches!(saved, Saved::Written(_)));
+/// # Ok(()) }
+/// ```
 ///
-/// The databases of this crate leave tombstones; one of your own need not. One that *wraps* another has to pass `load_for_update` on to
-/// have them, too.
+/// The guarantee that no acknowledged change is lost rests on three promises of an implementation.
+/// `testing::conformance` (feature `testing`) checks them:
+///
+/// * `save` and `delete` return only once their effect is durable.
+/// * `save` compares and writes in one step: of several writers that expect the same version,
+///   exactly one wins.
+/// * Versions are never reused, even after a user is deleted and recreated.
+///
+/// # Deleted users stay deleted
+///
+/// A turn must not bring back a user who is deleted elsewhere while the turn runs. A turn that
+/// loaded a record expects a version that is gone, so its save is a conflict. A user's first turn
+/// loaded no record and has no version to expect. For that case a database can leave a *tombstone*
+/// in place of a deleted user: the key, a unique version and an expiry, and none of the user's
+/// data. [`load`](Self::load) treats a tombstone as absence.
+/// [`load_for_update`](Self::load_for_update) returns a version even where it finds no record, and
+/// the turn's save is refused if a tombstone has appeared since. The decision needs no clock. A
+/// tombstone counts for 15 minutes, the longest that [AWS Lambda] lets a request run, and is
+/// ignored afterwards.
+///
+/// The databases of this crate leave tombstones; one of your own need not. A database that *wraps*
+/// another one has to forward `load_for_update` to keep them.
 ///
 /// [AWS Lambda]: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 ///
 /// # User ids
 ///
-/// User ids are data from outside: up to 2,048 bytes of any characters. They must never become a file name or a
-/// part of a query's structure, and neither they nor the record may stand in an error. `Debug` says which database it is, for a log
-/// line at start, and shows no password.
+/// User ids are outside data: up to 2,048 bytes of any characters. An implementation must not use
+/// them as file names or as part of a query's structure, and must not put them or a record into an
+/// error. `Debug` identifies the database for a log line at start, and shows no password.
 pub trait Database: fmt::Debug + Send + Sync + 'static {
-    /// The item of user `id` with its version, or `None` where there is none.
+    /// Loads the record of user `id` with its version, or returns `None` if no record is stored.
     ///
     /// # Errors
     ///
-    /// When the item cannot be read. "Not there" and "not readable" must not be mixed up: what could not
-    /// be read is never saved over.
+    /// The record cannot be read. An unreadable record must never pass for an absent one: the layer
+    /// would overwrite it.
     fn load(&self, id: &str)
     -> impl Future<Output = Result<Option<VersionedRecord>, Error>> + Send;
 
-    /// The same for somebody who is going to save: the item, or else what the save has to name in its place. The layer calls this and
-    /// not [`load`](Self::load).
+    /// Loads the record together with the version that the next [`save`](Self::save) must pass. The
+    /// layer calls this method rather than [`load`](Self::load).
     ///
-    /// By default it is made of `load`, for a database that leaves no [tombstones](Self#what-is-deleted-stays-deleted).
+    /// The default implementation calls `load`, which suits a database that leaves no
+    /// [tombstones](Self#deleted-users-stay-deleted).
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load).
+    /// As for [`load`](Self::load).
     fn load_for_update(&self, id: &str) -> impl Future<Output = Result<Loaded, Error>> + Send {
         async { self.load(id).await.map(Loaded::from) }
     }
 
-    /// Stores `record` as the item of user `id` if what is stored now is still the version `over`; with `None`, if
-    /// nothing is stored.
+    /// Stores `record` for user `id` if the stored state is the `expected` one.
     ///
-    /// Over a version that [`load_for_update`](Self::load_for_update) gave for nothing, it is stored if there still is nothing, or the tombstone
-    /// that was there; if another one is there, it is a conflict with nothing.
+    /// An expected version that [`load_for_update`](Self::load_for_update) returned with
+    /// [`Loaded::Absent`] matches as long as there is still no record and no newer tombstone.
+    /// Otherwise the save is a conflict.
     ///
     /// # Errors
     ///
-    /// When the item could not be written, or it is not known whether it was. That it is not the version expected
-    /// is not an error but [`Saved::Conflict`].
+    /// The record was not written, or may not have been. An unexpected version is not an error but
+    /// a [`Saved::Conflict`].
     fn save(
         &self,
         id: &str,
@@ -112,41 +147,46 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
         expected: Expected<'_>,
     ) -> impl Future<Output = Result<Saved, Error>> + Send;
 
-    /// Removes the item of user `id`, whatever its version. Where there is none, no item comes to be; a tombstone may.
+    /// Deletes everything stored for user `id`, whatever its version. Deleting an absent user
+    /// stores no record, though it may leave a tombstone.
     ///
     /// # Errors
     ///
-    /// When it is not known that the item is gone.
+    /// The record was not deleted, or may not have been.
     fn delete(&self, id: &str) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Creates what is missing (a table, an index) and waits until it can be used.
+    /// Creates missing tables and indexes, and waits until the database can be used. Does nothing
+    /// by default.
     ///
-    /// The layer calls it before each load, so it has to cost next to nothing once the database is ready. Calling it at start
-    /// takes the work out of the first request. By default it does nothing.
+    /// The layer calls this method before each load, so it must cost next to nothing once the
+    /// database is ready. An app that calls it at start keeps that work out of its first request.
     ///
     /// # Errors
     ///
-    /// When the database could not be made ready. It may be tried again.
+    /// The database did not become ready. A later call may try again.
     fn ensure_ready(&self) -> impl Future<Output = Result<(), Error>> + Send {
         ready(Ok(()))
     }
 
-    /// Which database this is, for spans and metrics: OpenTelemetry's name where it has one (`db.system.name`, such as
-    /// `aws.dynamodb` or `mongodb`). By default `other`.
+    /// Returns the name of the database system for spans and metrics: OpenTelemetry's name where
+    /// there is one (`db.system.name`, such as `aws.dynamodb` or `mongodb`). Returns `other` by
+    /// default.
     fn name(&self) -> &str {
         "other"
     }
 
-    /// The table or collection that holds the users, for spans (`db.collection.name`). By default it is not said.
+    /// Returns the table or collection that holds the records, for spans (`db.collection.name`).
+    /// Returns `None` by default.
     fn collection(&self) -> Option<&str> {
         None
     }
 
-    /// Waits for writes that are under way and lets go of the database; later calls may fail. By default it does nothing.
+    /// Waits for pending writes and releases the database. Later calls may fail. Does nothing by
+    /// default.
     ///
     /// # Errors
     ///
-    /// When a write that was under way did not succeed.
+    /// A pending write failed.
     fn close(&self) -> impl Future<Output = Result<(), Error>> + Send {
         ready(Ok(()))
     }
@@ -155,29 +195,29 @@ pub trait Database: fmt::Debug + Send + Sync + 'static {
 /// A record with its version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VersionedRecord {
-    /// The record.
+    /// The user's data.
     pub record: Record,
-    /// Its version, which a save over it has to name.
+    /// The version that a save must expect in order to replace this record.
     pub version: Version,
 }
 
 /// The result of [`Database::load_for_update`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Loaded {
-    /// The user's record.
+    /// The stored record.
     Present(VersionedRecord),
-    /// No record. Where the database leaves tombstones it comes with a version, which a deletion
-    /// changes.
+    /// No record. A database that leaves tombstones adds a version, which a deletion changes.
     Absent(Option<Version>),
 }
 
 impl Loaded {
-    /// Returns what a save that begins with this has to expect.
+    /// Returns the condition for a save that follows this load.
     ///
     /// ```
     /// use tower_persistence::{Database, MemoryDb, Record};
     ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_persistence::Error> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_persistence::Error> {
     /// let db = MemoryDb::new();
     /// let loaded = db.load_for_update("user-1").await?;
     /// db.save("user-1", &Record::default(), loaded.expected()).await?;
@@ -192,6 +232,16 @@ impl Loaded {
     }
 
     /// Returns the record, if there is one.
+    ///
+    /// ```
+    /// use tower_persistence::{Database, MemoryDb};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_persistence::Error> {
+    /// let db = MemoryDb::new();
+    /// assert_eq!(db.load_for_update("user-1").await?.into_record(), None);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn into_record(self) -> Option<VersionedRecord> {
         match self {
@@ -213,19 +263,18 @@ impl Loaded {
 }
 
 impl From<Option<VersionedRecord>> for Loaded {
-    /// Makes it of a load where there are no tombstones.
+    /// Converts the result of a load from a database without tombstones.
     fn from(loaded: Option<VersionedRecord>) -> Self {
         loaded.map_or(Self::Absent(None), Self::Present)
     }
 }
 
-/// The condition of a save: what has to be stored when it is carried out, as HTTP's `If-None-Match: *`
-/// and `If-Match`.
+/// The state that a save requires, like HTTP's `If-None-Match: *` and `If-Match`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected<'a> {
-    /// No record.
+    /// Requires that no record is stored.
     Absent,
-    /// This version: of a record, or of its absence.
+    /// Requires this version, of a record or of its absence.
     Version(&'a Version),
 }
 
@@ -257,95 +306,8 @@ impl<'a> From<Option<&'a Version>> for Expected<'a> {
 /// The result of a save.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Saved {
-    /// It is stored, under this version, which a load that follows returns as well.
+    /// The record is stored under this version. The next load returns the same version.
     Written(Version),
-    /// Nothing was written: this is stored now, or nothing any more, because the user was deleted.
+    /// Nothing was written. Holds the stored record, or `None` if the user was deleted.
     Conflict(Option<VersionedRecord>),
-}
-
-/// The version of a stored item: opaque to everyone but the database that made it.
-///
-/// ```
-/// use tower_persistence::Version;
-///
-/// assert_eq!(Version::new("7"), Version::from(7));
-/// ```
-#[derive(Clone)]
-pub struct Version {
-    text: Arc<str>,
-    /// What was loaded under this version, so that a save can compare with it. Two versions are
-    /// equal without it, and `Debug` does not show it.
-    #[cfg(feature = "dynamodb")]
-    loaded: Option<Arc<dyn std::any::Any + Send + Sync>>,
-}
-
-impl Version {
-    /// A version of this text: a counter, an entity tag, a time stamp with a counter.
-    pub fn new(version: impl Into<Arc<str>>) -> Self {
-        Self {
-            text: version.into(),
-            #[cfg(feature = "dynamodb")]
-            loaded: None,
-        }
-    }
-
-    /// A version that no other write has, of no process: a random number of 128 bits.
-    #[cfg(any(feature = "dynamodb", feature = "mongodb"))]
-    pub(crate) fn unique() -> Self {
-        use std::hash::{BuildHasher, RandomState};
-
-        // Each `RandomState` has keys of its own from the system's source of random numbers.
-        let random = || RandomState::new().hash_one(std::time::SystemTime::now());
-        Self::new(format!("{:016x}{:016x}", random(), random()))
-    }
-
-    /// Carries what was loaded along.
-    #[cfg(feature = "dynamodb")]
-    pub(crate) fn with_loaded<T: Send + Sync + 'static>(self, loaded: T) -> Self {
-        Self { loaded: Some(Arc::new(loaded)), ..self }
-    }
-
-    /// Returns what [`with_loaded`](Self::with_loaded) was given.
-    #[cfg(feature = "dynamodb")]
-    pub(crate) fn loaded<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.loaded.as_deref()?.downcast_ref()
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-}
-
-impl PartialEq for Version {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for Version {}
-
-impl Hash for Version {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
-    }
-}
-
-impl From<u64> for Version {
-    fn from(version: u64) -> Self {
-        Self::new(version.to_string())
-    }
-}
-
-impl fmt::Debug for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Version").field(&self.text).finish()
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
 }

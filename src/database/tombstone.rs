@@ -1,4 +1,5 @@
-//! What a deletion leaves behind, so that a turn that found nothing before it cannot bring the user back.
+//! Tombstones: the marks that deletions leave, so that a turn that began before a deletion cannot
+//! bring the user back.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,11 +9,12 @@ use tokio::time::Instant;
 
 use super::Version;
 
-/// How long a tombstone counts: the longest that AWS Lambda lets a request run, so that no turn outlasts it.
+/// The time for which a tombstone counts: the longest that AWS Lambda lets a request run, so that
+/// no turn outlasts it.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub(crate) const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// The version of a tombstone, told from an item's by its form.
+/// Makes the version of a tombstone. Its form tells it from a record's.
 pub(crate) fn version(number: u64) -> Version {
     Version::new(format!("{PREFIX}{number}"))
 }
@@ -21,7 +23,7 @@ const PREFIX: &str = "absent-";
 
 const NOTHING: &str = "absent";
 
-/// What a save names that was shown neither an item nor a tombstone.
+/// Makes the version that stands for neither a record nor a tombstone.
 pub(crate) fn nothing() -> Version {
     Version::new(NOTHING)
 }
@@ -30,24 +32,25 @@ pub(crate) fn is_nothing(version: &Version) -> bool {
     version.as_str() == NOTHING
 }
 
-/// Whether a save over `over` may go on where `current` is the version of the item or tombstone that is there, if there is one.
-pub(crate) fn permits(over: Option<&Version>, current: Option<&Version>) -> bool {
+/// Returns whether a save may proceed: `expected` is the version it expects, `current` the version
+/// of the record or tombstone that is stored, if any.
+pub(crate) fn permits(expected: Option<&Version>, current: Option<&Version>) -> bool {
     let is_tombstone = |version: &Version| version.as_str().starts_with(PREFIX);
-    match (over, current) {
-        // Who does not ask for tombstones is not held back by them.
+    match (expected, current) {
+        // A caller that does not ask for tombstones is not held back by them.
         (None, current) => current.is_none_or(is_tombstone),
-        (Some(over), Some(current)) => over == current,
-        // A tombstone that has expired holds nobody back, those who were shown it least of all.
-        (Some(over), None) => is_nothing(over) || is_tombstone(over),
+        (Some(expected), Some(current)) => expected == current,
+        // An expired tombstone holds no save back, least of all one that expects that tombstone.
+        (Some(expected), None) => is_nothing(expected) || is_tombstone(expected),
     }
 }
 
-/// The tombstones of a database that one process has to itself. They are in memory only: after a restart no turn from before is
-/// under way.
+/// The tombstones of a database that belongs to one process. Kept in memory only: no turn from
+/// before a restart is still running after it.
 #[derive(Debug, Default)]
 pub(crate) struct Tombstones {
     by_id: HashMap<Arc<str>, Tombstone>,
-    /// In the order in which they expire.
+    /// Sorted by expiry.
     ends: VecDeque<(Instant, Arc<str>)>,
 }
 
@@ -63,7 +66,7 @@ impl Tombstones {
         (now < tombstone.expires).then_some(&tombstone.version)
     }
 
-    /// Puts one up in place of any other, and clears away what has expired.
+    /// Adds a tombstone, replacing any other of the same user, and removes the expired ones.
     pub(crate) fn put(&mut self, id: Arc<str>, version: Version, now: Instant) {
         self.clear_away(now);
         let expires = now + LIFETIME;
@@ -77,7 +80,7 @@ impl Tombstones {
 
     fn clear_away(&mut self, now: Instant) {
         while let Some((_, id)) = self.ends.front().filter(|(expires, _)| *expires <= now) {
-            // Another one may have taken its place.
+            // A later tombstone may have taken its place.
             if self.by_id.get(id).is_some_and(|tombstone| tombstone.expires <= now) {
                 self.by_id.remove(id);
             }
@@ -91,30 +94,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_may_save() {
-        let (item, first, second) = (Version::from(1), version(2), version(3));
+    fn a_save_is_permitted_if_the_stored_version_is_the_expected_one() {
+        let (record, first, second) = (Version::from(1), version(2), version(3));
         let nothing = nothing();
-        for (over, current, expected) in [
+        for (expected, current, is_permitted) in [
             (None, None, true),
-            (Some(&item), None, false),
+            (Some(&record), None, false),
             (Some(&first), None, true),
-            (None, Some(&item), false),
-            (Some(&item), Some(&item), true),
-            (Some(&first), Some(&item), false),
+            (None, Some(&record), false),
+            (Some(&record), Some(&record), true),
+            (Some(&first), Some(&record), false),
             (None, Some(&first), true),
             (Some(&nothing), None, true),
-            (Some(&nothing), Some(&item), false),
+            (Some(&nothing), Some(&record), false),
             (Some(&nothing), Some(&first), false),
-            (Some(&item), Some(&first), false),
+            (Some(&record), Some(&first), false),
             (Some(&first), Some(&first), true),
             (Some(&first), Some(&second), false),
         ] {
-            assert_eq!(permits(over, current), expected, "{over:?} {current:?}");
+            assert_eq!(permits(expected, current), is_permitted, "{expected:?} {current:?}");
         }
     }
 
     #[test]
-    fn they_count_until_they_expire_and_are_cleared_away_by_those_that_come() {
+    fn tombstones_count_until_they_expire_and_later_ones_clear_them_away() {
         let mut tombstones = Tombstones::default();
         let begin = Instant::now();
         let at = |minutes: u64| begin + Duration::from_secs(minutes * 60);
@@ -130,7 +133,7 @@ mod tests {
         assert_eq!((tombstones.by_id.len(), tombstones.ends.len()), (2, 2));
 
         tombstones.remove("a");
-        assert_eq!(tombstones.get("a", at(16)), None, "somebody is stored there again");
+        assert_eq!(tombstones.get("a", at(16)), None, "a record took its place");
         tombstones.put("d".into(), Version::from(5), at(60));
         assert_eq!((tombstones.by_id.len(), tombstones.ends.len()), (1, 1));
     }

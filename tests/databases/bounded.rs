@@ -1,4 +1,4 @@
-//! No test waits without an end, and one that waited in vain says for what.
+//! Limits every test, and reports the condition for which a test waited in vain.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::run;
 
-/// How long a test may take.
+/// The time limit of a test.
 pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
-/// A test that can be run again. The layer's tests are written once for every database.
+/// A repeatable test. The layer's tests are written once for every database.
 #[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) job: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// A test that is a future, in a runtime of its own.
+/// Makes a test of a future, in a runtime of its own.
 pub(crate) fn case(name: String, test: impl AsyncFn() + Send + Sync + 'static) -> Case {
     Case { name, job: Arc::new(move || run(test())) }
 }
 
 impl Case {
-    /// The test over a database that needs no server.
+    /// Makes a trial for a database that needs no server.
     pub(crate) fn trial(self) -> Trial {
         Trial::test(self.name, move || within(LIMIT, "no server", move || (self.job)()))
     }
 }
 
-/// Runs `job`, and fails when it takes longer than `limit`, whether it waits in a future or blocks.
-/// Its thread is then left to itself: it ends with the process.
+/// Runs `job`, and fails if it takes longer than `limit`, whether it waits in a future or blocks.
+/// Its thread is then abandoned: it ends with the process.
 pub(crate) fn within(
     limit: Duration,
     waits_for: &str,
@@ -48,14 +48,14 @@ pub(crate) fn within(
         Err(RecvTimeoutError::Timeout) => {
             Err(format!("it is not done after {limit:?}; it waited for {waits_for}").into())
         }
-        // A panic, which is the test's own.
+        // The test itself panicked.
         Ok(()) | Err(RecvTimeoutError::Disconnected) => {
             thread.join().map_err(|panic| resume_unwind(panic))
         }
     }
 }
 
-/// That the limit holds, for a future and for a thread that blocks.
+/// Checks that the limit applies to a future and to a blocked thread.
 pub(crate) fn self_test() -> Trial {
     Trial::test("a_test_that_hangs_fails", || {
         let forever: [Box<dyn FnOnce() + Send>; 2] =

@@ -1,4 +1,4 @@
-//! Databases that are chosen at start, by a url or by Jovo's configuration.
+//! Databases that are chosen at start, by a URL or by Jovo's configuration.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use crate::common::*;
 use crate::layer::user;
 use crate::servers::Servers;
 
-/// Two requests of one user: the second remembers.
+/// Serves two requests of one user, and checks that the second one remembers.
 async fn assert_remembers(layer: &PersistenceLayer<AnyDatabase>) {
     let user = user("choosing");
     let app = sync_app(layer, |user, session, _| {
@@ -35,7 +35,7 @@ async fn assert_config_remembers(mut config: Value, is_shown: &str) {
     assert_remembers(&layer).await;
 }
 
-/// A name that no other test and no other run uses.
+/// Makes a name that no other test and no other run uses.
 fn name() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     format!("choosing-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
@@ -77,7 +77,8 @@ pub(crate) fn on_dynamodb(servers: &Servers) -> Vec<Trial> {
         servers.trial("url", async move |endpoint| {
             let table = name();
             let url = format!("dynamodb://{table}?region=eu-west-1&endpoint={endpoint}&create_table=false");
-            // Whose credentials are used is the environment's business, and it may have none: so nothing is asked.
+            // The credentials are those of the environment, which may have none, so nothing is
+            // sent.
             let database = connect(&url).await.unwrap();
             assert!(format!("{database:?}").contains(&table));
         }),

@@ -49,7 +49,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     cases.into_iter().map(Case::trial).collect()
 }
 
-/// Clones of a database in a file that is opened when it is first asked for.
+/// Makes clones of a database in a file that the first call opens.
 fn file() -> impl AsyncFn() -> FileDb + Clone + Send + Sync + 'static {
     let opened: Arc<OnceCell<(FileDb, TempDir)>> = Arc::default();
     async move || {
@@ -61,7 +61,7 @@ fn file() -> impl AsyncFn() -> FileDb + Clone + Send + Sync + 'static {
     }
 }
 
-/// In memory, where the system has such a place: this is not about disks.
+/// Makes a directory in memory, if the system has such a place: these tests are not about disks.
 fn directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()

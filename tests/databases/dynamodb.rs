@@ -1,4 +1,4 @@
-//! `DynamoDb` on DynamoDB Local, or on what is at `DYNAMODB_ENDPOINT`.
+//! `DynamoDb` on DynamoDB Local, or on the server at `DYNAMODB_ENDPOINT`.
 
 mod answers;
 mod items;
@@ -25,7 +25,7 @@ use tower_persistence::{
 use crate::layer::user;
 use crate::servers::Servers;
 
-/// Where the environment does not say otherwise.
+/// The defaults for variables that the environment does not set.
 pub(crate) const ENVIRONMENT: [(&str, &str); 3] = [
     ("AWS_REGION", REGION),
     ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
@@ -61,7 +61,7 @@ fn builder(table: &str, endpoint: &str) -> DynamoDbBuilder {
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
     DynamoDb::builder(table)
         .endpoint_url(endpoint)
-        // Many tests run at a time, and DynamoDB Local syncs its disk at every write.
+        // Many tests run at a time, and DynamoDB Local syncs its disk on every write.
         .timeout(Duration::from_secs(20))
         .region(variable("AWS_REGION", REGION))
         .credentials(
@@ -70,19 +70,19 @@ fn builder(table: &str, endpoint: &str) -> DynamoDbBuilder {
         )
 }
 
-/// The name of a table that no other test uses.
+/// Makes a table name that no other test uses.
 fn table() -> String {
     user("table")
 }
 
-/// A table of its own, and the url by which an app reaches it.
+/// Returns a table for one app, and the URL by which the app reaches it.
 pub(crate) async fn of_app(endpoint: &str) -> (DynamoDb, String) {
     let (table, region) = (table(), std::env::var("AWS_REGION").unwrap_or(REGION.to_owned()));
     let url = format!("dynamodb://{table}?region={region}&endpoint={endpoint}");
     (builder(&table, endpoint).build().await.unwrap(), url)
 }
 
-/// What others do with the table.
+/// The table as other programs see it.
 struct Raw {
     client: Client,
     table: String,
@@ -129,7 +129,7 @@ impl Raw {
     }
 }
 
-/// A database in a table of its own, made ready, and what others do with it.
+/// Makes a database ready in a table of its own, and returns it with the raw table.
 async fn ready(endpoint: &str) -> (DynamoDb, Raw) {
     let table = table();
     let db = builder(&table, endpoint).build().await.unwrap();
@@ -137,7 +137,7 @@ async fn ready(endpoint: &str) -> (DynamoDb, Raw) {
     (db, Raw::new(endpoint, &table))
 }
 
-/// A table that others have created, with the key of ours and a time to live that is off.
+/// Creates a table as another program would, with our key and without a time to live.
 async fn not_ours(endpoint: &str) -> Raw {
     let raw = Raw::new(endpoint, &table());
     let key = KeySchemaElement::builder().attribute_name("userId").key_type(KeyType::Hash);
@@ -185,14 +185,14 @@ async fn load(db: &DynamoDb, user: &str) -> VersionedRecord {
     db.load(user).await.unwrap().unwrap()
 }
 
-async fn save(db: &DynamoDb, user: &str, record: &Record, over: Option<&Version>) -> Version {
-    match db.save(user, record, Expected::from(over)).await.unwrap() {
+async fn save(db: &DynamoDb, user: &str, record: &Record, expected: Option<&Version>) -> Version {
+    match db.save(user, record, Expected::from(expected)).await.unwrap() {
         Saved::Written(version) => version,
         Saved::Conflict(_) => panic!("a conflict"),
     }
 }
 
-/// The error with its causes, in which neither users nor credentials may stand.
+/// Joins the error with its causes, which must show neither users nor credentials.
 fn text(error: &Error) -> String {
     let text = format!("{error:?}");
     for secret in ["layer-test-user", ACCESS_KEY_ID, SECRET_ACCESS_KEY, "SECRET"] {

@@ -1,4 +1,4 @@
-//! The layer over any database: who is deleted while their first turn is under way stays deleted.
+//! The layer over any database: a user who is deleted during the first turn stays deleted.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(crate) fn patient<D: Database>(database: D) -> PersistenceLayer<D> {
     PersistenceLayer::new(database).load_timeout(PATIENCE).save_timeout(PATIENCE)
 }
 
-/// A turn that has loaded and waits in its handler.
+/// A turn that has loaded its user and waits in its handler.
 pub(crate) struct UnderWay {
     answer: JoinHandle<Answer>,
     go: Arc<Notify>,
@@ -66,7 +66,7 @@ impl UnderWay {
     }
 }
 
-/// Serves a turn of somebody who has to be new.
+/// Serves a turn of a user that must be new.
 async fn first_visit<D: Database>(layer: &PersistenceLayer<D>, user: &str) {
     let app = sync_app(layer, |user, _, _| {
         assert!(user.is_new());
@@ -81,7 +81,7 @@ async fn visits(database: &impl Database, user: &str) -> Option<Value> {
 
 async fn assert_tombstone(database: &impl Database, user: &str) {
     let found = database.load_for_update(user).await.unwrap();
-    let nothing = database.load_for_update("nobody ever stored").await.unwrap();
+    let nothing = database.load_for_update("never stored").await.unwrap();
     assert!(
         found.expected().version().is_some() && found != nothing,
         "{database:?} leaves no tombstone"
@@ -98,7 +98,7 @@ async fn deleted_during_the_first_turn<D: Database + Clone>(database: D) {
     assert_eq!(layer.export("alexa", &user).await.unwrap(), None);
     first_visit(&layer, &user).await;
     assert_eq!(visits(&database, &user).await, Some(json!(1)), "a new user, at once");
-    // And an item like others from then on.
+    // From then on the record is like any other.
     let turn = UnderWay::begin(&layer, &user).await;
     turn.end().await;
     assert_eq!(visits(&database, &user).await, Some(json!(2)));
@@ -108,7 +108,7 @@ async fn deleted_during_the_first_turn<D: Database + Clone>(database: D) {
 async fn forgotten_elsewhere_during_the_first_turn<D: Database + Clone>(database: D) {
     let (here, elsewhere, user) =
         (patient(database.clone()), patient(database.clone()), user("forgotten"));
-    // The second time, the turn was shown the tombstone of the first.
+    // In the second round, the turn has loaded the tombstone of the first.
     for _ in 0..2 {
         let turn = UnderWay::begin(&here, &user).await;
         first_visit(&elsewhere, &user).await;

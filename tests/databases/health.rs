@@ -1,5 +1,4 @@
-//! Whether a server that tests share still answers. One that hangs accepts connections all the
-//! same.
+//! Checks whether a shared server still answers. A server that hangs still accepts connections.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +7,7 @@ use std::time::Duration;
 /// Generous, since a machine can be busy.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Any answer of HTTP's.
+/// Accepts any HTTP response.
 pub(crate) fn dynamodb(endpoint: &str) -> bool {
     let address = endpoint.rsplit('/').next().unwrap_or_default();
     let asked = || -> std::io::Result<[u8; 5]> {
@@ -22,14 +21,14 @@ pub(crate) fn dynamodb(endpoint: &str) -> bool {
     asked().is_ok_and(|answer| &answer == b"HTTP/")
 }
 
-/// A write: a server that can only read has been seen as well.
+/// Checks a write, because a server can hang in writes alone.
 #[cfg(feature = "mongodb")]
 pub(crate) fn mongodb(endpoint: &str) -> bool {
     use mongodb::Client;
     use mongodb::bson::{Document, doc};
 
     let endpoint = endpoint.to_owned();
-    // A thread of its own, as a test may ask from within its runtime.
+    // Needs a thread of its own, because a test may ask from within its runtime.
     let asked = std::thread::spawn(move || {
         crate::run(async {
             let write = async {

@@ -1,4 +1,4 @@
-//! The layer over any database: nothing that was acknowledged is lost.
+//! The layer over any database: no acknowledged change is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,11 @@ use crate::common::*;
 
 const TASKS: usize = 16;
 const INCREMENTS: usize = 50;
-/// Longer than any queue here: these tests are not about time-outs.
+/// Longer than any queue here, because these tests are not about time-outs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The layer's tests over a database to which `make_db` makes a handle. All handles share what is stored.
+/// Makes the layer's tests for a database. `make_db` makes handles to it, all of which share the
+/// stored records.
 pub(crate) fn layer_cases<D, M>(name: &str, make_db: M) -> Vec<Case>
 where
     D: Database,
@@ -28,7 +29,8 @@ where
     vec![
         case(name("counts_for_one_user"), async move || count_for(1, vec![one().await]).await),
         case(name("counts_for_many_users"), async move || count_for(16, vec![many().await]).await),
-        // As two processes: what orders one user's requests in one of them does not know of the other.
+        // Simulates two processes: the lock that orders a user's requests in one is unknown to the
+        // other.
         case(name("counts_twice_at_a_time"), async move || {
             count_for(2, vec![two().await, two().await]).await;
         }),
@@ -38,7 +40,7 @@ where
     ]
 }
 
-/// An id that no other test and no other run uses.
+/// Makes a user id that no other test and no other run uses.
 pub(crate) fn user(name: &str) -> String {
     use std::hash::{BuildHasher, RandomState};
 
@@ -54,7 +56,7 @@ pub(crate) fn counter<D: Database>(layer: &PersistenceLayer<D>) -> App {
     sync_app(layer, |user, _, _| user.increment("count", 1).map(drop))
 }
 
-/// Each of the databases is behind a layer of its own, and the tasks use the layers in turn.
+/// Puts each database behind a layer of its own. The tasks use the layers in turn.
 async fn count_for<D: Database>(users: usize, databases: Vec<D>) {
     let layer = |database| {
         let layer = PersistenceLayer::new(database).queue_timeout(PATIENCE);
@@ -70,7 +72,7 @@ async fn count_for<D: Database>(users: usize, databases: Vec<D>) {
         tasks.spawn(async move {
             for _ in 0..INCREMENTS {
                 let mut answer = send(&app, post(body.clone())).await;
-                // The other layer was quicker; nothing was written.
+                // The other layer was faster. Nothing was written.
                 while answer.status == 409 {
                     answer = send(&app, post(body.clone())).await;
                 }
@@ -88,7 +90,7 @@ async fn count_for<D: Database>(users: usize, databases: Vec<D>) {
     }
 }
 
-/// Announces that a save has begun, and keeps it waiting until it may go on.
+/// Announces that a save has begun, and delays it until it may proceed.
 #[derive(Debug)]
 struct Gate<D> {
     database: D,

@@ -1,7 +1,9 @@
-//! Every database: the conformance suite, and the layer over it. Over a real server where one is needed.
+//! Every database: the conformance suite, and the layer over it, on a real server where
+//! one is needed.
 //!
-//! `scripts/test` fetches the servers and runs this. Without a server its tests are reported as ignored, or fail with `CI=true`.
-//! No test runs without a limit. A server that tests share and that no longer answers is replaced, once.
+//! `scripts/test` fetches the servers and runs this. Without a server its tests are reported as
+//! ignored, or fail with `CI=true`. Every test has a time limit. A shared server that no longer
+//! answers is replaced once.
 
 #![allow(missing_docs, clippy::expect_used, clippy::needless_pass_by_value)]
 #![allow(clippy::panic, clippy::unwrap_used)]
@@ -18,7 +20,7 @@ use libtest_mimic::Arguments;
 mod binaries;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod bounded;
-// Other tests use the rest of it; some things only the databases behind features use.
+// Other tests use the rest of it, and some parts serve only the databases behind features.
 #[cfg(all(feature = "file", feature = "testing", any(feature = "dynamodb", feature = "mongodb")))]
 mod choosing;
 #[cfg(all(feature = "file", feature = "testing"))]
@@ -98,7 +100,7 @@ fn main() {
         binaries::binary("voice-app");
     }
     let mut conclusions = vec![libtest_mimic::run(&arguments, trials)];
-    // These have the machine to themselves, one at a time.
+    // These run one at a time, with the machine to themselves.
     #[cfg(all(feature = "axum", feature = "aws-config", feature = "mongodb"))]
     {
         let one_at_a_time = Arguments { test_threads: Some(1), ..arguments };
@@ -128,9 +130,10 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     runtime.worker_threads(4).enable_all().build().unwrap().block_on(future)
 }
 
-/// When a test's runtime ends, background tasks of MongoDB's driver go on for a moment without others on which they rely, and panic,
-/// as in `cmap/connection_requester.rs`. It concerns nobody, and is said in one line instead. A panic of the driver within a test's
-/// own call is a failure as ever.
+/// Replaces a known panic of MongoDB's driver by one line. When a test's runtime ends, background
+/// tasks of the driver run on for a moment without others on which they rely, and panic, as in
+/// `cmap/connection_requester.rs`. That does no harm. A panic of the driver within a test's own
+/// call remains a failure.
 #[cfg(all(feature = "file", feature = "testing"))]
 fn explain_the_drivers_panics() {
     let hook = std::panic::take_hook();

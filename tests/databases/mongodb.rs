@@ -1,4 +1,4 @@
-//! What `MongoDb` promises beyond what every database does, on a real server.
+//! The promises of `MongoDb` beyond those of every database, on a real server.
 
 mod connecting;
 mod lost_answers;
@@ -38,7 +38,7 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         values::types_beyond_json_stay_what_they_are
         values::types_beyond_json_stay_in_a_history_that_moves
         values::keys_with_dots_and_dollars_are_data
-        values::what_mongodb_cannot_hold_is_refused
+        values::values_that_mongodb_cannot_hold_are_refused
         values::a_removed_key_is_gone
         saves::documents_are_those_of_jovo
         saves::a_document_of_jovo_is_read_and_upgraded
@@ -48,26 +48,26 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         saves::a_deleted_user_stays_deleted
         saves::a_turn_is_one_read_and_one_write
         saves::the_indexes_are_there_before_the_first_insertion
-        saves::what_others_add_meanwhile_stays
+        saves::fields_that_others_add_meanwhile_stay
         saves::users_expire
         saves::a_failed_index_is_tried_again
         tombstones::a_tombstone_holds_nothing_of_the_user
-        tombstones::a_tombstone_that_has_ended_counts_as_nothing
-        tombstones::a_tombstone_written_over_is_an_item
+        tombstones::an_expired_tombstone_does_not_count
+        tombstones::a_tombstone_written_over_is_a_document
         tombstones::a_collection_that_refuses_tombstones
-        tombstones::what_a_ttl_index_removes_during_a_turn_is_an_error
+        tombstones::a_document_removed_by_a_ttl_index_during_a_turn_is_an_error
         lost_answers::no_turn_is_applied_twice
-        lost_answers::without_repetition_the_outcome_is_not_known
+        lost_answers::without_a_repeated_write_the_outcome_is_unknown
         connecting::names_have_defaults
-        connecting::settings_that_are_wrong_are_told
+        connecting::wrong_settings_are_errors
         connecting::a_server_that_is_down_at_start
         connecting::errors_hold_no_secrets
         connecting::a_client_from_outside_stays_open
         connecting::each_cause_is_named
         connecting::a_server_that_hangs_is_given_up
-        connecting::in_a_second_runtime
+        connecting::works_in_a_second_runtime
     }
-    // Fail points are for tests only.
+    // Fail points exist for tests only.
     trials.push(servers.trial_with_own_server(
         "failed_writes",
         &["--enable-test-commands"],
@@ -76,7 +76,7 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
     trials
 }
 
-/// A collection of its own, and the url by which an app reaches it.
+/// Returns a collection for one app, and the URL by which the app reaches it.
 pub(crate) async fn of_app(uri: &str) -> (MongoDb, String) {
     let collection = crate::layer::user("app");
     let (address, options) = uri.split_once('?').unwrap_or((uri, ""));
@@ -86,7 +86,7 @@ pub(crate) async fn of_app(uri: &str) -> (MongoDb, String) {
     (builder.collection(collection).connect().await.unwrap(), url)
 }
 
-/// A collection of its own for each test, and a client beside ours.
+/// A collection per test, and a client beside the one under test.
 #[derive(Clone)]
 struct Place {
     uri: String,
@@ -122,14 +122,14 @@ impl Place {
         self.users.find_one(doc! { "_id": id }).await.unwrap().unwrap()
     }
 
-    /// What Jovo v4 does when a request ends.
-    async fn jovo_saves(&self, id: &str, mut item: Document) {
-        item.insert("_id", id);
-        let update = self.users.update_one(doc! { "_id": id }, doc! { "$set": item });
+    /// Saves as Jovo v4 does when a request ends.
+    async fn jovo_saves(&self, id: &str, mut fields: Document) {
+        fields.insert("_id", id);
+        let update = self.users.update_one(doc! { "_id": id }, doc! { "$set": fields });
         update.upsert(true).await.unwrap();
     }
 
-    /// The host and port of the server.
+    /// Returns the host and port of the server.
     fn address(&self) -> String {
         let hosts = self.uri.split_once("://").unwrap().1.split(['/', '?']).next().unwrap();
         hosts.rsplit('@').next().unwrap().split(',').next().unwrap().to_owned()
@@ -148,18 +148,18 @@ async fn load(db: &MongoDb, id: &str) -> VersionedRecord {
     db.load(id).await.unwrap().unwrap()
 }
 
-/// Saves over what is there, and checks that the version is that of the next load.
-async fn save(db: &MongoDb, id: &str, item: Value) {
-    let over = db.load(id).await.unwrap().map(|stored| stored.version);
+/// Saves regardless of the stored version, and checks that the next load returns the new one.
+async fn save(db: &MongoDb, id: &str, fields: Value) {
+    let expected = db.load(id).await.unwrap().map(|stored| stored.version);
     let Saved::Written(version) =
-        db.save(id, &record(item), Expected::from(over.as_ref())).await.unwrap()
+        db.save(id, &record(fields), Expected::from(expected.as_ref())).await.unwrap()
     else {
         panic!("a conflict")
     };
     assert_eq!(load(db, id).await.version, version);
 }
 
-fn jovo_item() -> Document {
+fn jovo_document() -> Document {
     doc! {
         "user": { "data": { "name": "Joe", "visits": 3 } },
         "session": { "id": Bson::Null, "data": {}, "state": Bson::Null, "updatedAt": "2024-01-01T00:00:00.000Z" },

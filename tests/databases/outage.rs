@@ -1,4 +1,4 @@
-//! The server goes in the midst of it, and comes back.
+//! The server goes down under load, and recovers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use crate::layer::{count, counter, user};
 use crate::process::Server;
 
 const USERS: usize = 8;
-/// How many increments of each user have to be acknowledged before and after the outage.
+/// The number of increments that each user needs before and after the outage.
 const ENOUGH: u64 = 10;
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -21,7 +21,8 @@ struct Count {
     unacknowledged: AtomicU64,
 }
 
-/// Every acknowledged increment is stored, every other at most once, and it goes on by itself.
+/// Every acknowledged increment is stored, every other one at most once, and requests succeed again
+/// by themselves.
 pub(crate) async fn outage<D: Database>(mut server: Server, make_db: impl AsyncFn(String) -> D) {
     let database = make_db(server.endpoint()).await;
     database.ensure_ready().await.unwrap();
@@ -54,7 +55,7 @@ pub(crate) async fn outage<D: Database>(mut server: Server, make_db: impl AsyncF
         || counts.iter().all(|(_, count)| count.unacknowledged.load(Ordering::Relaxed) > 1);
     until("the users are served", || acknowledged().iter().all(|count| *count >= ENOUGH)).await;
     tokio::task::block_in_place(|| server.stop());
-    until("everybody is refused", failed).await;
+    until("every request is refused", failed).await;
     tokio::task::block_in_place(|| server.start_again());
     let before = acknowledged();
     until("the users are served again", || {
@@ -66,7 +67,7 @@ pub(crate) async fn outage<D: Database>(mut server: Server, make_db: impl AsyncF
         task.await.unwrap();
     }
 
-    // Whatever a client remembers, this one asks the server.
+    // A database of its own asks the server, whatever a client remembers.
     let database = make_db(server.endpoint()).await;
     for (user, expected) in &counts {
         let least = expected.acknowledged.load(Ordering::Relaxed);
@@ -76,7 +77,7 @@ pub(crate) async fn outage<D: Database>(mut server: Server, make_db: impl AsyncF
     }
 }
 
-/// While the server is gone, the breaker answers; when it is back, it is found without anybody's help.
+/// The breaker answers while the server is down, and finds it by itself when it recovers.
 #[cfg(feature = "circuit-breaker")]
 pub(crate) async fn circuit_breaker<D: Database>(
     mut server: Server,

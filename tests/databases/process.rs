@@ -1,4 +1,4 @@
-//! One server, which ends with the tests however they end.
+//! Starts a server that ends together with the tests, however they end.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
@@ -14,12 +14,13 @@ use crate::servers::Program;
 
 const START: Duration = Duration::from_secs(90);
 
-/// What is waited for at most until a server may be killed, or until it has ended.
+/// The longest wait until a server may be killed, or until it has ended.
 const END: Duration = Duration::from_secs(30);
 
-/// Runs it until its standard input is closed, which the system does when this process ends, were it by a panic,
-/// Ctrl-C or SIGKILL. A line of it names a signal for the program. In the background a shell gives a program no standard input, hence descriptor 3. What the shell itself
-/// has to say about killing is of no interest.
+/// Runs the program until its standard input is closed, which the system does when this process
+/// ends, even by a panic, Ctrl-C or SIGKILL. A line on it names a signal for the program. A shell
+/// gives a background program no standard input, hence descriptor 3. The shell's own messages about
+/// killing are discarded.
 const WATCH: &str = r#"
 exec 3<&0 4>&2 2>/dev/null
 "$@" </dev/null 2>&4 3<&- 4>&- &
@@ -33,7 +34,7 @@ wait $server
 kill $watcher
 "#;
 
-/// A server of one test's own, or the one that tests share.
+/// A server, either of one test or shared by all.
 #[derive(Debug)]
 pub(crate) struct Server {
     program: Program,
@@ -44,14 +45,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `program` on a free port with `extra` arguments, and waits until it accepts connections.
+    /// Starts `program` on a free port with `extra` arguments, and waits until it accepts
+    /// connections.
     pub(crate) fn start(program: &Program, extra: &[&str]) -> Self {
-        // In target/, since nobody tidies up after Ctrl-C.
+        // Lies in target/, because nothing cleans up after Ctrl-C.
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let extra = extra.iter().map(|&argument| argument.to_owned()).collect();
         let mut server =
             Self { program: program.clone(), port: 0, directory, extra, process: None };
-        // A port that is free now may be taken when the server comes to it.
+        // A port that is free now may be taken before the server binds it.
         for _ in 0..3 {
             server.port = free_port();
             if server.try_start() {
@@ -61,12 +63,13 @@ impl Server {
         panic!("{} does not start: {}", server.program.name, server.output());
     }
 
-    /// What a client connects to: `http://127.0.0.1:PORT`, `mongodb://127.0.0.1:PORT`.
+    /// Returns the address for clients: `http://127.0.0.1:PORT` or `mongodb://127.0.0.1:PORT`.
     pub(crate) fn endpoint(&self) -> String {
         format!("{}://127.0.0.1:{}", self.program.scheme, self.port)
     }
 
-    /// Kills the server, as soon as it can start again; connections break off and new ones are refused. What it acknowledged is kept.
+    /// Kills the server as soon as it can restart: connections break off and new ones are refused.
+    /// It keeps the writes that it acknowledged.
     pub(crate) fn stop(&mut self) {
         let (data, since) = (self.data(), Instant::now());
         while self.process.is_some() && !(self.program.may_be_killed)(&data) {
@@ -86,7 +89,7 @@ impl Server {
         }
     }
 
-    /// Lets it stand still before long: it accepts connections and answers nothing.
+    /// Stops the server for a moment: it accepts connections and does not answer.
     pub(crate) fn freeze(&mut self) {
         let input = self.process.as_mut().and_then(|process| process.stdin.as_mut());
         input.unwrap().write_all(b"STOP\n").unwrap();
@@ -96,18 +99,18 @@ impl Server {
         self.directory.path().join("data")
     }
 
-    /// Starts it again after [`stop`](Self::stop), on the same port and with the same data.
+    /// Restarts the server after [`stop`](Self::stop), on the same port and with the same data.
     pub(crate) fn start_again(&mut self) {
         self.stop();
         assert!(self.try_start(), "{} does not start again: {}", self.program.name, self.output());
     }
 
-    /// What it has written so far.
+    /// Returns its output so far.
     fn output(&self) -> String {
         fs::read_to_string(self.directory.path().join("output")).unwrap_or_default()
     }
 
-    /// Whether it accepts connections now. If not, it has ended.
+    /// Starts it, and returns whether it accepts connections. If not, it has ended.
     fn try_start(&mut self) -> bool {
         let data = self.data();
         fs::create_dir_all(&data).unwrap();
@@ -115,7 +118,7 @@ impl Server {
         let path = self.directory.path().join("output");
         let output = OpenOptions::new().append(true).create(true).open(path).unwrap();
         let mut command = watched(&self.program.command);
-        // DynamoDB Local leaves a file where it is started.
+        // DynamoDB Local leaves a file in its working directory.
         command.args(arguments).args(&self.extra).current_dir(self.directory.path());
         command.stdout(output.try_clone().unwrap()).stderr(output);
         let mut process = command.spawn().expect("a shell, `sh`");
@@ -145,7 +148,7 @@ pub(crate) fn end(mut process: Child, name: &str) {
     let since = Instant::now();
     while process.try_wait().unwrap().is_none() {
         if since.elapsed() > END {
-            // In a destructor a panic would hide what went wrong before.
+            // A panic in a destructor would hide the original failure.
             eprintln!("{name} does not end {END:?} after it was killed");
             return;
         }
@@ -153,7 +156,8 @@ pub(crate) fn end(mut process: Child, name: &str) {
     }
 }
 
-/// A command that runs `program` until the standard input of the process is closed, which kills it.
+/// Makes a command that runs `program` until the standard input of the process is closed, which
+/// kills it.
 pub(crate) fn watched(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", WATCH, "sh"]).arg(program).stdin(Stdio::piped());
@@ -165,5 +169,5 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// How to start a server: its arguments are made from a port and a directory for its data.
+/// Makes the arguments that start a server from a port and a directory for its data.
 pub(crate) type Arguments = fn(u16, &Path) -> Vec<OsString>;

@@ -1,4 +1,4 @@
-//! Where the servers are, and tests over them.
+//! Finds the servers, and runs tests on them.
 
 use std::env;
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use crate::outage::outage;
 use crate::process::{Arguments, Server};
 use crate::{health, run};
 
-/// How long a test over a server of its own may take, which it starts and stops.
+/// The time limit of a test that starts and stops a server of its own.
 const LONG_LIMIT: Duration = Duration::from_secs(480);
 
 /// A server that can be started.
@@ -27,19 +27,19 @@ pub(crate) struct Program {
     pub(crate) scheme: &'static str,
     pub(crate) command: OsString,
     pub(crate) arguments: Arguments,
-    /// Whether the server at the endpoint answers, found out within a time limit of its own.
+    /// Returns, within a time limit of its own, whether the server at the endpoint answers.
     pub(crate) answers: fn(&str) -> bool,
-    /// Whether the server can start again with this data when it is killed now.
+    /// Returns whether the server could restart with this data if it were killed now.
     pub(crate) may_be_killed: fn(&Path) -> bool,
 }
 
-/// Where the server of a database is.
+/// The place of a database's server.
 #[derive(Debug)]
 enum Place {
-    /// Somewhere else, at this endpoint: it can be used, and not stopped.
+    /// At this endpoint, elsewhere: usable, but not stoppable.
     Elsewhere(String),
     Here(Program),
-    /// Nowhere.
+    /// Not available.
     Missing,
 }
 
@@ -47,7 +47,7 @@ enum Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Servers {
     name: &'static str,
-    /// What to do about a missing one.
+    /// The advice for a missing server.
     hint: &'static str,
     place: Arc<Place>,
     shared: Arc<Mutex<Shared>>,
@@ -57,11 +57,12 @@ pub(crate) struct Servers {
 #[derive(Debug, Default)]
 struct Shared {
     server: Option<Server>,
-    /// How often it had stopped answering.
+    /// The number of times it has stopped answering.
     hung: u32,
 }
 
-/// DynamoDB Local of the directory `DYNAMODB_LOCAL_LIB`, or what is at `DYNAMODB_ENDPOINT`.
+/// Finds DynamoDB Local in the directory `DYNAMODB_LOCAL_LIB`, or the server at
+/// `DYNAMODB_ENDPOINT`.
 pub(crate) fn dynamodb() -> Servers {
     let program = env::var_os("DYNAMODB_LOCAL_LIB").map(|_| Program {
         name: "DynamoDB Local",
@@ -87,7 +88,7 @@ pub(crate) fn dynamodb() -> Servers {
     Servers::new("dynamodb", hint, "DYNAMODB_ENDPOINT", program)
 }
 
-/// SecantusDB started by `SECANTUSD`, or what is at `MONGODB_URI`.
+/// Finds SecantusDB as `SECANTUSD`, or the server at `MONGODB_URI`.
 pub(crate) fn mongodb() -> Servers {
     let program = env::var_os("SECANTUSD").map(|command| Program {
         name: "SecantusDB",
@@ -97,13 +98,13 @@ pub(crate) fn mongodb() -> Servers {
             let port = port.to_string();
             let data = ["--storage-path".into(), data.into(), "--sync-on-commit".into()];
             let arguments = ["--log-level".into(), "WARNING".into(), "--port".into(), port.into()];
-            // By default it takes 4 GB of memory, and 128 MB of disk for each store.
+            // By default it takes 4 GB of memory, and 128 MB of disk per store.
             let sizes = ["--cache-size", "256M", "--log-file-max", "16MB"];
             let sizes = sizes.into_iter().chain(["--checkpoint-seconds", "1"]).map(Into::into);
             arguments.into_iter().chain(data).chain(sizes).collect()
         },
         answers: health::mongodb,
-        // Before its first checkpoint there are tables that it cannot open again.
+        // Before its first checkpoint there are tables that it cannot reopen.
         may_be_killed: |data| {
             let checkpoints = std::fs::read_to_string(data.join("WiredTiger.turtle"));
             checkpoints.is_ok_and(|text| text.contains("WiredTigerCheckpoint."))
@@ -132,8 +133,9 @@ impl Servers {
         Self { name, hint, place: Arc::new(place), shared: Arc::default() }
     }
 
-    /// What every database on a server has to pass: the conformance suite, and the layer with an outage in its midst.
-    /// `make_db` makes a handle to the database at the endpoint, with whatever table or collection it names, created or not.
+    /// Makes the tests of every database on a server: the conformance suite, and the layer with an
+    /// outage. `make_db` makes a handle to the database at the endpoint, with any table or
+    /// collection, existing or not.
     pub(crate) fn trials<D, M>(&self, make_db: M) -> Vec<Trial>
     where
         D: Database + Clone,
@@ -162,7 +164,8 @@ impl Servers {
         trials
     }
 
-    /// A test over the server that all tests share, so with a table or with users of its own. It is given the endpoint.
+    /// Makes a test on the shared server, which therefore needs a table or users of its own. The
+    /// test gets the endpoint.
     pub(crate) fn trial(
         &self,
         name: &str,
@@ -174,7 +177,8 @@ impl Servers {
         }))
     }
 
-    /// A server that stops answering says nothing about the test: that is run again over the next one.
+    /// A server that stops answering says nothing about the test, which runs again on the next
+    /// server.
     fn over_shared(&self, Case { name, job }: Case) -> Trial {
         let servers = self.clone();
         self.ignored_if_missing(Trial::test(name, move || {
@@ -189,7 +193,8 @@ impl Servers {
         }))
     }
 
-    /// A test over a server of its own, started with `extra` arguments, that it may stop and start again.
+    /// Makes a test on a server of its own, started with `extra` arguments, that it may stop and
+    /// restart.
     pub(crate) fn trial_with_own_server(
         &self,
         name: &str,
@@ -212,7 +217,8 @@ impl Servers {
         }
     }
 
-    /// That a server here can be started, stopped and started again, and that one that hangs is found out.
+    /// Checks that a server can be started, stopped and restarted here, and that a hanging one is
+    /// detected.
     pub(crate) fn self_tests(&self) -> [Trial; 2] {
         let starts_again = async |mut server: Server| {
             let address = server.endpoint().rsplit('/').next().unwrap().to_owned();
@@ -223,7 +229,7 @@ impl Servers {
                 server.start_again();
             }
         };
-        // So that its lines are not taken for those of a server that hung by itself.
+        // Tells its messages from those about a server that hung by itself.
         const HUNG: &str = "a server that a test has stopped";
         let program = match &*self.place {
             Place::Here(program) => Some(program.clone()),
@@ -240,7 +246,7 @@ impl Servers {
             let endpoint = servers.endpoint().unwrap();
             assert_eq!(servers.endpoint().unwrap(), endpoint, "it answers, so it stays");
             let freeze = || servers.lock().server.as_mut().unwrap().freeze();
-            // It stands still a moment later.
+            // It hangs a moment later.
             let changed = |from: &Result<String, String>| loop {
                 match servers.endpoint() {
                     same if same == *from => std::thread::sleep(Duration::from_millis(20)),
@@ -261,7 +267,7 @@ impl Servers {
         ]
     }
 
-    /// Stops the server that tests share.
+    /// Stops the shared server.
     pub(crate) fn stop(&self) {
         self.lock().server = None;
     }
@@ -270,7 +276,7 @@ impl Servers {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a test waits for that is given this endpoint.
+    /// Describes the server behind this endpoint, for which a test waits.
     fn shown(&self, endpoint: &str) -> String {
         let name = match &*self.place {
             Place::Here(program) => program.name,
@@ -279,8 +285,8 @@ impl Servers {
         format!("{name} at {}", endpoint.rsplit('@').next().unwrap_or_default())
     }
 
-    /// The endpoint of the server that tests share, which is started when it is first asked for, and started anew, once, if it no
-    /// longer answers.
+    /// Returns the endpoint of the shared server. The first call starts it. A server that no longer
+    /// answers is restarted once.
     fn endpoint(&self) -> Result<String, String> {
         let program = match &*self.place {
             Place::Elsewhere(endpoint) => return Ok(endpoint.clone()),
@@ -306,7 +312,7 @@ impl Servers {
         Ok(shared.server.get_or_insert_with(|| Server::start(program, &[])).endpoint())
     }
 
-    /// Never passed without a server. In CI it fails, and says what is missing.
+    /// Never reports success without a server. In CI a missing server is a failure.
     fn ignored_if_missing(&self, trial: Trial) -> Trial {
         let is_missing = matches!(*self.place, Place::Missing);
         let is_ci = env::var("CI").is_ok_and(|value| value == "true");
@@ -314,7 +320,7 @@ impl Servers {
     }
 }
 
-/// A panic as a failure.
+/// Turns a panic into a failure.
 fn catch(test: impl FnOnce() -> Result<(), Failed>) -> Result<(), Failed> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);

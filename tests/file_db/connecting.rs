@@ -1,9 +1,9 @@
 use super::*;
 
 #[tokio::test]
-async fn to_a_file() {
+async fn connects_to_a_file() {
     let directory = directory();
-    // As it is: nothing is decoded, and what looks like a query belongs to the name.
+    // The name is taken literally: nothing is decoded, and a query belongs to it.
     for name in ["sub/../db.json", "a b%20c?d#e.json", "UPPER:case.json"] {
         let path = directory.path().join(name);
         let db = connect(&format!("file:{}", path.display())).await.unwrap();
@@ -18,14 +18,14 @@ async fn to_a_file() {
 }
 
 #[tokio::test]
-async fn to_memory() {
+async fn connects_to_memory() {
     let db = connect("memory:").await.unwrap();
     stored(&db, "user", &Record::default(), None).await;
     assert!(format!("{db:?}").starts_with("MemoryDb"));
 }
 
 #[tokio::test]
-async fn to_nothing_that_is_known() {
+async fn refuses_an_unknown_url() {
     for (url, why) in [
         ("redis://user:SECRET@host/SECRET", "unknown scheme `redis`"),
         ("", "does not begin with a scheme"),

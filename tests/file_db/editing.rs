@@ -12,7 +12,7 @@ async fn an_edit_is_served_by_the_next_load() {
     assert_ne!(found.version, third.version);
     assert_eq!(db.load(FIRST).await.unwrap(), None);
     load(&db, "renamed").await;
-    // Who was not edited keeps the version.
+    // A user that was not edited keeps its version.
     assert_eq!(load(&db, "second").await, second);
     stored(&db, "second", &second.record, Some(&second.version)).await;
     assert_eq!(text(&path), edited);
@@ -54,7 +54,7 @@ async fn an_edit_between_load_and_save_is_a_conflict() {
     stored(&db, "second", &named("a"), Some(&second.version)).await;
     assert_eq!(load(&db, "third").await.record.fields()["user"]["data"]["visits"], 700);
     assert!(text(&path).contains("\"visits\": 700"));
-    // The user that was loaded is gone.
+    // The loaded user is gone.
     let third = load(&db, "third").await;
     fs::write(&path, "[]").unwrap();
     let saved = db.save("third", &named("a"), Expected::Version(&third.version)).await.unwrap();
@@ -69,7 +69,7 @@ async fn an_invalid_edit_fails_until_it_is_repaired() {
         (JOVO.replace("\"visits\": 7", "\"visits\": SECRET"), "line 66 column 19"),
         (String::new(), "is empty"),
         ("{\"SECRET\": 1}".to_owned(), "not an array"),
-        (duplicate, "the same `id` twice: item 2 (line 56) and item 3 (line 62)"),
+        (duplicate, "the same `id` twice: record 2 (line 56) and record 3 (line 62)"),
     ] {
         let (directory, path) = file(JOVO);
         let db = FileDb::builder(&path).recover_damaged(true).open().await.unwrap();
@@ -77,7 +77,7 @@ async fn an_invalid_edit_fails_until_it_is_repaired() {
         fs::write(&path, &invalid).unwrap();
         for result in [
             db.load("second").await.map(drop),
-            db.load("nobody").await.map(drop),
+            db.load("absent").await.map(drop),
             db.save("second", &named("a"), Expected::Version(&second.version)).await.map(drop),
             db.save("new", &named("a"), Expected::Absent).await.map(drop),
             db.delete("third").await,
@@ -97,7 +97,7 @@ async fn an_invalid_edit_fails_until_it_is_repaired() {
 }
 
 #[tokio::test]
-async fn a_removed_file_is_not_made_anew() {
+async fn a_removed_file_is_not_recreated() {
     let (directory, path) = file(JOVO);
     let db = FileDb::open(&path).await.unwrap();
     let second = load(&db, "second").await;

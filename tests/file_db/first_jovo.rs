@@ -26,7 +26,7 @@ const FILE: &str = "[
 ]";
 
 #[tokio::test]
-async fn it_is_served_and_written_in_todays_shape_when_it_is_saved() {
+async fn records_are_served_and_the_next_save_writes_them_in_todays_shape() {
     let (_directory, path) = file(FILE);
     let db = FileDb::open(&path).await.unwrap();
     let VersionedRecord { record: found, version } = load(&db, "first").await;
@@ -44,8 +44,8 @@ async fn it_is_served_and_written_in_todays_shape_when_it_is_saved() {
     assert_eq!(load(&db, "second").await.record, record(json!({ "user": { "data": {} } })));
     stored(&db, "third", &Record::default(), None).await;
     let untouched = FILE.strip_prefix("[\n").and_then(|rest| rest.strip_suffix("\n]")).unwrap();
-    for item in untouched.split("\n\t},\n\t{\n") {
-        assert!(text(&path).contains(item.trim_start()), "{}", text(&path));
+    for object in untouched.split("\n\t},\n\t{\n") {
+        assert!(text(&path).contains(object.trim_start()), "{}", text(&path));
     }
 
     let mut fields = found.fields().clone();
@@ -73,7 +73,7 @@ async fn it_is_served_and_written_in_todays_shape_when_it_is_saved() {
 }
 
 #[tokio::test]
-async fn what_has_no_place_today_is_kept() {
+async fn members_without_a_place_today_are_kept() {
     let (_directory, path) = file(
         r#"[{"userId":"a","userData":{"data":{"n":1},"metaData":{"devices":{"d":{}}},
             "context":{"prev":[1.0]}},"data":{"own":1e2},"updatedAt":"x"},{"id":"b"}]"#,

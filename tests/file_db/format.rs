@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_file_of_jovo_is_served_and_written_back_as_it_was() {
+async fn a_file_of_jovo_is_served_and_written_back_unchanged() {
     let (_directory, path) = file(JOVO);
     let db = FileDb::open(&path).await.unwrap();
     let VersionedRecord { record, version } = load(&db, FIRST).await;
@@ -10,7 +10,7 @@ async fn a_file_of_jovo_is_served_and_written_back_as_it_was() {
     assert_eq!(names, expected);
     assert_eq!(record.fields()["history"]["items"][0]["unknownOfItem"], 0.5);
 
-    // Written unchanged, it is the same text to the byte.
+    // Saved unchanged, the record keeps its text to the byte.
     let version = stored(&db, FIRST, &record, Some(&version)).await;
     assert_eq!(text(&path), JOVO);
     let mut fields = record.fields().clone();
@@ -39,7 +39,7 @@ async fn users_that_are_not_saved_stay_byte_for_byte() {
     stored(&db, "other", &named("new"), Some(&other.version)).await;
     let begin = format!("[\n  {odd},\n  {{\n    \"id\": \"other\",\n    \"user\"");
     assert!(text(&path).starts_with(&begin), "{}", text(&path));
-    // What cannot be represented fails this user alone, and is not saved over.
+    // A user whose data cannot be represented fails alone, and is not overwritten.
     let error = db.load("odd").await.unwrap_err();
     assert!(error.is_decode());
     assert!(!all(&error).contains("odd"));
@@ -55,7 +55,7 @@ async fn the_id_comes_first_and_is_not_part_of_the_record() {
     let VersionedRecord { record: found, version } = load(&db, "a").await;
     let fields: Vec<_> = found.fields().keys().collect();
     assert_eq!(fields, ["user", "x", "y"]);
-    // Unchanged, the item stays as it is.
+    // Saved unchanged, the record keeps its text.
     let version = stored(&db, "a", &found, Some(&version)).await;
     assert_eq!(text(&path), "[\n  {\"user\":{\"data\":{}},\"id\":\"a\",\"x\":1,\"y\":2}\n]");
     let mut fields = found.fields().clone();
@@ -63,7 +63,7 @@ async fn the_id_comes_first_and_is_not_part_of_the_record() {
     stored(&db, "a", &Record::new(fields), Some(&version)).await;
     assert!(text(&path).starts_with("[\n  {\n    \"id\": \"a\",\n    \"user\": {"));
 
-    // A record that carries it all the same.
+    // A record may contain the id all the same.
     stored(&db, "b", &record(json!({ "x": 1, "id": "b" })), None).await;
     assert!(text(&path).ends_with("{\n    \"id\": \"b\",\n    \"x\": 1\n  }\n]"));
     let error = db.save("c", &record(json!({ "id": "b" })), Expected::Absent).await.unwrap_err();
@@ -72,7 +72,7 @@ async fn the_id_comes_first_and_is_not_part_of_the_record() {
 }
 
 #[tokio::test]
-async fn shows_no_version() {
+async fn the_file_holds_no_version() {
     let (_directory, path) = file("[]");
     let db = FileDb::open(&path).await.unwrap();
     stored(&db, "a", &record(json!({ "user": { "data": { "n": 1 } } })), None).await;
@@ -81,7 +81,7 @@ async fn shows_no_version() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_read_again_is_refused() {
+async fn a_record_that_could_not_be_read_back_is_refused() {
     fn nested(levels: usize) -> Record {
         let mut value = json!("SECRET");
         for level in 0..levels - 1 {

@@ -1,6 +1,6 @@
 //! `FileDb` and `connect`, through the public interface.
 #![cfg(feature = "file")]
-// Clippy allows them in test functions, not in what these call.
+// Clippy allows these in test functions, but not in their helpers.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod connecting;
@@ -24,7 +24,7 @@ use tower_persistence::{
     Database, Error, Expected, FileDb, Record, Saved, Version, VersionedRecord, connect,
 };
 
-/// As Jovo v4 writes it, with fields of others at every level, and no newline at the end.
+/// A file as Jovo v4 writes it, with additional fields at every level and no newline at the end.
 const JOVO: &str = r#"[
   {
     "id": "amzn1.ask.account.FIRST",
@@ -125,14 +125,19 @@ async fn load(db: &impl Database, id: &str) -> VersionedRecord {
     db.load(id).await.unwrap().unwrap()
 }
 
-async fn stored(db: &impl Database, id: &str, record: &Record, over: Option<&Version>) -> Version {
-    match db.save(id, record, Expected::from(over)).await.unwrap() {
+async fn stored(
+    db: &impl Database,
+    id: &str,
+    record: &Record,
+    expected: Option<&Version>,
+) -> Version {
+    match db.save(id, record, Expected::from(expected)).await.unwrap() {
         Saved::Written(version) => version,
         conflict @ Saved::Conflict(_) => panic!("{conflict:?}"),
     }
 }
 
-/// What is in a directory, sorted.
+/// Lists a directory, sorted.
 fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<String> =
@@ -141,7 +146,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The message with those of the sources.
+/// Joins the message with those of the sources.
 fn all(error: &Error) -> String {
     format!("{error:?}")
 }

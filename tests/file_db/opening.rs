@@ -12,19 +12,19 @@ async fn creates_directories_and_file() {
 }
 
 #[tokio::test]
-async fn the_default_is_in_the_working_directory() {
+async fn the_default_path_is_in_the_working_directory() {
     if std::env::var_os("FILE_DB_DEFAULT").is_some() {
         let db = FileDb::open_default().await.unwrap();
         stored(&db, "user", &Record::default(), None).await;
         assert_eq!(format!("{db:?}"), "FileDb(db/db.json)");
-        // It stays the same file when the working directory changes.
+        // The database keeps its file when the working directory changes.
         std::env::set_current_dir("/").unwrap();
         stored(&db, "other", &Record::default(), None).await;
         return;
     }
     let directory = directory();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "opening::the_default_is_in_the_working_directory"])
+        .args(["--exact", "opening::the_default_path_is_in_the_working_directory"])
         .env("FILE_DB_DEFAULT", "1")
         .current_dir(directory.path())
         .output()
@@ -56,7 +56,7 @@ async fn a_second_process_is_refused() {
 }
 
 #[tokio::test]
-async fn a_second_time_in_this_process_is_refused_under_any_spelling() {
+async fn opening_twice_in_one_process_is_refused_under_any_spelling() {
     let (directory, path) = file("[]");
     let db = FileDb::open(&path).await.unwrap();
     let other = directory.path().join("made/../db.json");
@@ -71,7 +71,7 @@ async fn a_second_time_in_this_process_is_refused_under_any_spelling() {
 }
 
 #[tokio::test]
-async fn refuses_paths_that_are_no_file() {
+async fn refuses_paths_that_cannot_be_a_file() {
     let directory = directory();
     let error = FileDb::open("").await.unwrap_err();
     assert!(error.is_configuration());
@@ -85,7 +85,7 @@ async fn refuses_paths_that_are_no_file() {
 }
 
 #[tokio::test]
-async fn says_where_the_json_breaks_and_touches_nothing() {
+async fn names_the_place_of_a_syntax_error_and_leaves_the_file_unchanged() {
     for (damaged, place) in [
         ("[\n  {\n    \"id\": \"SECRET\",\n    oops\n  }\n]", "line 4 column 5"),
         ("[\n  {\n    \"id\": \"SECRET\"", "line 3 column 18"),
@@ -112,7 +112,7 @@ async fn says_where_the_json_breaks_and_touches_nothing() {
 }
 
 #[tokio::test]
-async fn sets_a_damaged_file_aside_where_that_was_asked_for() {
+async fn sets_a_damaged_file_aside_if_asked_to() {
     let directory = directory();
     let path = directory.path().join("db.json");
     for damaged in ["[{", "", "[{"] {
@@ -128,12 +128,12 @@ async fn sets_a_damaged_file_aside_where_that_was_asked_for() {
         aside.iter().map(|name| text(&directory.path().join(name))).collect();
     assert_eq!(contents.iter().filter(|content| *content == "[{").count(), 2);
     for name in aside {
-        // Such as db.json.damaged-20250131T235959Z, with a number where several are of one second.
+        // Such as db.json.damaged-20250131T235959Z, with a number if several fall into one second.
         let time = name.strip_prefix("db.json.damaged-").unwrap();
         assert!(time.len() >= 16 && time.as_bytes()[15] == b'Z', "{name}");
         assert!(time.chars().all(|each| each.is_ascii_alphanumeric() || each == '-'), "{name}");
     }
-    // A valid file is not touched by it.
+    // The option does not touch a valid file.
     fs::write(&path, JOVO).unwrap();
     let db = FileDb::builder(&path).recover_damaged(true).open().await.unwrap();
     assert_eq!(text(&path), JOVO);
@@ -141,23 +141,23 @@ async fn sets_a_damaged_file_aside_where_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_not_a_list_of_users() {
+async fn refuses_json_that_is_not_a_list_of_users() {
     for (foreign, why) in [
         ("{\"SECRET\": {}}", "early Jovo v1"),
         ("\"SECRET\"", "not an array of users"),
-        ("[\n{\"id\":\"a\"},\n\"SECRET\"]", "item 2 (line 3): it is not an object"),
-        ("[[\"SECRET\"]]", "item 1 (line 1): it is not an object"),
-        ("[{\"data\":\"SECRET\"}]", "item 1 (line 1): it has no `id`"),
+        ("[\n{\"id\":\"a\"},\n\"SECRET\"]", "record 2 (line 3): it is not an object"),
+        ("[[\"SECRET\"]]", "record 1 (line 1): it is not an object"),
+        ("[{\"data\":\"SECRET\"}]", "record 1 (line 1): it has no `id`"),
         ("[{\"id\":null}]", "it has no `id`"),
         ("[{\"id\":77777}]", "its `id` is not a string"),
         ("[{\"id\":\"SECRET\",\"id\":\"SECRET\"}]", "it has `id`"),
         (
             "[\n\t{\n\t\t\"userId\": \"SECRET\",\n\t\t\"userData\": {}\n\t}\n]",
-            "item 1 (line 2): it has no `id` but looks like a user of Jovo v1, v2 or v3",
+            "record 1 (line 2): it has no `id` but looks like a user of Jovo v1, v2 or v3",
         ),
         (
             "[\n{\"id\":\"SECRET\"},\n{\"id\":\"b\"},\n{\"id\":\"SE\\u0043RET\"}]",
-            "the same `id` twice: item 1 (line 2) and item 3 (line 4)",
+            "the same `id` twice: record 1 (line 2) and record 3 (line 4)",
         ),
     ] {
         let (directory, path) = file(foreign);
@@ -175,14 +175,14 @@ async fn refuses_what_is_not_a_list_of_users() {
 }
 
 #[tokio::test]
-async fn takes_a_byte_order_mark() {
+async fn accepts_a_byte_order_mark() {
     let (_directory, path) = file("\u{feff}[{\"id\":\"user\"}]");
     let db = FileDb::open(&path).await.unwrap();
     load(&db, "user").await;
 }
 
 #[tokio::test]
-async fn removes_what_a_killed_process_left_and_nothing_of_others() {
+async fn removes_temporary_files_of_killed_processes_and_no_others() {
     let (directory, path) = file("[]");
     let ours = "db.json.0123456789abcdef0123456789abcdef.tmp";
     let others = ["db.json.tmp", "db.json.backup.tmp", "x.0123456789abcdef0123456789abcdef.tmp"];
@@ -198,7 +198,7 @@ async fn removes_what_a_killed_process_left_and_nothing_of_others() {
 }
 
 #[tokio::test]
-async fn a_directory_with_the_name_of_a_temporary_file_is_not_in_the_way() {
+async fn a_directory_named_like_a_temporary_file_does_no_harm() {
     let (directory, path) = file("[]");
     fs::create_dir(directory.path().join("db.json.tmp")).unwrap();
     let db = FileDb::open(&path).await.unwrap();
@@ -207,7 +207,7 @@ async fn a_directory_with_the_name_of_a_temporary_file_is_not_in_the_way() {
 }
 
 #[tokio::test]
-async fn opening_leaves_a_file_as_it_is() {
+async fn opening_leaves_a_file_unchanged() {
     let (_directory, path) = file(JOVO);
     let before = fs::metadata(&path).unwrap();
     let db = FileDb::open(&path).await.unwrap();
@@ -223,7 +223,7 @@ async fn opening_leaves_a_file_as_it_is() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn new_files_are_for_their_owner_only() {
+async fn only_its_owner_can_read_a_new_file() {
     use std::os::unix::fs::PermissionsExt;
 
     let directory = directory();
@@ -238,7 +238,7 @@ async fn new_files_are_for_their_owner_only() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_link_and_permissions_stay() {
+async fn links_and_permissions_stay() {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     let (directory, path) = file("[{");
@@ -252,7 +252,7 @@ async fn a_link_and_permissions_stay() {
     assert!(text(&path).contains("user"));
     let private = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(private(&path), 0o600);
-    // The lock is that of the file, not of the link.
+    // The lock belongs to the file, not to the link.
     FileDb::open(&path).await.unwrap_err();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
     stored(&db, "other", &Record::default(), None).await;
@@ -265,7 +265,7 @@ async fn a_link_and_permissions_stay() {
 }
 
 #[test]
-fn without_a_runtime_it_says_so() {
+fn opening_without_a_runtime_is_an_error_that_says_so() {
     let (_directory, path) = file("[]");
     let mut opening = tokio_test::task::spawn(FileDb::open(&path));
     let std::task::Poll::Ready(Err(error)) = opening.poll() else { panic!() };

@@ -53,7 +53,7 @@ fn id() -> impl Strategy<Value = String> {
 async fn unchanged(db: &FileDb, users: &[(String, Record)]) {
     for (id, record) in users {
         let VersionedRecord { record: found, version } = load(db, id).await;
-        // As text, because the order of the keys and the kind of a number count.
+        // Compared as text, because the order of keys and the kind of a number count.
         let json = |record| serde_json::to_string(record).unwrap();
         assert_eq!(json(&found), json(record));
         stored(db, id, &found, Some(&version)).await;

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn is_conditional_on_the_version() {
+async fn a_save_is_conditional_on_the_version() {
     let (_directory, path) = file("[]");
     let db = FileDb::open(&path).await.unwrap();
     let unknown = Version::new("1");
@@ -15,16 +15,16 @@ async fn is_conditional_on_the_version() {
     );
     let second = stored(&db, "user", &named("b"), Some(&first)).await;
     assert_ne!(first, second);
-    for over in [None, Some(&first)] {
+    for expected in [None, Some(&first)] {
         let current = VersionedRecord { record: named("b"), version: second.clone() };
-        let saved = db.save("user", &named("c"), Expected::from(over)).await.unwrap();
+        let saved = db.save("user", &named("c"), Expected::from(expected)).await.unwrap();
         assert_eq!(saved, Saved::Conflict(Some(current)));
     }
     assert_eq!(load(&db, "user").await.record, named("b"));
 }
 
 #[tokio::test]
-async fn what_was_deleted_and_created_anew_has_no_version_of_before() {
+async fn a_deleted_and_recreated_user_has_a_new_version() {
     let (_directory, path) = file("[]");
     let db = FileDb::open(&path).await.unwrap();
     let first = stored(&db, "user", &named("a"), None).await;
@@ -38,7 +38,7 @@ async fn what_was_deleted_and_created_anew_has_no_version_of_before() {
     assert_ne!(first, anew);
     let saved = db.save("user", &named("b"), Expected::Version(&first)).await.unwrap();
     assert!(matches!(saved, Saved::Conflict(Some(_))));
-    // Nor does opening the file again begin to count anew.
+    // Reopening the file does not restart the versions either.
     db.close().await.unwrap();
     let db = FileDb::open(&path).await.unwrap();
     let saved = db.save("user", &named("b"), Expected::Version(&first)).await.unwrap();
@@ -46,7 +46,7 @@ async fn what_was_deleted_and_created_anew_has_no_version_of_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_writers_over_one_version_one_wins() {
+async fn of_several_writers_with_one_version_one_wins() {
     let (_directory, path) = file("[]");
     let db = FileDb::open(&path).await.unwrap();
     let mut version = None;
@@ -78,7 +78,7 @@ async fn of_several_writers_over_one_version_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_increment_is_lost_among_many() {
+async fn concurrent_increments_are_all_stored() {
     let (_directory, path) = file("[]");
     let db = FileDb::open(&path).await.unwrap();
     let writers: Vec<_> = (0..64_u64)
@@ -90,9 +90,10 @@ async fn no_increment_is_lost_among_many() {
                     let n = found
                         .as_ref()
                         .map_or(0, |found| found.record.fields()["n"].as_u64().unwrap());
-                    let over = found.as_ref().map(|found| &found.version);
-                    let saved =
-                        db.save(&id, &record(json!({ "n": n + 1 })), Expected::from(over)).await;
+                    let expected = found.as_ref().map(|found| &found.version);
+                    let saved = db
+                        .save(&id, &record(json!({ "n": n + 1 })), Expected::from(expected))
+                        .await;
                     if let Saved::Written(_) = saved.unwrap() {
                         return;
                     }
@@ -104,12 +105,12 @@ async fn no_increment_is_lost_among_many() {
         writer.await.unwrap();
     }
     let file: Value = serde_json::from_str(&text(&path)).unwrap();
-    let counts: Vec<&Value> = file.as_array().unwrap().iter().map(|item| &item["n"]).collect();
+    let counts: Vec<&Value> = file.as_array().unwrap().iter().map(|object| &object["n"]).collect();
     assert_eq!(counts, [8; 8]);
 }
 
-/// Begins a save and lets go of it. Whether it was still under way then; it may have been answered
-/// at once.
+/// Begins a save and drops it. Returns whether it was still pending: it may have been answered at
+/// once.
 fn begin(db: &FileDb, id: &str) -> bool {
     let record = named("begun");
     let mut save = tokio_test::task::spawn(db.save(id, &record, Expected::Absent));
@@ -117,7 +118,7 @@ fn begin(db: &FileDb, id: &str) -> bool {
 }
 
 #[tokio::test]
-async fn flush_close_and_drop_write_what_was_begun() {
+async fn flush_close_and_drop_write_pending_saves() {
     let (_directory, path) = file("[]");
     let db = FileDb::open(&path).await.unwrap();
     begin(&db, "a");
@@ -137,7 +138,7 @@ async fn flush_close_and_drop_write_what_was_begun() {
         assert!(error.is_database());
         assert!(error.to_string().ends_with("is closed"), "{error}");
     }
-    // The closed one is still there, and holds nothing.
+    // The closed database still exists, but holds no lock.
     let again = FileDb::open(&path).await.unwrap();
     begin(&again, "c");
     let clone = again.clone();
@@ -147,7 +148,7 @@ async fn flush_close_and_drop_write_what_was_begun() {
     assert!(text(&path).contains("\"c\"") && text(&path).contains("\"d\""));
 }
 
-/// What a thread reads and writes is counted per thread.
+/// Linux counts the bytes read and written per thread.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn files_are_never_touched_on_the_threads_that_run_futures() {

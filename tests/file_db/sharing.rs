@@ -1,19 +1,19 @@
-//! A second process, and what keeps it out once the lock file is not the locked one any more.
+//! A second process after the lock file was removed or replaced.
 
 use super::*;
 
 async fn count(db: &FileDb) -> Result<u64, Error> {
     let found = db.load("user").await?;
     let n = found.as_ref().map_or(0, |found| found.record.fields()["n"].as_u64().unwrap());
-    let over = found.as_ref().map(|found| &found.version);
-    match db.save("user", &record(json!({ "n": n + 1 })), Expected::from(over)).await? {
+    let expected = found.as_ref().map(|found| &found.version);
+    match db.save("user", &record(json!({ "n": n + 1 })), Expected::from(expected)).await? {
         Saved::Written(_) => Ok(n + 1),
         conflict @ Saved::Conflict(_) => panic!("{conflict:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_removed_lock_is_held_anew() {
+async fn a_removed_lock_is_taken_again() {
     let (directory, path) = file("[]");
     let db = FileDb::open(&path).await.unwrap();
     assert_eq!(count(&db).await.unwrap(), 1);
@@ -25,7 +25,7 @@ async fn a_removed_lock_is_held_anew() {
 }
 
 #[tokio::test]
-async fn of_two_that_came_to_be_by_a_removed_lock_one_works() {
+async fn of_two_processes_after_a_removed_lock_one_works() {
     let (directory, path) = file("[]");
     let first = FileDb::open(&path).await.unwrap();
     assert_eq!(count(&first).await.unwrap(), 1);
@@ -38,7 +38,7 @@ async fn of_two_that_came_to_be_by_a_removed_lock_one_works() {
         assert!(error.to_string().contains("another process has the new one"), "{error}");
     }
     assert_eq!(count(&second).await.unwrap(), 3);
-    // Nothing acknowledged is lost, and once the other has ended, the first goes on.
+    // Nothing acknowledged is lost, and the first goes on after the second has ended.
     second.close().await.unwrap();
     assert_eq!(count(&first).await.unwrap(), 4);
     FileDb::open(&path).await.unwrap_err();
@@ -66,7 +66,7 @@ async fn a_replaced_directory_is_noticed() {
     count(&first).await.unwrap_err();
     assert_eq!(count(&second).await.unwrap(), 3);
     drop(second);
-    // Without another process, what stands at the path now is served and saved.
+    // Without another process, the file that is now at the path is loaded and saved.
     replace(2);
     assert_eq!(count(&first).await.unwrap(), 4);
     assert!(text(&path).contains("\"n\": 4"));
@@ -75,7 +75,7 @@ async fn a_replaced_directory_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_removed_directory_is_not_made_anew() {
+async fn a_removed_directory_is_not_recreated() {
     let outer = directory();
     let directory = outer.path().join("db");
     let db = FileDb::open(directory.join("db.json")).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_removed_directory_is_not_made_anew() {
 }
 
 #[tokio::test]
-async fn the_error_does_not_invite_to_delete_the_lock() {
+async fn the_error_does_not_suggest_deleting_the_lock() {
     let (_directory, path) = file("[]");
     let _db = FileDb::open(&path).await.unwrap();
     let error = FileDb::open(&path).await.unwrap_err();
@@ -96,14 +96,14 @@ async fn the_error_does_not_invite_to_delete_the_lock() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_is_in_the_way_of_the_lock_is_named() {
+async fn the_error_names_the_obstacle_to_the_lock() {
     let (directory, path) = file("[]");
     let lock = directory.path().join("db.json.lock");
     fs::create_dir(&lock).unwrap();
     let error = FileDb::open(&path).await.unwrap_err();
     assert!(error.to_string().contains("db.json.lock is in the way"), "{error}");
     fs::remove_dir(&lock).unwrap();
-    // A pipe, whose other end nobody would open.
+    // A pipe: opening it would wait forever for its other end.
     assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
     let error = FileDb::open(&path).await.unwrap_err();
     assert!(error.to_string().contains("db.json.lock is in the way"), "{error}");

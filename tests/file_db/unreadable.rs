@@ -1,4 +1,4 @@
-//! What `serde_json` does not read: it stops nobody else, and is never overwritten.
+//! Data that `serde_json` cannot read affects no other user, and is never overwritten.
 
 use super::*;
 
@@ -16,7 +16,7 @@ async fn change(db: &FileDb, id: &str, change: impl FnOnce(&mut serde_json::Map<
 }
 
 #[tokio::test]
-async fn half_of_a_surrogate_pair_reads_as_a_replacement_and_stays_as_it_is() {
+async fn half_of_a_surrogate_pair_loads_as_a_replacement_and_stays_in_the_file() {
     let (_directory, path) = file(HALF);
     let db = FileDb::open(&path).await.unwrap();
     let found = load(&db, "user-1").await;
@@ -28,16 +28,16 @@ async fn half_of_a_surrogate_pair_reads_as_a_replacement_and_stays_as_it_is() {
         assert!(text(&path).contains(r#""nick": "Anna \ud83d""#), "{}", text(&path));
         assert!(text(&path).contains(&format!("\"visits\": {visits}")));
     }
-    // What is set anew is written.
+    // A value that is set again is written.
     change(&db, "user-1", |fields| fields["user"]["data"]["nick"] = json!("Anna")).await;
     assert!(!text(&path).contains("ud83d"));
 }
 
 #[tokio::test]
-async fn halves_stay_wherever_they_are() {
-    let item = r#"{"id":"a","user":{"data":{"list":["\udc00",{"deep":["\ud800 x"]}],"n":0,
+async fn halves_of_surrogate_pairs_stay_at_any_place() {
+    let object = r#"{"id":"a","user":{"data":{"list":["\udc00",{"deep":["\ud800 x"]}],"n":0,
         "\ud83d":1,"\ud83e":2,"\ud83d\ude00":3}},"history":{"items":[{"a":"\ud83d"},{"b":1}]}}"#;
-    let (_directory, path) = file(&format!("[{item}]"));
+    let (_directory, path) = file(&format!("[{object}]"));
     let db = FileDb::open(&path).await.unwrap();
     let found = load(&db, "a").await;
     let data = &found.record.fields()["user"]["data"];
@@ -84,9 +84,9 @@ async fn an_id_that_is_not_text_belongs_to_no_user_and_stays() {
     }
     stored(&db, "a \u{fffd}", &named("other"), None).await;
     db.delete("b").await.unwrap();
-    let expected = odd.map(|item| format!("  {item}")).join(",\n");
+    let expected = odd.map(|object| format!("  {object}")).join(",\n");
     assert!(text(&path).starts_with(&format!("[\n{expected},\n")), "{}", text(&path));
-    // An edit of another user does not double or lose them.
+    // An edit of another user neither duplicates nor loses them.
     fs::write(&path, text(&path).replace("\"other\"", "\"edited\"")).unwrap();
     let found = load(&db, "a \u{fffd}").await;
     stored(&db, "a \u{fffd}", &named("again"), Some(&found.version)).await;
@@ -95,12 +95,12 @@ async fn an_id_that_is_not_text_belongs_to_no_user_and_stays() {
 }
 
 #[tokio::test]
-async fn one_unreadable_item_stops_nobody_else_and_stays() {
+async fn an_unreadable_record_affects_no_other_user_and_stays() {
     let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
     let very_deep = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
     for odd in ["1e999", "-1e400", deep.as_str(), very_deep.as_str()] {
-        let item = format!(r#"{{"id":"odd","user":{{"data":{{"SECRET":{odd}}}}}}}"#);
-        let (_directory, path) = file(&format!(r#"[{item},{{"id":"b","n":1}}]"#));
+        let object = format!(r#"{{"id":"odd","user":{{"data":{{"SECRET":{odd}}}}}}}"#);
+        let (_directory, path) = file(&format!(r#"[{object},{{"id":"b","n":1}}]"#));
         let db = FileDb::open(&path).await.unwrap();
         let error = db.load("odd").await.unwrap_err();
         assert!(error.is_decode());
@@ -109,11 +109,11 @@ async fn one_unreadable_item_stops_nobody_else_and_stays() {
             db.save("odd", &Record::default(), Expected::Absent).await.unwrap_err().is_decode()
         );
         change(&db, "b", |fields| fields["n"] = json!(2)).await;
-        assert!(text(&path).starts_with(&format!("[\n  {item},\n")));
-        // The same when it comes by hand.
+        assert!(text(&path).starts_with(&format!("[\n  {object},\n")));
+        // The same record as an edit.
         fs::write(&path, r#"[{"id":"b","n":3}]"#).unwrap();
         load(&db, "b").await;
-        fs::write(&path, format!(r#"[{{"id":"b","n":3}},{item}]"#)).unwrap();
+        fs::write(&path, format!(r#"[{{"id":"b","n":3}},{object}]"#)).unwrap();
         assert_eq!(load(&db, "b").await.record.fields()["n"], 3);
         assert!(db.load("odd").await.unwrap_err().is_decode());
         db.delete("odd").await.unwrap();

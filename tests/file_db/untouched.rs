@@ -1,4 +1,4 @@
-//! What a save does not change keeps the text that it has in the file.
+//! Everything that a save does not change keeps its text in the file.
 
 use super::*;
 
@@ -41,7 +41,7 @@ async fn numbers_and_texts_keep_their_spelling() {
 }
 
 #[tokio::test]
-async fn what_differs_only_in_kind_sign_or_order_is_a_change() {
+async fn a_difference_only_in_kind_sign_or_order_is_a_change() {
     for (before, after) in [
         ("1", json!(1.0)),
         ("1.0", json!(1)),
@@ -65,10 +65,10 @@ async fn what_differs_only_in_kind_sign_or_order_is_a_change() {
 }
 
 #[tokio::test]
-async fn an_edit_that_nothing_else_touches_is_read_alone() {
-    let item = |id: usize, n: usize| format!(r#"{{"id":"user-{id}","n":{n}}}"#);
-    let items: Vec<String> = (0..50).map(|id| item(id, id)).collect();
-    let (_directory, path) = file(&format!("[{}]", items.join(",")));
+async fn only_edited_records_get_a_new_version() {
+    let object = |id: usize, n: usize| format!(r#"{{"id":"user-{id}","n":{n}}}"#);
+    let objects: Vec<String> = (0..50).map(|id| object(id, id)).collect();
+    let (_directory, path) = file(&format!("[{}]", objects.join(",")));
     let db = FileDb::open(&path).await.unwrap();
     let versions = async || {
         let mut versions = Vec::new();
@@ -78,19 +78,19 @@ async fn an_edit_that_nothing_else_touches_is_read_alone() {
         }
         versions
     };
-    let write = |items: &[String]| {
-        let text = format!("[\r\n\t{} ]\n", items.join(" ,\n"));
+    let write = |objects: &[String]| {
+        let text = format!("[\r\n\t{} ]\n", objects.join(" ,\n"));
         fs::write(&path, text).unwrap();
     };
     let before = versions().await;
-    // Changed, removed, moved, added at several places.
-    let mut edited = items.clone();
-    edited[10] = item(10, 1_000);
+    // Records are changed, removed, moved, and added at several places.
+    let mut edited = objects.clone();
+    edited[10] = object(10, 1_000);
     edited.remove(20);
     edited.swap(30, 40);
-    edited.insert(0, item(55, 55));
-    edited.insert(25, item(56, 56));
-    edited.push(item(57, 57));
+    edited.insert(0, object(55, 55));
+    edited.insert(25, object(56, 56));
+    edited.push(object(57, 57));
     write(&edited);
     let after = versions().await;
     for id in 0..60 {
@@ -105,14 +105,14 @@ async fn an_edit_that_nothing_else_touches_is_read_alone() {
             _ => assert_eq!(after[id], before[id], "{id}"),
         }
     }
-    // In the order of the file.
+    // New records follow in the order of their saves.
     stored(&db, "last", &Record::default(), None).await;
     edited.push("{\n    \"id\": \"last\"\n  }".to_owned());
     assert_eq!(text(&path), format!("[\n  {}\n]", edited.join(",\n  ")));
 }
 
 #[tokio::test]
-async fn an_edit_that_ends_in_the_middle_is_invalid_wherever_that_is() {
+async fn a_truncated_edit_is_invalid_at_any_place() {
     let valid = r#"[{"id":"a"},{"id":"b"}]"#;
     for invalid in [
         r#"[{"id":"a"},{"id":"b"}"#,

@@ -43,7 +43,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A directory that every user may search, and the file in it.
+/// Makes a directory that every user may search, and the file in it.
 fn file(mode: u32) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
@@ -88,7 +88,7 @@ fn assert_untouched(path: &Path) {
     }
 }
 
-/// In mounts of its own, which `script` makes; `$0` is the directory.
+/// Runs in mounts of its own, which `script` makes; `$0` is the directory.
 fn in_mounts(script: &str, path: &Path) -> Vec<String> {
     let script = format!("set -e; {script}; exec \"$1\"");
     let directory = path.parent().unwrap().to_str().unwrap();
@@ -146,7 +146,8 @@ fn immutable() {
             assert!(chattr(release, target));
             assert_refused(&lines, "`chattr -i`");
             assert_eq!(fs::read_to_string(&path).unwrap(), FILE);
-            // Released, it works, and what could not be removed then goes.
+            // Once released, it works, and removes the temporary file that it could not remove
+            // before.
             assert_stored(&child::lines(AS_ROOT, &path));
             assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
         }
@@ -172,7 +173,7 @@ fn unreadable_directory() {
     assert_stored(&lines);
     let [warning] = warnings(&lines)[..] else { panic!("{lines:?}") };
     assert!(warning.contains("cannot be synced"), "{warning}");
-    // The same for a directory that is made in it.
+    // The same holds for a directory that is created inside.
     let made = directory.path().join("sub/deep/db.json");
     assert_stored(&child::lines(AS_USER, &made));
 }
@@ -196,7 +197,7 @@ fn another_users_lock() {
     assert_untouched(&path);
     fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
     assert_stored(&child::lines(AS_USER, &path));
-    // It keeps others out although it is only read.
+    // The lock keeps other processes out although it is opened only for reading.
     fs::write(&path, FILE).unwrap();
     let held = fs::File::open(&lock).unwrap();
     held.lock().unwrap();
@@ -246,7 +247,7 @@ const LIST: &str = "system.posix_acl_access";
 const LIST_FOR_NEW: &str = "system.posix_acl_default";
 const ATTRIBUTE: &str = "user.note";
 
-/// Owner rw, `USER` rw, group none, mask rw, others none; as the kernel has it.
+/// Owner rw, `USER` rw, group none, mask rw, others none, in the kernel's encoding.
 fn list() -> Vec<u8> {
     const NO_ID: u32 = u32::MAX;
     let entries: [(u16, u16, u32); 5] =
@@ -298,7 +299,7 @@ fn list_of_directory() {
 fn list_not_carried() {
     let (directory, path) = file(0o666);
     let mut open_to_group = list();
-    // Four bytes for the version, each entry in eight: tag, permissions, id. The group may do it as
+    // Four bytes for the version, eight per entry: tag, permissions, id. Grants the group access as
     // well.
     open_to_group[4 + 2 * 8 + 2] = 6;
     setxattr(&path, LIST, &open_to_group, XattrFlags::empty()).unwrap();

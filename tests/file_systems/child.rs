@@ -8,7 +8,7 @@ use tower_persistence::{Database, Expected, FileDb, Record, Saved};
 
 pub(crate) const PATH: &str = "TOWER_PERSISTENCE_FILE_SYSTEMS_PATH";
 
-/// Who the process is when it is not root.
+/// The user that runs the process when root does not.
 pub(crate) const USER: u32 = 65_534;
 
 pub(crate) fn run(path: &OsStr) {
@@ -31,7 +31,8 @@ pub(crate) fn run(path: &OsStr) {
     });
 }
 
-/// The lines that it prints. `command` begins with what it is run by, such as `setpriv`.
+/// Returns the lines that the process prints. `command` begins with the program that runs it, such
+/// as `setpriv`.
 pub(crate) fn lines(command: &[&str], path: &Path) -> Vec<String> {
     let binary = std::env::current_exe().unwrap();
     let (program, arguments) = command.split_first().unwrap();
@@ -49,11 +50,11 @@ pub(crate) const AS_USER: &[&str] =
 pub(crate) const AS_USER_IN_GROUP: &[&str] =
     &["setpriv", "--reuid", "65534", "--regid", "65534", "--groups", "4321"];
 
-/// Whether this machine runs `command`.
+/// Returns whether this machine can run `command`.
 pub(crate) fn can(command: &[&str]) -> bool {
     let (program, arguments) = command.split_first().unwrap();
     let binary = std::env::current_exe().unwrap();
-    // An empty path is refused, wherever that is.
+    // An empty path is refused everywhere.
     let child = Command::new(program).args(arguments).arg(binary).env(PATH, "").output();
     child.is_ok_and(|output| output.status.success())
 }

@@ -1,5 +1,5 @@
-//! `FileDb` on file systems, with permissions and as users that get in its way. Needs Linux and
-//! root; what the machine does not allow is reported as ignored.
+//! `FileDb` on file systems, with permissions and as users that obstruct it. Needs Linux and root.
+//! Cases that the machine does not permit are reported as ignored.
 
 #![allow(missing_docs, clippy::panic, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! What is known of the attempts that the client makes at one call, which it repeats by itself.
+//! Observes the attempts of one call, which the client repeats by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,15 +8,16 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 
 use crate::error::BoxError;
 
-/// Notes whether an attempt may have taken effect although the client did not take it for a success: its answer was lost, came
-/// too late, or was an error of the server's. What DynamoDB refuses (4xx: a condition, throttling) has had no effect.
+/// Notes whether an attempt that the client counts as failed may still have taken effect: its
+/// answer was lost, came too late, or was a server error. A request that DynamoDB refuses (4xx: a
+/// condition, throttling) has had no effect.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attempts {
     uncertain: Arc<AtomicBool>,
 }
 
 impl Attempts {
-    /// Whether one before the last, which was refused, may have taken effect.
+    /// Returns whether an attempt before the last one, which was refused, may have taken effect.
     pub(super) fn may_have_written(&self) -> bool {
         self.uncertain.load(Ordering::Relaxed)
     }

@@ -1,34 +1,29 @@
+//! Sets up the database.
+
+mod check;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 
-use super::client::adapted;
+use super::DynamoDb;
+use super::attributes::PARTITION_KEY;
+use super::client::Access;
 use super::credentials::CredentialsCache;
+use super::inner::Inner;
 use super::projection::Projection;
 use super::readiness::Readiness;
-use super::tombstone::TOMBSTONE;
-use super::{DynamoDb, EXPIRES, Inner, PARTITION_KEY, VERSION};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
-/// The longest sort key.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
-const MAX_SORT_KEY: usize = 1024;
-
-/// How a [`DynamoDb`] is set up: made by [`DynamoDb::builder`].
+/// Sets up a [`DynamoDb`]. [`DynamoDb::builder`] creates it.
 ///
 /// `Debug` shows no credentials.
 #[derive(Clone)]
 #[must_use = "it does nothing until it is built"]
 pub struct DynamoDbBuilder {
-    pub(super) table: String,
-    pub(super) region: Option<String>,
-    pub(super) credentials: Option<(String, String)>,
-    pub(super) endpoint: Option<String>,
-    client: Option<Client>,
-    pub(super) timeout: Duration,
-    pub(super) ready_timeout: Duration,
+    access: Access,
     partition_key: String,
     sort_key: Option<(String, String)>,
     key_prefix: String,
@@ -41,13 +36,15 @@ pub struct DynamoDbBuilder {
 impl DynamoDbBuilder {
     pub(super) fn new(table: String) -> Self {
         Self {
-            table,
-            region: None,
-            credentials: None,
-            endpoint: None,
-            client: None,
-            timeout: Duration::from_secs(2),
-            ready_timeout: Duration::from_secs(25),
+            access: Access {
+                table,
+                region: None,
+                credentials: None,
+                endpoint: None,
+                client: None,
+                timeout: Duration::from_secs(2),
+                ready_timeout: Duration::from_secs(25),
+            },
             partition_key: PARTITION_KEY.to_owned(),
             sort_key: None,
             key_prefix: String::new(),
@@ -58,57 +55,99 @@ impl DynamoDbBuilder {
         }
     }
 
-    /// Sets the region, such as `eu-central-1`. Without it, feature `aws-config` finds it in the
-    /// environment, in a profile or on EC2. Where an [`endpoint_url`](Self::endpoint_url) is given,
-    /// EC2 is not asked, and it is `us-east-1` if nothing says otherwise.
+    /// Sets the region, such as `eu-central-1`. By default, feature `aws-config` looks it up in the
+    /// environment, in a profile and on EC2. With an [`endpoint_url`](Self::endpoint_url), EC2 is
+    /// not asked, and the region falls back to `us-east-1`.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").region("eu-central-1");
+    /// ```
     pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.region = Some(region.into());
+        self.access.region = Some(region.into());
         self
     }
 
-    /// Sets the access key. Without it, feature `aws-config` finds credentials where AWS SDKs do: in
-    /// the environment (Lambda), a profile (SSO and `credential_process` included), a web identity
-    /// (EKS), a container (ECS) or EC2. Those of `aws login` need the feature `aws-login`.
+    /// Sets the access key. By default, feature `aws-config` looks for credentials where AWS SDKs
+    /// do: in the environment (Lambda), a profile (SSO and `credential_process` included), a web
+    /// identity (EKS), a container (ECS) and EC2. Those of `aws login` need the feature
+    /// `aws-login`.
     ///
-    /// They are loaded once for all requests, within [`ready_timeout`](Self::ready_timeout), and again
-    /// before they expire. DynamoDB Local takes any, and gives each access key tables of its own.
+    /// Credentials are loaded once for all requests, within [`ready_timeout`](Self::ready_timeout),
+    /// and again before they expire. DynamoDB Local accepts any, and gives each access key tables
+    /// of its own.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").credentials("access-key-id", "secret-access-key");
+    /// ```
     pub fn credentials(
         mut self,
         access_key_id: impl Into<String>,
         secret_access_key: impl Into<String>,
     ) -> Self {
-        self.credentials = Some((access_key_id.into(), secret_access_key.into()));
+        self.access.credentials = Some((access_key_id.into(), secret_access_key.into()));
         self
     }
 
-    /// Another server than Amazon's, as `http://localhost:8000` of DynamoDB Local. It has to return the item with a
-    /// condition that failed (`ReturnValuesOnConditionCheckFailure`; DynamoDB Local does from 2.2 on).
-    pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
-        self.endpoint = Some(url.into());
-        self
-    }
-
-    /// Uses a client of your own, instead of `region`, `credentials` and `endpoint_url`. Where it has
-    /// neither an operation time-out nor one for an attempt, it gets [`timeout`](Self::timeout). Its
-    /// credentials are loaded and kept as those of a client that is made here.
-    pub fn client(mut self, client: Client) -> Self {
-        self.client = Some(client);
-        self
-    }
-
-    /// Sets how long one load, save or deletion may take, tries included; one try of it may take half of
-    /// that. What DynamoDB throttles is tried again as long as there is time. The default is 2 seconds.
-    /// The layer has time-outs of its own, which come on top.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Sets how long work may take that is done once for all requests: loading credentials, and waiting
-    /// for a table that is being created. It goes on when the request that began it gives up.
+    /// Sets the server to use in place of Amazon's, such as `http://localhost:8000` for DynamoDB
+    /// Local. By default, feature `aws-config` also reads the variables `AWS_ENDPOINT_URL_DYNAMODB`
+    /// and `AWS_ENDPOINT_URL`.
     ///
-    /// The default is 25 seconds: less than the layer's own
-    /// [`ready_timeout`](crate::PersistenceLayer::ready_timeout), so that the error says what took so long.
+    /// The server must return the item when a condition fails
+    /// (`ReturnValuesOnConditionCheckFailure`, in DynamoDB Local since 2.2).
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").endpoint_url("http://localhost:8000");
+    /// ```
+    pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
+        self.access.endpoint = Some(url.into());
+        self
+    }
+
+    /// Uses a client of your own in place of `region`, `credentials` and `endpoint_url`. A client
+    /// with neither an operation time-out nor one per attempt gets [`timeout`](Self::timeout). Its
+    /// credentials are loaded and kept like those of a client that the builder makes.
+    ///
+    /// ```
+    /// use aws_sdk_dynamodb::Client;
+    /// use tower_persistence::{DynamoDb, DynamoDbBuilder};
+    ///
+    /// fn builder(client: Client) -> DynamoDbBuilder {
+    ///     DynamoDb::builder("Users").client(client)
+    /// }
+    /// ```
+    pub fn client(mut self, client: Client) -> Self {
+        self.access.client = Some(client);
+        self
+    }
+
+    /// Sets how long one load, save or deletion may take, retries included; a single attempt may
+    /// take half of that. Throttled calls are retried while time remains. Default: 2 seconds. The
+    /// time-outs of the layer apply as well.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").timeout(Duration::from_secs(3));
+    /// ```
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.access.timeout = timeout;
+        self
+    }
+
+    /// Sets how long work may take that is done once for all requests: loading credentials, and
+    /// waiting for a table that is being created. The work goes on if the request that began it
+    /// gives up.
+    ///
+    /// Default: 25 seconds, less than the layer's own
+    /// [`ready_timeout`](crate::PersistenceLayer::ready_timeout), so that the error says which step
+    /// took so long.
     ///
     /// ```
     /// use std::time::Duration;
@@ -117,188 +156,172 @@ impl DynamoDbBuilder {
     /// let builder = DynamoDb::builder("Users").ready_timeout(Duration::from_secs(60));
     /// ```
     pub fn ready_timeout(mut self, ready_timeout: Duration) -> Self {
-        self.ready_timeout = ready_timeout;
+        self.access.ready_timeout = ready_timeout;
         self
     }
 
-    /// The name of the partition key, which holds the user id. The default is `userId`, as in Jovo. It has to be a string.
+    /// Sets the name of the partition key, a string that holds the user id. Default: `userId`, as
+    /// in Jovo.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").partition_key("id");
+    /// ```
     pub fn partition_key(mut self, name: impl Into<String>) -> Self {
         self.partition_key = name.into();
         self
     }
 
-    /// The name of the table's sort key, and the value that all users have in it, for a table that is shared with other
-    /// kinds of items: `sort_key("type", "USER#jovo.user.data")` is what Jovo v3 did with `sortKeyColumn`.
+    /// Sets the name of the table's sort key, and the value that all users share in it. By default
+    /// the table has no sort key.
+    ///
+    /// Use it in a table that also holds other kinds of items: `sort_key("type",
+    /// "USER#jovo.user.data")` does what `sortKeyColumn` did in Jovo v3.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Table").sort_key("type", "USER#jovo.user.data");
+    /// ```
     pub fn sort_key(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.sort_key = Some((name.into(), value.into()));
         self
     }
 
-    /// What stands before the user id in the partition key, as Jovo v3's `primaryKeyPrefix`.
+    /// Sets a prefix for the user id in the partition key, as Jovo v3 did with `primaryKeyPrefix`.
+    /// Default: none.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Table").key_prefix("USER#");
+    /// ```
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.key_prefix = prefix.into();
         self
     }
 
-    /// Copies the value under `pointer` (a JSON pointer, `/user/data/score`) into the top-level attribute `attribute` with
-    /// every save, so that an index can have it as its key. Strings and numbers are copied. What is empty, longer than
-    /// 1,024 bytes or of another type, also of another type than the table defines for `attribute`, is left out: DynamoDB
-    /// would refuse the item.
+    /// Copies the value under `pointer` (a JSON pointer such as `/user/data/score`) into the
+    /// top-level attribute `attribute` on every save, so that an index can use it as its key.
     ///
-    /// The attribute is no part of the record. Indexes are not created; one that is added
-    /// while the program runs is known to it after its next start.
+    /// Strings and numbers are copied. The attribute is left out where DynamoDB would refuse the
+    /// item: for a value that is empty, longer than 1,024 bytes, or of a type other than the one
+    /// the table defines for `attribute`.
+    ///
+    /// The attribute does not become part of the record. Indexes are not created. An index that is
+    /// added while the program runs takes effect after its next start.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").project("score", "/user/data/score");
+    /// ```
     pub fn project(mut self, attribute: impl Into<String>, pointer: impl Into<String>) -> Self {
         self.projections.push((attribute.into(), pointer.into()));
         self
     }
 
-    /// Creates the table where it is missing, paid per request unless it is
-    /// [`provisioned`](Self::provisioned), and switches its time to live on for `persistenceExpiresAt`, by
-    /// which it removes tombstones. The default is `true`.
+    /// Sets whether to create the table if it is missing: with billing per request unless
+    /// [`provisioned`](Self::provisioned) says otherwise, and with the time to live on
+    /// `persistenceExpiresAt`, by which DynamoDB removes tombstones. Default: `true`.
     ///
-    /// A table that was there before is not created again by this process: one that was deleted while it
-    /// runs is an error, since a new table would have lost everything in silence.
+    /// A process does not recreate a table that it has seen before. A table that disappears at run
+    /// time is an error, because a new one would hide the loss of all data.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").create_table(false);
+    /// ```
     pub fn create_table(mut self, create: bool) -> Self {
         self.create_table = create;
         self
     }
 
-    /// Creates the table with this throughput, in capacity units, instead of paid per request.
+    /// Creates the table with this throughput, in capacity units. By default it is
+    /// billed per request.
+    ///
+    /// ```
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let builder = DynamoDb::builder("Users").provisioned(5, 5);
+    /// ```
     pub fn provisioned(mut self, read: u32, write: u32) -> Self {
         self.provisioned = Some((read, write));
         self
     }
 
-    /// Forgets a user for whom nothing was saved for so long. Every save writes `persistenceExpiresAt`
-    /// (epoch seconds); a request that only reads does not put it off. The table's time to live is
-    /// switched on in the background, so that DynamoDB removes what is expired, usually within days; until
-    /// then it is not served, and a new user takes its place. That it could not be switched on is a warning.
+    /// Deletes users that have not been saved for this long. By default users never expire.
     ///
-    /// What was stored before this was set expires only after its next save. What was stored with it keeps
-    /// its `persistenceExpiresAt` when this is taken away again, and is removed then unless the table's
-    /// time to live is switched off as well.
+    /// Every save writes `persistenceExpiresAt` (epoch seconds); a request that only reads does not
+    /// extend it. The table's time to live is enabled in the background, and a failure to do so is
+    /// logged as a warning. DynamoDB usually removes expired items within days. Until then they are
+    /// not served, and a new user may take their place.
+    ///
+    /// A user that was stored before this option was set expires only after its next save. A user
+    /// that was stored with it keeps its `persistenceExpiresAt` when the option is removed: disable
+    /// the table's time to live as well to keep that user.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// let ninety_days = Duration::from_secs(90 * 24 * 60 * 60);
+    /// let builder = DynamoDb::builder("Users").expire_users_after(ninety_days);
+    /// ```
     pub fn expire_users_after(mut self, duration: Duration) -> Self {
         self.expire_users_after = Some(duration);
         self
     }
 
-    /// Makes the client. Nothing is sent yet: credentials of the environment are loaded, and a missing
-    /// table is created, by [`ensure_ready`](crate::Database::ensure_ready) or the first request.
+    /// Creates the database without sending a request.
+    /// [`ensure_ready`](crate::Database::ensure_ready) or the first request loads credentials from
+    /// the environment and creates a missing table.
     ///
     /// # Errors
     ///
-    /// When a setting is wrong, when the region is neither given nor, with feature `aws-config`, found, or
-    /// when credentials are not given without that feature.
+    /// A setting is wrong ([`is_configuration`](Error::is_configuration)), or the region is neither
+    /// set nor, with feature `aws-config`, found, or credentials are not set and that feature is
+    /// off.
+    ///
+    /// ```no_run
+    /// use tower_persistence::DynamoDb;
+    ///
+    /// # async fn example() -> Result<(), tower_persistence::Error> {
+    /// let db = DynamoDb::builder("Users").region("eu-central-1").build().await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn build(self) -> Result<DynamoDb, Error> {
         self.check()?;
-        let credentials = CredentialsCache::new(&self.table, self.ready_timeout);
-        let client = match &self.client {
-            Some(client) => adapted(client, credentials.clone(), self.timeout),
-            None => {
-                let config = self.config().await?.identity_cache(credentials.clone());
-                Client::from_conf(config.build())
-            }
-        };
+        let credentials = CredentialsCache::new(&self.access.table, self.access.ready_timeout);
+        let client = self.access.client(credentials.clone()).await?;
         let projections = self.projections.iter();
         Ok(DynamoDb {
             inner: Arc::new(Inner {
                 client,
                 credentials,
-                // A password in it is not to be seen.
-                endpoint: self.endpoint.as_deref().map(|url| {
-                    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-                    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-                    format!("{scheme}://{host}")
-                }),
+                endpoint: self.access.shown_endpoint(),
                 projections: projections
                     .map(|(attribute, pointer)| Projection::new(attribute, pointer))
                     .collect(),
-                table: self.table,
+                table: self.access.table,
                 partition_key: self.partition_key,
                 sort_key: self.sort_key,
                 key_prefix: self.key_prefix,
                 create_table: self.create_table,
                 provisioned: self.provisioned.map(|(read, write)| (read.into(), write.into())),
                 expire_users_after: self.expire_users_after,
-                timeout: self.timeout,
-                ready_timeout: self.ready_timeout,
+                timeout: self.access.timeout,
+                ready_timeout: self.access.ready_timeout,
                 readiness: Readiness::default(),
             }),
         })
     }
-
-    fn check(&self) -> Result<(), Error> {
-        let table = &self.table;
-        let is_name = (3..=255).contains(&table.len())
-            && table.chars().all(|each| each.is_ascii_alphanumeric() || "_.-".contains(each));
-        if !is_name && !table.starts_with("arn:") {
-            return Err(configuration(format!(
-                "\"{table}\" is no name of a table: 3 to 255 letters, digits, `_`, `-` and `.`, or an ARN"
-            )));
-        }
-        if let Some(url) = &self.endpoint
-            && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
-        {
-            return Err(configuration(
-                "the endpoint URL does not begin with `http://` or `https://`",
-            ));
-        }
-        if self.expire_users_after.is_some_and(|duration| duration.is_zero()) {
-            return Err(configuration("users cannot expire after no time at all"));
-        }
-        if self.timeout.is_zero() || self.ready_timeout.is_zero() {
-            return Err(configuration("the time-out is zero"));
-        }
-        if self
-            .sort_key
-            .as_ref()
-            .is_some_and(|(_, value)| !(1..=MAX_SORT_KEY).contains(&value.len()))
-        {
-            return Err(configuration(format!(
-                "the sort key's value does not have 1 to {MAX_SORT_KEY} bytes"
-            )));
-        }
-        self.check_names()
-    }
-
-    /// No attribute may have two meanings.
-    fn check_names(&self) -> Result<(), Error> {
-        let ours = ["user", "session", "history", "createdAt", "updatedAt", "metaData"];
-        let mut names = vec![VERSION, TOMBSTONE, EXPIRES];
-        names.extend(ours);
-        let keys = [
-            Some(self.partition_key.as_str()),
-            self.sort_key.as_ref().map(|(name, _)| name.as_str()),
-        ];
-        let projected = self.projections.iter().map(|(attribute, _)| attribute.as_str());
-        for name in keys.into_iter().flatten().chain(projected) {
-            if name.is_empty() || name.len() > 255 {
-                return Err(configuration(
-                    "the name of a key or projection does not have 1 to 255 bytes",
-                ));
-            }
-            if names.contains(&name) {
-                return Err(configuration(format!(
-                    "two things would be stored in the attribute `{name}`"
-                )));
-            }
-            names.push(name);
-        }
-        match self.projections.iter().find(|(_, pointer)| !pointer.starts_with('/')) {
-            Some((attribute, pointer)) => Err(configuration(format!(
-                "what is projected to `{attribute}` is no JSON pointer: \"{pointer}\" does not begin with `/`"
-            ))),
-            None => Ok(()),
-        }
-    }
-}
-
-pub(super) fn configuration(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(Kind::Configuration, message)
 }
 
 impl fmt::Debug for DynamoDbBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DynamoDbBuilder").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("DynamoDbBuilder").field("table", &self.access.table).finish_non_exhaustive()
     }
 }

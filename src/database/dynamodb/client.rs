@@ -1,4 +1,4 @@
-//! The client: where it connects to, as whom, and how long it waits.
+//! The client: its endpoint, its credentials and its time limits.
 
 use std::time::Duration;
 
@@ -7,18 +7,51 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{self, Credentials, Region};
 
-use super::builder::{DynamoDbBuilder, configuration};
 use super::credentials::CredentialsCache;
+use super::failure::configuration;
 use crate::error::Error;
 
-/// The region where an endpoint is given: requests are signed for one, and another server takes any.
+/// The region for an endpoint without one: requests are signed for a region, and servers other than
+/// Amazon's accept any.
 pub(super) const DEFAULT_REGION: &str = "us-east-1";
 
-/// Where AWS SDKs look for an endpoint.
+/// The variables in which AWS SDKs look for an endpoint.
 const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"];
 
-impl DynamoDbBuilder {
-    pub(super) async fn config(&self) -> Result<config::Builder, Error> {
+/// The settings of the client.
+#[derive(Clone)]
+pub(super) struct Access {
+    pub(super) table: String,
+    pub(super) region: Option<String>,
+    pub(super) credentials: Option<(String, String)>,
+    pub(super) endpoint: Option<String>,
+    /// A client of the caller's, used in place of one made from these settings.
+    pub(super) client: Option<Client>,
+    pub(super) timeout: Duration,
+    pub(super) ready_timeout: Duration,
+}
+
+impl Access {
+    /// Makes the client, which takes its credentials from the cache `credentials`. Sends nothing.
+    pub(super) async fn client(&self, credentials: CredentialsCache) -> Result<Client, Error> {
+        match &self.client {
+            Some(client) => Ok(adapted(client, credentials, self.timeout)),
+            None => {
+                let config = self.config().await?.identity_cache(credentials);
+                Ok(Client::from_conf(config.build()))
+            }
+        }
+    }
+
+    /// Returns the endpoint for display, without the user and password that it may contain.
+    pub(super) fn shown_endpoint(&self) -> Option<String> {
+        let url = self.endpoint.as_deref()?;
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        Some(format!("{scheme}://{host}"))
+    }
+
+    async fn config(&self) -> Result<config::Builder, Error> {
         let mut config = self.environment().await;
         if let Some(region) = &self.region {
             config = config.region(Region::new(region.clone()));
@@ -53,7 +86,7 @@ impl DynamoDbBuilder {
         Ok(config)
     }
 
-    /// Says whether an endpoint is given, here or where AWS SDKs look for one.
+    /// Returns whether an endpoint is set, here or in the environment.
     pub(super) fn has_endpoint(&self) -> bool {
         let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         self.endpoint.is_some() || cfg!(feature = "aws-config") && ENDPOINTS.iter().any(is_set)
@@ -75,7 +108,7 @@ fn advice(variable: &str, method: &str) -> String {
     }
 }
 
-/// The SDK has none by default but for connecting.
+/// Limits a call and its attempts: by default the SDK limits only the time to connect.
 pub(super) fn timeouts(operation: Duration) -> TimeoutConfig {
     let attempt = operation / 2;
     TimeoutConfig::builder()
@@ -85,7 +118,12 @@ pub(super) fn timeouts(operation: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// A person waits for the reply: try again soon, or not at all.
+/// Gives calls about the table more time than calls about items.
+pub(super) fn patient() -> config::Builder {
+    config::Builder::new().timeout_config(timeouts(Duration::from_secs(10)))
+}
+
+/// Retries soon or not at all, because a person waits for the reply.
 fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(3)
@@ -93,8 +131,8 @@ fn retries() -> RetryConfig {
         .with_max_backoff(Duration::from_millis(500))
 }
 
-/// The client with these credentials' cache, and with time-outs where it has none.
-pub(super) fn adapted(client: &Client, credentials: CredentialsCache, timeout: Duration) -> Client {
+/// Rebuilds the caller's client with this credentials cache, and with time-outs where it has none.
+fn adapted(client: &Client, credentials: CredentialsCache, timeout: Duration) -> Client {
     let config = client.config().to_builder().identity_cache(credentials);
     let is_bounded = client.config().timeout_config().is_some_and(|timeouts| {
         timeouts.operation_timeout().is_some() || timeouts.operation_attempt_timeout().is_some()

@@ -1,7 +1,7 @@
-//! The client's credentials: loaded once for all requests, and again ahead of their expiry.
+//! The client's credentials: loaded once for all requests, and again before they expire.
 //!
 //! The client's own cache loads them within the first request, under its time limit: where a
-//! container, STS or SSO takes longer, each request gives up, and the next one begins anew.
+//! container, STS or SSO takes longer, each request gives up and the next one starts over.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,20 +17,21 @@ use aws_smithy_runtime_api::client::identity::{
     Identity, IdentityFuture, ResolveIdentity, SharedIdentityResolver,
 };
 
-use super::Inner;
 use super::flight::Flight;
+use super::inner::Inner;
 use crate::error::{BoxError, Error, Kind};
 
-/// How long credentials without an expiry are kept, as the SDK does it: a profile may be edited.
+/// The time for which to keep credentials without an expiry. Same as the SDK's: a profile may be edited.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// How long before they expire they are loaded again; half their lifetime where that is shorter.
+/// The time before their expiry at which to load credentials again. Half their lifetime if that
+/// is shorter.
 const AHEAD: Duration = Duration::from_secs(5 * 60);
 
-/// How long after a failure it is tried again while the old ones are still valid.
+/// The pause after a failed refresh while the old credentials are still valid.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// An identity cache that loads outside the requests that wait for it. Clones share it.
+/// Caches an identity, and loads it outside the requests that wait for it. Clones share the cache.
 #[derive(Clone)]
 pub(super) struct CredentialsCache(Arc<Shared>);
 
@@ -57,13 +58,13 @@ impl Current {
 }
 
 impl CredentialsCache {
-    /// For the table `table`; loading them may take `limit`.
+    /// Creates a cache for the table `table`. Loading credentials may take `limit`.
     pub(super) fn new(table: &str, limit: Duration) -> Self {
         let (current, flight) = (RwLock::default(), Flight::default());
         Self(Arc::new(Shared { table: table.to_owned(), limit, current, flight }))
     }
 
-    /// Whether a request can be sent without waiting for them.
+    /// Returns whether a request can be sent without waiting for credentials.
     fn are_there(&self) -> bool {
         self.valid(SystemTime::now()).is_some()
     }
@@ -83,12 +84,13 @@ impl CredentialsCache {
         components: RuntimeComponents,
     ) -> Result<Identity, Error> {
         let Shared { table, limit, .. } = &*self.0;
-        // Providers of credentials read nothing of a request's configuration.
+        // Credentials providers read nothing from a request's configuration.
         let config = ConfigBag::base();
         let loading = resolver.resolve_identity(&components, &config);
         let identity = match tokio::time::timeout(*limit, loading).await {
             Ok(loaded) => loaded.map_err(|error| self.failed(error)),
-            // An expired one of EC2, which AWS accepts while its metadata service is down.
+            // Falls back to expired credentials of EC2, which AWS accepts while its metadata
+            // service is down.
             Err(_) => resolver.fallback_on_interrupt().ok_or_else(|| {
                 Error::new(
                     Kind::Database,
@@ -129,10 +131,10 @@ impl CredentialsCache {
     }
 }
 
-/// Our feature that adds what the profile asks for.
+/// Returns the feature of this crate that supports the profile's kind of credentials.
 fn missing_feature(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    // `FeatureNotEnabled`, of a type that is only there with `aws-config`.
+    // The error is a `FeatureNotEnabled`, a type that exists only with `aws-config`.
     let text = causes.map(ToString::to_string).find(|text| text.contains("cargo feature"))?;
     text.contains("credentials-login").then_some("aws-login")
 }
@@ -168,12 +170,13 @@ impl fmt::Debug for CredentialsCache {
 }
 
 impl Inner {
-    /// Waits until there are credentials, under no request's time limit.
+    /// Waits until there are credentials, without the time limit of a request.
     pub(super) async fn credentials(&self) -> Result<(), Error> {
         if self.credentials.are_there() {
             return Ok(());
         }
-        // Only the client knows where they come from: it signs a request that is not sent.
+        // Only the client knows its provider of credentials, and it asks the provider when it
+        // signs. So it signs a request that is never sent.
         let limits = config::Builder::new()
             .timeout_config(TimeoutConfig::disabled())
             .retry_config(RetryConfig::disabled());
@@ -185,7 +188,7 @@ impl Inner {
     }
 }
 
-/// Ends a request before it is sent.
+/// Aborts a request before it is sent.
 #[derive(Debug)]
 struct Unsent;
 

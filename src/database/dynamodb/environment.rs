@@ -1,4 +1,4 @@
-//! What the environment says of region and credentials, with the feature `aws-config`.
+//! Looks up region and credentials in the environment, with feature `aws-config`.
 
 use std::time::Duration;
 
@@ -16,22 +16,21 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 
-use super::builder::DynamoDbBuilder;
-use super::client::DEFAULT_REGION;
+use super::client::{Access, DEFAULT_REGION};
 
-/// How often EC2's metadata service is asked, a second each time. The SDK asks four times, with
-/// pauses: outside of EC2, where nothing answers, that takes ten seconds.
+/// The number of requests to EC2's metadata service, one second each. The SDK makes four, with
+/// pauses: outside EC2, where no answer comes, that takes ten seconds.
 const METADATA_ATTEMPTS: u32 = 2;
 
-impl DynamoDbBuilder {
-    /// Reads the environment only where something is missing: outside of AWS it may be slow to answer.
+impl Access {
+    /// Reads the environment only where a setting is missing: outside AWS it can be slow to answer.
     pub(super) async fn environment(&self) -> config::Builder {
         let config = config::Builder::new();
         if self.credentials.is_some() && (self.region.is_some() || self.endpoint.is_some()) {
             return config;
         }
         let metadata = imds::Client::builder().max_attempts(METADATA_ATTEMPTS).build();
-        // Without one the loader would ask EC2 again, and with more patience.
+        // Without a region the loader would ask EC2 again, and wait longer.
         let Some(region) = self.regions(metadata.clone()).region().await else { return config };
         let loader = aws_config::defaults(BehaviorVersion::latest()).no_credentials();
         let found = loader.region(region.clone()).load().await;
@@ -59,8 +58,8 @@ impl DynamoDbBuilder {
         config.credentials_provider(chain.await)
     }
 
-    /// The region that is given, or of the environment or a profile. EC2's metadata service is asked
-    /// only where no endpoint says where to go.
+    /// Looks for the region in the settings, the environment and a profile. Asks EC2's metadata
+    /// service only if no endpoint is set.
     fn regions(&self, metadata: imds::Client) -> RegionProviderChain {
         let regions = RegionProviderChain::first_try(self.region.clone().map(Region::new))
             .or_else(EnvironmentVariableRegionProvider::new())
@@ -72,11 +71,11 @@ impl DynamoDbBuilder {
     }
 }
 
-/// The read timeout of the SDK for credentials of a container, which nothing can set. After it the
-/// container is asked anew, as if it could be faster the second time.
+/// The read time-out of the SDK for a container's credentials, which no setting changes. After it
+/// the SDK asks the container anew, although the second answer takes as long as the first.
 const CONTAINER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An HTTP client that waits for a container's credentials as long as there is time.
+/// Waits for a container's credentials for as long as time remains.
 #[derive(Debug)]
 struct PatientClient {
     client: SharedHttpClient,

@@ -1,22 +1,22 @@
-//! The expressions of a conditional write: what has to be stored for it to happen, and what it sets and removes.
+//! Builds the expressions of a conditional write: its condition, and the attributes it sets and
+//! removes.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
+use super::attributes::{EXPIRES, ORDER, TIMES, TOMBSTONE, VERSION};
+use super::inner::{Inner, seconds};
 use super::item::{Attributes, Writer};
-use super::known::{Content, Item, Known, TIMES};
-use super::tombstone::TOMBSTONE;
-use super::write::ORDER;
-use super::{EXPIRES, Inner, VERSION, seconds};
+use super::known::{Content, Item, Known};
 use crate::error::Error;
 
-/// How many fields a condition compares: an expression has at most 300 operators.
+/// The number of fields that a condition compares: an expression has at most 300 operators.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
 const MAX_COMPARED: usize = 100;
 
-/// The parts of an expression: every name and value stands in it as a placeholder.
+/// The placeholders of an expression, which stand for every name and value.
 #[derive(Debug, Default)]
 pub(super) struct Expression {
     pub(super) names: HashMap<String, String>,
@@ -47,7 +47,7 @@ impl Expression {
 }
 
 impl Inner {
-    /// That there is no item, or none that counts.
+    /// Requires that there is no item, or only an expired one.
     pub(super) fn is_absent(&self, expression: &mut Expression) -> String {
         let absent = expression.is_absent(&self.partition_key);
         let now = || AttributeValue::N(seconds().to_string());
@@ -59,22 +59,22 @@ impl Inner {
         }
     }
 
-    /// The same, or that the tombstone is still there.
-    pub(super) fn is_nobody_or(&self, tombstone: &Known, expression: &mut Expression) -> String {
-        let nobody = self.is_absent(expression);
+    /// Requires that there is no item, an expired one, or still this tombstone.
+    pub(super) fn is_absent_or(&self, tombstone: &Known, expression: &mut Expression) -> String {
+        let absent = self.is_absent(expression);
         let version = AttributeValue::S(tombstone.version.clone().unwrap_or_default());
         let is_there = expression.compared(VERSION, "=", version);
-        format!("{nobody} OR {is_there} AND {}", self.is_without_fields(expression))
+        format!("{absent} OR {is_there} AND {}", self.is_without_fields(expression))
     }
 
-    /// Nobody has made an item of a tombstone.
+    /// Requires that no other writer has made an item of a tombstone.
     fn is_without_fields(&self, expression: &mut Expression) -> String {
         ORDER.map(|name| expression.is_absent(name)).join(" AND ")
     }
 
-    /// That the item is the one that is known, and that the fields `touched` are as they were: others
-    /// that write into an item of ours leave its version, and Jovo may write twice in a millisecond,
-    /// or without `updatedAt`.
+    /// Requires that the item is the known one, and that the fields `touched` have their old
+    /// values. The version alone does not suffice: other writers leave it unchanged, and Jovo may
+    /// write twice in a millisecond or without `updatedAt`.
     pub(super) fn is_still(
         &self,
         known: &Known,
@@ -102,7 +102,7 @@ impl Inner {
     }
 }
 
-/// The fields of these names.
+/// Selects the fields with these names.
 pub(super) fn only<'a>(
     fields: &'a Map<String, Value>,
     names: &'a [&'a str],
@@ -110,7 +110,7 @@ pub(super) fn only<'a>(
     names.iter().filter_map(|name| fields.get_key_value(*name))
 }
 
-/// Sets these attributes, and removes those.
+/// Builds an update that sets some attributes and removes others.
 pub(super) fn update(expression: &mut Expression, set: Attributes, removed: &[&str]) -> String {
     let removed: Vec<String> = removed
         .iter()

@@ -1,5 +1,6 @@
-//! What AWS says, as an error of this crate: with its code, the action and the table, without ids and data.
+//! Turns AWS's errors into errors of this crate: with code, action and table, without ids and data.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -8,18 +9,27 @@ use aws_sdk_dynamodb::operation::RequestId;
 
 use crate::error::{BoxError, Error, Kind};
 
-/// What AWS answers a call that a policy forbids.
+/// AWS error codes for a call denied by policy.
 pub(super) const DENIED: [&str; 2] = ["AccessDeniedException", "AccessDenied"];
 
-/// What AWS answers where too much is asked for at a time. It says nothing about the table.
+/// AWS error codes for too many calls at a time. They say nothing about the table.
 pub(super) const BUSY: [&str; 3] =
     ["ThrottlingException", "RequestLimitExceeded", "ProvisionedThroughputExceededException"];
 
-/// Texts of AWS that say what is wrong with a request without quoting it.
+/// AWS error code for a table that does not exist.
+pub(super) const MISSING: &str = "ResourceNotFoundException";
+
+/// AWS error code for a table that already exists.
+pub(super) const IN_USE: &str = "ResourceInUseException";
+
+/// Error code of a server that does not know the call.
+pub(super) const UNKNOWN_OPERATION: &str = "UnknownOperationException";
+
+/// Texts of AWS that describe a problem with a request without quoting the request.
 const HARMLESS: [(&str, Trouble); 7] = [
     ("The provided key element does not match the schema", Trouble::Key),
     ("The number of conditions on the keys is invalid", Trouble::Key),
-    // DynamoDB Local.
+    // The text of DynamoDB Local.
     ("One of the required keys was not given a value", Trouble::Key),
     ("One or more parameter values were invalid: Missing the key", Trouble::Key),
     ("One or more parameter values were invalid: Type mismatch for", Trouble::IndexKey),
@@ -27,10 +37,10 @@ const HARMLESS: [(&str, Trouble); 7] = [
     ("Item size to update has exceeded the maximum allowed size", Trouble::TooLarge),
 ];
 
-/// What DynamoDB says is wrong, where that is more than a reason to fail.
+/// A problem that needs more than an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// The table is missing, or being created.
+    /// The table is missing, or is being created.
     Missing,
     /// The table has another key.
     Key,
@@ -39,11 +49,11 @@ pub(super) enum Trouble {
     TooLarge,
     Denied,
     Busy,
-    /// Anything else, or no answer.
+    /// Any other problem, or no answer.
     Other,
 }
 
-/// Why there is no answer. It shows the reason as it is.
+/// Marks the cause of a missing answer, and displays it unchanged.
 #[derive(Debug)]
 struct Silence(BoxError);
 
@@ -59,7 +69,7 @@ impl StdError for Silence {
     }
 }
 
-/// What DynamoDB answered.
+/// An error that DynamoDB answered.
 #[derive(Debug)]
 struct Answer {
     message: Option<String>,
@@ -79,14 +89,19 @@ impl fmt::Display for Answer {
 
 impl StdError for Answer {}
 
-/// `action` on `table` failed.
+/// Makes the error for a setting that cannot be used.
+pub(super) fn configuration(message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(Kind::Configuration, message)
+}
+
+/// Makes the error for an `action` on `table` that failed.
 pub(super) fn failed<E, R>(action: &str, table: &str, error: SdkError<E, R>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     R: fmt::Debug + Send + Sync + 'static,
     SdkError<E, R>: RequestId,
 {
-    // That there are no credentials is told as it is.
+    // An error about credentials is already complete.
     let causes = std::iter::successors(error.source(), |error| (*error).source());
     if let Some(ours) = causes.filter_map(|error| error.downcast_ref::<Error>()).next() {
         return ours.clone();
@@ -104,7 +119,7 @@ where
         return failed.with_source(Silence(error.into()));
     };
     let message = context.err().message().map(str::to_owned);
-    // What is wrong with a request is told by quoting it.
+    // AWS's text on an invalid request quotes the request.
     let quotes = |message: &str| {
         code(&error)
             .is_none_or(|code| code.contains("Validation") || code.contains("Serialization"))
@@ -118,7 +133,7 @@ where
 
 fn told(code: &str, message: &str) -> Trouble {
     match code {
-        "ResourceNotFoundException" => Trouble::Missing,
+        MISSING => Trouble::Missing,
         code if DENIED.contains(&code) => Trouble::Denied,
         code if BUSY.contains(&code) => Trouble::Busy,
         _ => {
@@ -128,14 +143,14 @@ fn told(code: &str, message: &str) -> Trouble {
     }
 }
 
-/// What was wrong with a call, of an error made by [`failed`]; `None` of any other.
+/// Returns the problem behind an error made by [`failed`], and `None` for any other error.
 pub(super) fn trouble(error: &Error) -> Option<Trouble> {
     let source = error.source()?;
     let told = source.downcast_ref::<Answer>().map(|answer| answer.trouble);
     told.or_else(|| source.is::<Silence>().then_some(Trouble::Other))
 }
 
-/// AWS's code of the error, as `ResourceNotFoundException`.
+/// Returns AWS's error code, such as `ResourceNotFoundException`.
 pub(super) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
     error.as_service_error()?.code()
 }

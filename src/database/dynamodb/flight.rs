@@ -1,4 +1,4 @@
-//! Work that is done once for all who wait for it.
+//! Work that is done once for all callers that wait for it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,8 +8,8 @@ use crate::error::{Error, Kind};
 
 type Outcome<T> = Option<Result<T, Error>>;
 
-/// Runs one piece of work at a time, in a task of its own: it goes on when a caller gives up, and a
-/// caller that comes meanwhile waits for the same.
+/// Runs one piece of work at a time, in a task of its own: the work outlives a caller that gives
+/// up, and concurrent callers wait for the same work.
 #[derive(Debug)]
 pub(super) struct Flight<T>(Mutex<Option<watch::Receiver<Outcome<T>>>>);
 
@@ -20,7 +20,7 @@ impl<T> Default for Flight<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Flight<T> {
-    /// Waits for the work that is under way, or begins it.
+    /// Waits for the work in progress, or starts it.
     pub(super) async fn join<W>(&self, work: W) -> Result<T, Error>
     where
         W: Future<Output = Result<T, Error>> + Send + 'static,
@@ -35,13 +35,13 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
         }
     }
 
-    /// Begins the work unless it is under way.
+    /// Starts the work unless it is in progress.
     pub(super) fn begin<W>(&self, work: W) -> watch::Receiver<Outcome<T>>
     where
         W: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let mut flight = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // One with an outcome is over. One whose sender is gone went down with its runtime.
+        // A flight with an outcome is over. A flight without a sender went down with its runtime.
         let goes_on = |flight: &&watch::Receiver<Outcome<T>>| {
             flight.borrow().is_none() && flight.has_changed().is_ok()
         };
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_went_down_with_its_runtime_begins_anew() {
+    fn work_begins_again_after_its_runtime_has_ended() {
         let flight = Flight::default();
         let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime().block_on(async { drop(flight.begin(std::future::pending())) });

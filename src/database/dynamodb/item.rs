@@ -1,7 +1,8 @@
-//! JSON and DynamoDB's attribute values, and back.
+//! Converts between JSON and DynamoDB's attribute values.
 //!
-//! DynamoDB has types that JSON has not: binary values, sets, and numbers of more digits. They are read as base64
-//! text, arrays, and the nearest number, and what they were is noted in [`Types`], by which they are written again.
+//! DynamoDB has types that JSON lacks: binary values, sets, and numbers with more digits. They are
+//! read as base64 text, arrays and the nearest number. [`Types`] remembers the original types, in
+//! which the values are written again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,7 +17,7 @@ use crate::error::Error;
 
 pub(super) type Attributes = HashMap<String, AttributeValue>;
 
-/// The values that are more than their JSON, by their JSON pointer.
+/// The values whose type JSON does not express, by JSON pointer.
 pub(super) type Types = BTreeMap<String, Type>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,15 +26,15 @@ pub(super) enum Type {
     Binaries,
     Strings,
     Numbers,
-    /// A number with digits that the JSON number has not.
+    /// A number with more digits than the JSON number.
     Digits(String),
 }
 
-/// How deep a value may be nested; the item itself is the first of 32 levels.
+/// The deepest nesting of a value. The item itself is the first of 32 levels.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-attributes-nested>
 const MAX_DEPTH: usize = 31;
 
-/// The longest name of an attribute.
+/// The longest name of an attribute, in bytes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-attributes>
 const MAX_NAME: usize = 65_535;
 
@@ -46,7 +47,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn fields(&mut self, attributes: Attributes) -> Result<Map<String, Value>, Error> {
-        // DynamoDB has no order. One of our own makes the same item the same record every time.
+        // DynamoDB keeps no order. Sorting makes the same item the same record every time.
         let mut sorted: Vec<_> = attributes.into_iter().collect();
         sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut fields = Map::with_capacity(sorted.len());
@@ -78,7 +79,9 @@ impl Reader {
             }
             _ => {
                 let path = shown(&self.path);
-                return Err(Error::decode(format!("`{path}` has a type that is not known")));
+                return Err(Error::decode(format!(
+                    "`{path}` has an unknown type; remove it from the item"
+                )));
             }
         })
     }
@@ -95,7 +98,9 @@ impl Reader {
     fn number(&mut self, digits: String) -> Result<Value, Error> {
         let Some((number, exact)) = number::parse(&digits) else {
             let path = shown(&self.path);
-            return Err(Error::decode(format!("`{path}` has a number that cannot be read")));
+            return Err(Error::decode(format!(
+                "`{path}` has a number that cannot be read; repair it in the item"
+            )));
         };
         Ok(if exact { number } else { self.noted(Type::Digits(digits), number) })
     }
@@ -111,9 +116,9 @@ impl Reader {
 pub(super) struct Writer<'a> {
     path: String,
     depth: usize,
-    /// What the values were when they were read.
+    /// The types of the values when they were read.
     before: Option<&'a Types>,
-    /// What of it still is so.
+    /// The types that still apply after the write.
     pub(super) types: Types,
 }
 
@@ -134,7 +139,7 @@ impl<'a> Writer<'a> {
                 }
                 if name.len() > MAX_NAME {
                     return Err(Error::encode(format!(
-                        "the name of a field has more than the {MAX_NAME} bytes that DynamoDB takes"
+                        "the name of a field has more than the {MAX_NAME} bytes that DynamoDB takes; shorten it"
                     )));
                 }
                 writer.value(value)
@@ -178,7 +183,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// The value as what it was read from, if it can still be that.
+    /// Returns the value in its original type, if it still fits that type.
     fn typed(&mut self, kind: &Type, value: &Value) -> Result<Option<AttributeValue>, Error> {
         Ok(match (kind, value) {
             (Type::Binary, Value::String(text)) => blob(text).map(AttributeValue::B),
@@ -218,8 +223,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The part of a path that errors may show: at most the top-level key of user data, since what is
-/// below it may be made of data.
+/// Returns the part of a path that errors may show: down to the first key of user data, because
+/// deeper names may be user data themselves.
 pub(super) fn shown(path: &str) -> &str {
     let mut end = 0;
     loop {
@@ -231,16 +236,16 @@ pub(super) fn shown(path: &str) -> &str {
     }
 }
 
-/// Whether what is at this path has names that may be shown.
+/// Returns whether the names directly below this path may be shown.
 pub(super) fn is_known(path: &str) -> bool {
     ["/user", "/user/data", "/session", "/session/data", "/history"].contains(&path)
 }
 
-/// Goes through a value and knows where it is.
+/// Walks through a value and tracks its path.
 trait Walk {
     fn path(&mut self) -> &mut String;
 
-    /// Does something one step further.
+    /// Does `work` one step further down the path.
     fn at<T>(&mut self, step: &str, work: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path().len();
         self.path().push('/');
@@ -267,7 +272,8 @@ impl Walk for Writer<'_> {
     }
 }
 
-/// The members of a set, which is never empty and has none twice.
+/// Returns the members of a set, or `None` where a set is not possible: it is never empty and holds
+/// no member twice.
 fn set<T, K: Eq + std::hash::Hash>(
     members: impl Iterator<Item = Option<T>>,
     key: impl Fn(&T) -> K,
@@ -280,7 +286,7 @@ fn set<T, K: Eq + std::hash::Hash>(
 
 fn blob(text: &str) -> Option<Blob> {
     let bytes = base64::decode(text).ok()?;
-    // Only what is this text again when it is read.
+    // Only base64 text that encoding reproduces can be a binary value.
     (base64::encode(&bytes) == text).then(|| Blob::new(bytes))
 }
 

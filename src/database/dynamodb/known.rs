@@ -1,22 +1,20 @@
-//! What is known of an item from when it was read or written. Its version carries it along.
+//! Remembers the state in which an item was read or written. The version carries it.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::attributes::TIMES;
 use super::item::Types;
 use super::number::{self, Decimal};
 use crate::database::Version;
 use crate::record::Record;
 
-/// Jovo v4 writes a whole new item, without our version. These tell most of its writes apart.
-pub(super) const TIMES: [&str; 2] = ["createdAt", "updatedAt"];
-
-/// What a [`Version`] carries: what a save compares with and needs to know of the item that it goes
-/// over, so that it need not read it again.
+/// The state that a [`Version`] carries: the old values that a save compares and keeps, so that it
+/// need not read the item again.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    /// The attribute with the version; none where Jovo wrote the item.
+    /// The attribute with the version; `None` for an item that Jovo wrote.
     pub(super) version: Option<String>,
     pub(super) content: Content,
 }
@@ -24,19 +22,19 @@ pub(super) struct Known {
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     Item(Item),
-    /// What a deletion left.
+    /// A deletion left a tombstone.
     Tombstone,
     /// Only the version's text is known.
     Unknown,
 }
 
-/// The fields that were there. Only what changed is written, so that what others write meanwhile into
-/// fields of their own stays, and only where it still is as it was; what is no longer in the record is
-/// removed.
+/// The fields of the item. A save writes only the changed ones, so that other writers' fields stay,
+/// and only if they still have their old values. It removes the fields that the record no longer
+/// has.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) record: Record,
-    /// What JSON does not say about their values.
+    /// The types of the values that JSON does not express.
     pub(super) types: Types,
 }
 
@@ -49,7 +47,7 @@ impl Known {
         Self { version: Some(version), content: Content::Tombstone }
     }
 
-    /// Returns what `version` carries.
+    /// Returns the state that `version` carries.
     pub(super) fn of(version: &Version) -> Cow<'_, Self> {
         version.loaded().map_or_else(
             || {
@@ -60,7 +58,7 @@ impl Known {
         )
     }
 
-    /// Returns the version that carries this.
+    /// Returns the version that carries this state.
     pub(super) fn into_version(self) -> Version {
         let text = match (&self.version, &self.content) {
             (Some(version), _) => version.clone(),
@@ -72,7 +70,7 @@ impl Known {
 }
 
 impl Item {
-    /// The best that there is in place of a version.
+    /// Returns a substitute for a missing version: the item's times.
     fn times(&self) -> String {
         let fields = self.record.fields();
         TIMES.map(|name| fields.get(name).map(Value::to_string).unwrap_or_default()).join(" ")
@@ -93,7 +91,7 @@ impl Item {
     }
 }
 
-/// Whether DynamoDB reads both back as the same value.
+/// Returns whether DynamoDB reads both values back as the same value.
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         // `1.0` is read back as `1`.
@@ -120,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_the_same_if_they_are_stored_as_the_same() {
+    fn values_with_one_stored_form_are_the_same() {
         let same = [
             (json!({ "a": 1, "b": [2] }), json!({ "b": [2.0], "a": 1.0 })),
             (json!(-0.0), json!(0)),
@@ -145,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_carries_what_is_known_and_shows_nothing_of_it() {
+    fn a_version_carries_the_known_state_without_showing_it() {
         let fields = json!({ "user": { "data": { "name": "SECRET" } } });
         let record: Record = serde_json::from_value(fields).unwrap();
         let version =

@@ -1,30 +1,32 @@
-//! DynamoDB's numbers are decimals of 38 digits, JSON's are `i64`, `u64` and `f64`.
+//! Converts between DynamoDB's numbers, decimals of 38 digits, and JSON's: `i64`, `u64` and `f64`.
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html#HowItWorks.DataTypes.Number>
 
 use serde_json::{Number, Value};
 
-/// The smallest and the first too large magnitude.
+/// From the smallest magnitude to the first that is too large.
 const MAGNITUDES: std::ops::Range<f64> = 1e-130..1e126;
 
-/// 2^64, up to which JSON's numbers may be integers.
+/// 2^64, below which JSON's numbers may be integers.
 const INTEGERS: f64 = 18_446_744_073_709_551_616.0;
 
-/// The text to send, or `None` where DynamoDB has no such number. `1.0` and `1` are one number to it.
+/// Returns the text to send, or `None` if DynamoDB cannot hold the number. `1.0` and `1` are the
+/// same number to it.
 pub(super) fn text(number: &Number) -> Option<String> {
     if number.is_i64() || number.is_u64() {
         return Some(number.to_string());
     }
     match number.as_f64()? {
         0.0 => Some("0".to_owned()),
-        // All digits: it is read as an integer, which has to be the same number.
+        // Writes all digits: the text is read back as an integer, which must be the same number.
         float if float.fract() == 0.0 && float.abs() < INTEGERS => Some(format!("{float:.0}")),
-        // The shortest digits that are read as the same `f64` again; with an exponent where the zeros would be many.
+        // Writes the shortest digits that are read back as the same `f64`, with an exponent in
+        // place of many zeros.
         float if (1e-6..1e21).contains(&float.abs()) => Some(float.to_string()),
         float => MAGNITUDES.contains(&float.abs()).then(|| format!("{float:e}")),
     }
 }
 
-/// The JSON number, and whether it is exactly what `text` says.
+/// Returns the JSON number, and whether it equals `text` exactly.
 pub(super) fn parse(text: &str) -> Option<(Value, bool)> {
     if let Ok(integer) = text.parse::<i64>() {
         return Some((integer.into(), true));
@@ -37,7 +39,8 @@ pub(super) fn parse(text: &str) -> Option<(Value, bool)> {
     Some((Value::Number(number), exact))
 }
 
-/// A number in the one form that tells whether two are the same: digits without zeros at either end, times a power of ten.
+/// A number in normal form, for comparison: digits without zeros at either end, times a power of
+/// ten.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Decimal {
     negative: bool,
@@ -63,8 +66,8 @@ impl Decimal {
         Self { negative, digits: digits.trim_start_matches('0').to_owned(), exponent }
     }
 
-    /// How many bytes of an item it takes: one, and one for two digits as they stand on either side of the decimal
-    /// point, and one for the sign.
+    /// Returns the bytes that the number takes in an item: one, plus one for every two digits
+    /// aligned at the decimal point, plus one for the sign.
     pub(super) fn size(&self) -> usize {
         let padding = usize::from(self.exponent.rem_euclid(2) == 1 && !self.digits.is_empty());
         1 + (self.digits.len() + padding).div_ceil(2) + usize::from(self.negative)
@@ -106,21 +109,21 @@ mod tests {
     }
 
     #[test]
-    fn what_dynamodb_cannot_hold_has_no_text() {
+    fn a_number_out_of_range_has_no_text() {
         for float in [1e126, -1e126, f64::MAX, 9.9e-131, f64::MIN_POSITIVE] {
             assert_eq!(text(&Number::from_f64(float).unwrap()), None);
         }
     }
 
     #[test]
-    fn digits_that_json_cannot_hold_are_noticed() {
+    fn digits_beyond_json_are_noticed() {
         assert_eq!(parse("1234567890123456789012").map(|(_, exact)| exact), Some(false));
         assert_eq!(parse("10000000000000000000000").map(|(_, exact)| exact), Some(true));
         assert_eq!(parse("0.30000000000000000001").map(|(_, exact)| exact), Some(false));
         assert_eq!(parse("no number"), None);
     }
 
-    /// As DynamoDB Local counts.
+    /// Checked against DynamoDB Local.
     #[test]
     fn sizes_are_those_of_dynamodb() {
         let sizes = [

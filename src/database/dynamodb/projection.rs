@@ -1,13 +1,16 @@
+//! Copies values of the record into attributes for indexes.
+
 use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
 use serde_json::{Map, Value};
 
 use super::number;
 
-/// The longest value that every index takes as its key.
+/// The longest value that every index accepts as its key, in bytes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
 const MAX_KEY: usize = 1024;
 
-/// A value of the record that is stored a second time, as an attribute that an index can have as its key.
+/// A value of the record that is also stored as an attribute, so that an index can use it as its
+/// key.
 #[derive(Debug)]
 pub(super) struct Projection {
     pub(super) attribute: String,
@@ -21,7 +24,8 @@ impl Projection {
         Self { attribute: attribute.to_owned(), path: path.collect() }
     }
 
-    /// What to store, if it can be the key of an index. `kind` is the type that the table defines for it.
+    /// Returns the attribute's value, if an index accepts it as its key. `kind` is the type that
+    /// the table defines for the attribute.
     pub(super) fn value(
         &self,
         fields: &Map<String, Value>,

@@ -1,7 +1,7 @@
-//! Whether the table can be used: found out by reading, and looked into only where that fails.
+//! Checks by a read whether the table can be used, and describes the table only if the read fails.
 //!
-//! `DescribeTable` is for administrators: it is throttled early, often not allowed, and says nothing
-//! that a read does not say where the table is there.
+//! `DescribeTable` is made for administrators: it is throttled early, is often not permitted, and
+//! says nothing about an existing table that a read does not say as well.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,26 +9,26 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_sdk_dynamodb::types::ScalarAttributeType;
 
-use super::Inner;
 use super::failure::{self, Trouble};
 use super::flight::Flight;
-use super::tombstone::TimeToLive;
+use super::inner::Inner;
+use super::time_to_live::TimeToLive;
 use crate::error::Error;
 
-/// The user id that is read to find out whether the table is there. It need not exist.
-const NOBODY: &str = "tower-persistence";
+/// The user id of the test read. It need not exist.
+const PROBE_ID: &str = "tower-persistence";
 
-/// The types of the attributes that are keys, of the table or an index.
+/// The types of all key attributes, of the table and of its indexes.
 type Kinds = HashMap<String, ScalarAttributeType>;
 
 #[derive(Debug, Default)]
 pub(super) struct Readiness {
     ready: AtomicBool,
-    /// Whether this process has ever found the table.
+    /// Set once this process has found the table.
     seen: AtomicBool,
     flight: Flight<()>,
     expiry_begun: AtomicBool,
-    /// Unknown where the table never had to be looked at.
+    /// `None` unless the table had to be described.
     pub(super) kinds: RwLock<Option<Kinds>>,
     pub(super) time_to_live: TimeToLive,
 }
@@ -49,7 +49,7 @@ impl Readiness {
         self.seen.load(Ordering::Relaxed)
     }
 
-    /// Has the table tried again by the next caller.
+    /// Makes the next caller check the table again.
     fn reset(&self) {
         self.ready.store(false, Ordering::Release);
         self.time_to_live.forget();
@@ -57,7 +57,7 @@ impl Readiness {
 }
 
 impl Inner {
-    /// Waits until there are credentials and the table can be used. It costs nothing once it was.
+    /// Waits until there are credentials and the table can be used. Costs nothing once that is so.
     pub(super) async fn ready(self: &Arc<Self>) -> Result<(), Error> {
         self.credentials().await?;
         if self.readiness.ready.load(Ordering::Acquire) {
@@ -66,14 +66,14 @@ impl Inner {
         self.make_ready(None).await
     }
 
-    /// Makes a call once the table is ready. Where it finds something wrong with the table after all, the
-    /// table is looked at, and the call is repeated: it has had no effect.
+    /// Makes a call once the table is ready. If the call reveals a problem with the table, checks
+    /// the table and repeats the call, which has had no effect.
     pub(super) async fn on_table<T, F>(self: &Arc<Self>, call: impl Fn() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
         match self.ready().await {
-            // Where a read failed, a write may succeed, or says better what is wrong with it.
+            // After a failed read, a write may still succeed, or may report the problem better.
             Err(error) if failure::trouble(&error).is_none() => return Err(error),
             _ => {}
         }
@@ -89,15 +89,16 @@ impl Inner {
                 self.readiness.reset();
                 self.make_ready(Some(error)).await?;
             }
-            // The type that an index has for what is projected is known once the table was looked at.
+            // Describing the table reveals the type that an index requires for a projected
+            // attribute.
             Some(Trouble::IndexKey) if !self.projections.is_empty() => self.look(&error).await?,
             _ => return Err(error),
         }
         call().await
     }
 
-    /// Finds out by a read whether the table can be used, and looks at it if not; at once for a `reason`,
-    /// the error of a call. Callers that come meanwhile wait for the same.
+    /// Checks by a read whether the table can be used, and describes it if not. With a `reason`,
+    /// the error of a call, describes it at once. Concurrent callers wait for the same check.
     async fn make_ready(self: &Arc<Self>, reason: Option<Error>) -> Result<(), Error> {
         let inner = self.clone();
         let work = async move {
@@ -108,7 +109,8 @@ impl Inner {
             if let Err(error) = found {
                 match failure::trouble(&error) {
                     Some(Trouble::Missing | Trouble::Key) => inner.look(&error).await?,
-                    // A policy may allow other keys. Neither says anything about the table.
+                    // A policy may permit other keys, and throttling passes. Neither says anything
+                    // about the table.
                     Some(Trouble::Denied | Trouble::Busy) => {
                         inner.readiness.ready.store(true, Ordering::Release);
                         return Ok(());
@@ -125,11 +127,11 @@ impl Inner {
 
     async fn probe(&self) -> Result<(), Error> {
         let read = self.client.get_item().table_name(&self.table);
-        let read = read.set_key(Some(self.key(NOBODY)?)).send().await;
+        let read = read.set_key(Some(self.key(PROBE_ID)?)).send().await;
         read.map(drop).map_err(|error| self.failed("GetItem", error))
     }
 
-    /// Switches the time to live on if users expire, once for the process and in no request's way.
+    /// Enables the time to live in the background, once per process, if users expire.
     fn begin_expiry(self: Arc<Self>) {
         if self.expire_users_after.is_none()
             || self.readiness.expiry_begun.swap(true, Ordering::Relaxed)
@@ -139,7 +141,7 @@ impl Inner {
         tokio::spawn(async move {
             if let Err(error) = self.switch_expiry_on().await {
                 let table = &self.table;
-                tracing::warn!("table \"{table}\" will not remove what is expired: {error:?}");
+                tracing::warn!("table \"{table}\" will not remove expired items: {error:?}");
             }
         });
     }

@@ -1,4 +1,4 @@
-//! The calls that write, and what refused them.
+//! Sends writes, and reports the item that refused them.
 
 use std::error::Error as StdError;
 
@@ -7,17 +7,17 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
-use super::Inner;
 use super::attempts::Attempts;
 use super::expression::Expression;
+use super::inner::Inner;
 use super::item::Attributes;
 use crate::error::Error;
 
-/// Why a write was refused.
+/// A write whose condition failed.
 pub(super) struct Refused {
-    /// What is stored.
+    /// The item that is stored.
     pub(super) item: Attributes,
-    /// An attempt before the one that was refused may have taken effect.
+    /// Set if an attempt before the refused one may have taken effect.
     pub(super) may_have_written: bool,
 }
 
@@ -69,7 +69,7 @@ impl Inner {
         })
     }
 
-    /// `None` where the write took effect; what is stored instead where its condition refused it.
+    /// Returns `None` if the write took effect, and the stored item if its condition failed.
     fn written<T, E>(
         &self,
         action: &str,

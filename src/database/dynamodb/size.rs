@@ -1,4 +1,5 @@
-//! The size of an item, counted as DynamoDB counts it, so that one that is too large is refused before the call.
+//! Counts the size of an item as DynamoDB does, so that one that is too large is refused before the
+//! call.
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -7,11 +8,11 @@ use super::item::{Attributes, is_known};
 use super::number::Decimal;
 use crate::error::Error;
 
-/// 400 KB, names included.
+/// The largest item: 400 KB, names included.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>
 const MAX_ITEM: usize = 400 * 1024;
 
-/// Refuses an item that is too large, and says which fields make it so.
+/// Refuses an item that is too large, and names its largest fields.
 pub(super) fn check<'a>(
     item: impl Iterator<Item = (&'a String, &'a AttributeValue)> + Clone,
 ) -> Result<(), Error> {
@@ -19,7 +20,7 @@ pub(super) fn check<'a>(
     if size <= MAX_ITEM { Ok(()) } else { Err(too_large(item)) }
 }
 
-/// The error of an item that is too large. It says which fields make it so.
+/// Makes the error of an item that is too large, and names its largest fields.
 pub(super) fn too_large<'a>(
     item: impl Iterator<Item = (&'a String, &'a AttributeValue)> + Clone,
 ) -> Error {
@@ -32,7 +33,7 @@ pub(super) fn too_large<'a>(
     let biggest: Vec<String> =
         fields.iter().take(3).map(|(path, size)| format!("`{path}` ({size} bytes)")).collect();
     Error::encode(format!(
-        "the item would have {size} bytes, DynamoDB takes at most {MAX_ITEM}; its biggest fields are {}",
+        "the item would have {size} bytes, DynamoDB takes at most {MAX_ITEM}; store less, its biggest fields are {}",
         biggest.join(", ")
     ))
 }

@@ -1,23 +1,22 @@
-//! The table: described, created where it is missing, waited for, and checked.
+//! Describes the table, creates it if it is missing, waits for it and checks its key.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::config;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ProvisionedThroughput,
     ScalarAttributeType, TableDescription, TableStatus,
 };
 
-use super::Inner;
-use super::client::timeouts;
-use super::failure::{BUSY, DENIED, code, failed};
+use super::client::patient;
+use super::failure::{BUSY, DENIED, IN_USE, MISSING, code, configuration, failed};
+use super::inner::Inner;
 use crate::error::{Error, Kind};
 
 impl Inner {
-    /// Looks at the table because of `reason`, the error of a call that found something wrong with it.
-    /// Creates it where it is missing, waits until it is active, and checks its key.
+    /// Checks the table because of `reason`, the error of a call that revealed a problem with it.
+    /// Creates a missing table, waits until it is active, and checks its key.
     pub(super) async fn look(&self, reason: &Error) -> Result<(), Error> {
         let table = &self.table;
         let began = Instant::now();
@@ -25,7 +24,7 @@ impl Inner {
         let mut created = false;
         loop {
             let status = match self.describe().await? {
-                // What is wrong cannot be said better.
+                // Without the description, the call's own error says most.
                 Described::Unknown => return Err(reason.clone()),
                 Described::Missing if created => "not visible yet".to_owned(),
                 Described::Missing => {
@@ -45,7 +44,10 @@ impl Inner {
                     Some(status) => {
                         return Err(Error::new(
                             Kind::Database,
-                            format!("table \"{table}\" cannot be used: it is {}", status.as_str()),
+                            format!(
+                                "table \"{table}\" cannot be used: its status is {}",
+                                status.as_str()
+                            ),
                         ));
                     }
                 },
@@ -62,15 +64,16 @@ impl Inner {
         }
         if created {
             tracing::info!("table \"{table}\" was created");
-            // By which it removes tombstones and expired users. It does without, too.
+            // The time to live removes tombstones and expired users. The table is usable without
+            // it.
             if let Err(error) = self.switch_expiry_on().await {
-                tracing::warn!("table \"{table}\" will not remove what is expired: {error:?}");
+                tracing::warn!("table \"{table}\" will not remove expired items: {error:?}");
             }
         }
         Ok(())
     }
 
-    /// Refuses to create a table that is not to be created, or that was there and is gone.
+    /// Refuses to create a table if that is switched off, or if the table existed before.
     fn may_create(&self) -> Result<(), Error> {
         let (table, place) = (&self.table, self.place());
         let message = if !self.create_table {
@@ -98,7 +101,7 @@ impl Inner {
             Err(error) => error,
         };
         let code = code(&error).unwrap_or_default();
-        if code == "ResourceNotFoundException" {
+        if code == MISSING {
             return Ok(Described::Missing);
         }
         let tolerable = DENIED.contains(&code) || BUSY.contains(&code);
@@ -130,7 +133,7 @@ impl Inner {
                 .attribute_definitions(definition.map_err(Error::database)?)
                 .key_schema(key.map_err(Error::database)?);
         }
-        // DynamoDB refuses a throughput where it is paid per request.
+        // DynamoDB refuses a throughput for a table that is billed per request.
         request = match self.provisioned {
             None => request.billing_mode(BillingMode::PayPerRequest),
             Some((read, write)) => {
@@ -145,8 +148,8 @@ impl Inner {
         };
         match request.customize().config_override(patient()).send().await {
             Ok(_) => Ok(()),
-            // By another process, at the same time.
-            Err(error) if code(&error) == Some("ResourceInUseException") => Ok(()),
+            // Another process created it at the same time.
+            Err(error) if code(&error) == Some(IN_USE) => Ok(()),
             Err(error) => {
                 let denied = code(&error).is_some_and(|code| DENIED.contains(&code));
                 let error = failed("CreateTable", &self.table, error);
@@ -159,7 +162,7 @@ impl Inner {
         }
     }
 
-    /// Refuses a table whose key is another than expected.
+    /// Refuses a table with an unexpected key.
     fn check(&self, description: &TableDescription) -> Result<(), Error> {
         let definitions = description.attribute_definitions();
         let kinds: HashMap<_, _> = definitions
@@ -196,12 +199,9 @@ impl Inner {
             let found = found
                 .map_or("none".to_owned(), |(name, kind)| format!("`{name}` ({})", kind.as_str()));
             let table = &self.table;
-            return Err(Error::new(
-                Kind::Configuration,
-                format!(
-                    "the {what} of table \"{table}\" is {found}, expected is {expected}; {advice}"
-                ),
-            ));
+            return Err(configuration(format!(
+                "the {what} of table \"{table}\" is {found}, expected is {expected}; {advice}"
+            )));
         }
         *self.readiness.kinds.write().unwrap_or_else(PoisonError::into_inner) = Some(kinds);
         Ok(())
@@ -218,11 +218,6 @@ impl Inner {
 enum Described {
     Table(Box<TableDescription>),
     Missing,
-    /// The role may not look at it.
+    /// The role may not describe the table.
     Unknown,
-}
-
-/// Calls about the table take longer than those about items.
-pub(super) fn patient() -> config::Builder {
-    config::Builder::new().timeout_config(timeouts(Duration::from_secs(10)))
 }

@@ -1,19 +1,20 @@
-//! What DynamoDB throttles is repeated as long as there is time.
+//! Repeats throttled calls while time remains.
 
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::{sleep, timeout};
 
-use super::Inner;
 use super::failure::{BUSY, code};
+use super::inner::Inner;
 
-/// The pauses between tries. The client itself makes three within the first 150 ms.
+/// The pauses between retries. The client itself makes three attempts within the first 150 ms.
 const PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_millis(250);
 
 impl Inner {
-    /// Makes a call, and repeats it while it is throttled, within the time-out. It has had no effect then.
+    /// Makes a call, and repeats it within the time-out while it is throttled. A throttled call has
+    /// had no effect.
     pub(super) async fn while_throttled<T, E, F>(
         &self,
         call: impl Fn() -> F,
@@ -30,12 +31,12 @@ impl Inner {
                 .as_ref()
                 .is_err_and(|error| code(error).is_some_and(|code| BUSY.contains(&code)));
             let left = self.timeout.saturating_sub(began.elapsed());
-            // The last try needs time for its answer, too.
+            // The last attempt needs time for its answer.
             if !is_throttled || left <= pause * 2 {
                 return answer;
             }
             sleep(pause).await;
-            // One that gets no answer in the rest of the time leaves it at what is known.
+            // A retry that runs out of time leaves the previous answer as the result.
             match timeout(left - pause, call()).await {
                 Ok(next) => answer = next,
                 Err(_) => return answer,

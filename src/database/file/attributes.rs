@@ -1,4 +1,4 @@
-//! Extended attributes on Linux, where access control lists are some of them.
+//! Extended attributes on Linux, access control lists among them.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -10,13 +10,13 @@ use rustix::io::Errno;
 
 use super::calls;
 
-/// The access control list that a file may get from its directory.
+/// The access control list that a new file may inherit from its directory.
 const POSIX_ACL: &CStr = c"system.posix_acl_access";
 
-/// What a file's content is measured by; it would be wrong for another file.
+/// Measures of a file's content, which would be wrong for another file.
 const MEASURES: [&CStr; 2] = [c"security.ima", c"security.evm"];
 
-/// Removes the access control list that the new file `to` has from its directory, where the file
+/// Removes the access control list that the new file `to` inherited from its directory, if the file
 /// `from` has none.
 pub(super) fn remove_inherited(from: &Path, to: &File) -> io::Result<()> {
     let inherited = get(|value| fgetxattr(to, POSIX_ACL, value))?.is_some();
@@ -26,10 +26,11 @@ pub(super) fn remove_inherited(from: &Path, to: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the new file `to` the extended attributes of the file `from`; returns whether it has them
+/// Gives the new file `to` the extended attributes of the file `from`. Returns whether it has them
 /// all.
 ///
-/// Fails if it cannot have an access control list: it would be open to others, or closed to some.
+/// Fails if it cannot have an access control list: it would be open to other users, or closed to
+/// some.
 pub(super) fn carry(from: &Path, to: &File, keeps_group: bool) -> io::Result<bool> {
     let mut carries_all = true;
     for name in names(from)? {
@@ -52,14 +53,15 @@ pub(super) fn carry(from: &Path, to: &File, keeps_group: bool) -> io::Result<boo
     Ok(carries_all)
 }
 
-/// The list says what the file's group may do, which would be another one.
+/// Makes the error of a list that would apply to the wrong group: it grants rights to the file's
+/// group, and the new file has another one.
 fn not_in_group() -> io::Error {
     io::Error::other("this process is not in the group of the file")
 }
 
 fn carry_one(from: &Path, to: &File, name: &CStr) -> io::Result<()> {
     let value = get(|value| getxattr(from, name, value))?.ok_or(io::ErrorKind::NotFound)?;
-    // Some can be set by nobody, but are the same anyway.
+    // Some attributes can never be set, but already have the same value.
     if !matches!(get(|value| fgetxattr(to, name, value)), Ok(Some(own)) if own == value) {
         fsetxattr(to, name, &value, XattrFlags::empty())?;
     }
@@ -72,9 +74,9 @@ fn names(path: &Path) -> io::Result<Vec<CString>> {
     Ok(names.filter_map(|name| CString::from_vec_with_nul(name.to_owned()).ok()).collect())
 }
 
-/// What `read` puts into its buffer; `None` where there is nothing.
+/// Returns the bytes that `read` puts into its buffer, or `None` if there are none.
 fn get(read: impl FnOnce(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Option<Vec<u8>>> {
-    /// Linux allows no larger attribute, and no longer list of names.
+    /// Linux allows neither a larger attribute nor a longer list of names.
     const LARGEST: usize = 64 * 1024;
 
     let mut value = vec![0; LARGEST];

@@ -1,5 +1,4 @@
-//! The calls that some file systems do not know, or answer in ways of their own. Tests put others
-//! in their place.
+//! The system calls that some file systems lack or answer in their own way. Tests replace them.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -31,16 +30,16 @@ pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Elsewhere a directory cannot be opened as a file.
+/// Does nothing: outside Unix a directory cannot be opened as a file.
 #[cfg(not(unix))]
 pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `error` says that it cannot be done here at all, and not that it went wrong.
+/// Returns whether `error` means that the call is not supported here, rather than that it failed.
 pub(super) fn is_unsupported(error: &io::Error) -> bool {
-    /// No descriptor for this, in the words of some network file systems; the same number on every
-    /// Unix.
+    /// Some network file systems answer an unsupported call with "bad file descriptor". The number
+    /// is the same on every Unix.
     const EBADF: i32 = 9;
     matches!(
         error.kind(),

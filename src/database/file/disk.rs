@@ -1,4 +1,4 @@
-//! The files: db.json itself, and the temporary file that replaces it. Everything here blocks.
+//! The files: db.json itself, and the temporary file that replaces it. Every function blocks.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -6,23 +6,24 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf, is_separator};
 
 use super::calls::{self, Calls};
+use super::failure::{configuration, unusable};
 use super::fingerprint::Fingerprint;
 use super::permissions;
 use super::remarks::{Remark, Remarks};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 #[derive(Debug)]
 pub(super) struct Disk {
-    /// As the caller wrote it, for texts.
+    /// The path as the caller wrote it, for messages.
     name: String,
-    /// Without links: a rename onto a link would replace the link, not the file.
+    /// The path without links: renaming onto a link would replace the link rather than the file.
     path: PathBuf,
     directory: PathBuf,
     pub(super) calls: Calls,
     remarks: Remarks,
 }
 
-/// A file next to db.json, to take its place. It is removed unless it does.
+/// A file beside db.json that is about to replace it. Dropping it removes it unless it has done so.
 #[derive(Debug)]
 pub(super) struct Temporary {
     path: PathBuf,
@@ -37,37 +38,37 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Once it has taken the place of db.json, nothing has this name.
+        // After it has replaced db.json, no file has this name.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Why db.json was not replaced.
+/// A failed replacement of db.json.
 #[derive(Debug)]
 pub(super) enum NotReplaced {
-    /// It is as it was.
+    /// The file is unchanged.
     Refused(io::Error),
-    /// Whether it was replaced is not known.
+    /// The file may have been replaced.
     Unknown(io::Error),
 }
 
 impl Disk {
-    /// Finds out where the file is, and creates its directory.
+    /// Resolves the path of the file, and creates its directory.
     pub(super) fn locate(given: &Path) -> Result<Self, Error> {
         let name = given.display().to_string();
-        let configuration = |why: &str| Error::new(Kind::Configuration, why.to_owned());
         if given.as_os_str().is_empty() {
-            return Err(configuration("the path of the file database is empty"));
+            return Err(configuration(
+                "the path of the file database is empty; name a file, such as db/db.json",
+            ));
         }
         let is_directory =
-            || configuration(&format!("{name} is a directory; name a file, such as db/db.json"));
+            || configuration(format!("{name} is a directory; name a file, such as db/db.json"));
         let file_name = given.file_name().ok_or_else(is_directory)?;
         if name.ends_with(is_separator) {
             return Err(is_directory());
         }
         let failed = |error: io::Error| {
-            Error::new(Kind::Database, format!("the directory of {name} could not be used"))
-                .with_source(error)
+            unusable(format!("the directory of {name} could not be used")).with_source(error)
         };
         let parent = match given.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -80,7 +81,7 @@ impl Disk {
             }
             _ => given.canonicalize().map_err(|error| {
                 let text = format!("{name} could not be found; if it is a link, it leads nowhere");
-                Error::new(Kind::Database, text).with_source(error)
+                unusable(text).with_source(error)
             })?,
         };
         if path.is_dir() {
@@ -102,40 +103,7 @@ impl Disk {
         &self.directory
     }
 
-    pub(super) fn failed(&self, to: &str, error: io::Error) -> Error {
-        Error::new(Kind::Database, format!("{} could not be {to}", self.name)).with_source(error)
-    }
-
-    /// The same where the file, or what is to replace it, cannot be written.
-    pub(super) fn unwritable(&self, to: &str, error: io::Error) -> Error {
-        let text = format!("{} could not be {to}. {}", self.name, self.advice(&error));
-        Error::new(Kind::Database, text).with_source(error)
-    }
-
-    /// What to do about it.
-    pub(super) fn advice(&self, error: &io::Error) -> String {
-        let directory = self.directory.display();
-        match error.kind() {
-            io::ErrorKind::ResourceBusy => "It is mounted as a file, as by `docker -v file:file`, \
-                and a mounted file cannot be replaced: mount its directory instead"
-                .to_owned(),
-            io::ErrorKind::PermissionDenied => format!(
-                "Let this process create, rename and remove files in {directory}. In a sticky \
-                 directory, it has to own the file; an immutable file or directory has to be \
-                 released with `chattr -i` or `chattr -a`"
-            ),
-            io::ErrorKind::ReadOnlyFilesystem => format!("Mount {directory} for writing"),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                format!("Free space for another file of that size in {directory}")
-            }
-            _ => format!(
-                "Each save writes a new file in {directory} and renames it: use a directory where \
-                 that is possible"
-            ),
-        }
-    }
-
-    /// Logs a warning, unless that was done since the file was opened.
+    /// Logs a warning, once per opened file.
     pub(super) fn remark(&self, remark: Remark) {
         self.remarks.once(remark, &self.name);
     }
@@ -150,8 +118,8 @@ impl Disk {
         fs::metadata(&self.path).map(|metadata| Fingerprint::from(&metadata))
     }
 
-    /// What the file holds. The fingerprint is from before the reading, so that what is written
-    /// meanwhile is noticed.
+    /// Reads the file. The fingerprint is older than the content, so that a write in between is
+    /// noticed.
     pub(super) fn read(&self) -> io::Result<(Vec<u8>, Fingerprint)> {
         // Opening a pipe would wait for its other end.
         if !fs::metadata(&self.path)?.is_file() {
@@ -164,16 +132,16 @@ impl Disk {
         Ok((text, Fingerprint::from(&metadata)))
     }
 
-    /// Writes a file of these items next to db.json, and waits until it is on the disk.
+    /// Writes a file with these records beside db.json, and waits until it is on the disk.
     pub(super) fn write_temporary<'a>(
         &self,
-        items: impl Iterator<Item = &'a str>,
+        records: impl Iterator<Item = &'a str>,
     ) -> io::Result<Temporary> {
-        // A name of its own: another process may have lost the lock without having noticed yet.
+        // A unique name: another process may have lost the lock without having noticed yet.
         let path = self.beside(&format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
-        // Until it has the permissions of the file that it replaces, only its owner reads it.
+        // Only its owner may read it until it has the permissions of the file that it replaces.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&path)?;
@@ -184,9 +152,9 @@ impl Disk {
         }
         let mut writer = BufWriter::with_capacity(64 * 1024, file);
         let mut before: &[u8] = b"[\n  ";
-        for item in items {
+        for record in records {
             writer.write_all(before)?;
-            writer.write_all(item.as_bytes())?;
+            writer.write_all(record.as_bytes())?;
             before = b",\n  ";
         }
         writer.write_all(if before.starts_with(b"[") { b"[]" } else { b"\n]" })?;
@@ -196,10 +164,10 @@ impl Disk {
         Ok(temporary)
     }
 
-    /// Removes what processes left that were ended while they wrote. It was not acknowledged, and
-    /// may be half a file.
+    /// Removes the temporary files of processes that were killed while writing. Their content was
+    /// not acknowledged, and may be incomplete.
     pub(super) fn remove_temporaries(&self) {
-        // A directory that cannot be listed keeps them, which does no harm.
+        // In a directory that cannot be listed they remain, which does no harm.
         for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
             if self.is_temporary(&entry.file_name()) {
                 let _ = fs::remove_file(entry.path());
@@ -216,13 +184,13 @@ impl Disk {
         unique().is_some_and(|id| id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit))
     }
 
-    /// Puts `temporary` in the place of db.json, at once. It is durable after
+    /// Replaces db.json by `temporary` in one step. The change is durable after
     /// [`sync_directory`](Self::sync_directory).
     pub(super) fn replace(&self, temporary: &Temporary) -> Result<(), NotReplaced> {
         self.rename(temporary, &self.path)
     }
 
-    /// The same for any other file.
+    /// Replaces any other file by `temporary`.
     pub(super) fn rename(&self, temporary: &Temporary, to: &Path) -> Result<(), NotReplaced> {
         let Err(error) = (self.calls.rename)(&temporary.path, to) else { return Ok(()) };
         let is_temporary = |path| {
@@ -232,15 +200,15 @@ impl Disk {
         if is_temporary(temporary.path.as_path()) {
             Err(NotReplaced::Refused(error))
         } else if is_temporary(to) {
-            // Over a network, a repeated call finds that the first one, whose answer was lost, did
-            // it.
+            // Over a network, a repeated call may find that the first one succeeded and its answer
+            // was lost.
             Ok(())
         } else {
             Err(NotReplaced::Unknown(error))
         }
     }
 
-    /// Waits until names are on the disk, where that can be done.
+    /// Waits until file names are on the disk, if the file system supports it.
     pub(super) fn sync_directory(&self) -> io::Result<()> {
         self.synced((self.calls.sync_directory)(&self.directory))
     }
@@ -255,7 +223,7 @@ impl Disk {
         }
     }
 
-    /// Moves db.json to a name that nothing has yet, and returns that.
+    /// Moves db.json to an unused name, and returns that name.
     pub(super) fn set_aside(&self) -> io::Result<PathBuf> {
         let ending = jiff::Timestamp::now().strftime(".damaged-%Y%m%dT%H%M%SZ").to_string();
         let mut aside = self.beside(&ending);
@@ -269,8 +237,8 @@ impl Disk {
     }
 }
 
-/// A directory whose entry in the one above is not on the disk would take the file with it in a
-/// power cut.
+/// Creates a directory and syncs its parents: a directory whose own entry is not on the disk would
+/// be lost in a power cut, together with the file.
 fn create_directory(directory: &Path) -> io::Result<()> {
     let is_missing = |directory: &&Path| !directory.as_os_str().is_empty() && !directory.exists();
     let missing: Vec<&Path> = directory.ancestors().take_while(is_missing).collect();

@@ -1,9 +1,9 @@
-//! What a file is told by, without reading it.
+//! Recognises files and their changes by their metadata.
 
 use std::fs::Metadata;
 use std::time::SystemTime;
 
-/// By what a change of the file is noticed without reading it.
+/// The metadata by which a change of the file is noticed without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     modified: Option<SystemTime>,
@@ -18,7 +18,7 @@ impl From<&Metadata> for Fingerprint {
     }
 }
 
-/// Which file it is, whatever its name: device and inode. Elsewhere than on Unix it is not known.
+/// The identity of a file, whatever its name: device and inode. Unknown outside Unix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity(u64, u64);
 

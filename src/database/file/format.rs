@@ -1,6 +1,6 @@
-//! The text of db.json: which items it holds, and whose they are.
+//! Reads the text of db.json: its records, and the users to which they belong.
 //!
-//! Items stay the text that they are in the file. So what nobody touches is written back byte for
+//! A record stays the text that it is in the file. Untouched records are written back byte for
 //! byte, and reading the file does not build a tree of every user's data.
 
 use std::borrow::Cow;
@@ -9,39 +9,40 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::items::{Item, Items, Key};
+use super::half_pairs;
 use super::old::is_first_jovo;
-use super::{half_pairs, raw};
+use super::raw;
+use super::records::{Key, RecordText, Records};
 
-/// What JSON takes for space. (`trim_ascii` takes more.)
+/// The characters that JSON counts as space. (`trim_ascii` removes more.)
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Why a text is not a db.json. The texts follow upon the file's name and show nothing that is in
-/// the file.
+/// The reason why a text is not a db.json. Its message follows the file's name, and shows nothing
+/// from the file.
 #[derive(Debug)]
 pub(super) enum Defect {
-    /// Not JSON, or nothing at all: what an interrupted write of another program leaves.
+    /// Not JSON, or empty: the remains of another program's interrupted write.
     Damaged(String),
-    /// JSON of another form: somebody's data, which is not ours to move or overwrite.
+    /// JSON of another form: data of another program, which must not be moved or overwritten.
     Foreign(String),
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(super) struct Content {
-    pub(super) items: Items,
-    /// Whether an item that was not known before holds half of a surrogate pair.
+    pub(super) records: Records,
+    /// Set if a new record holds half of a surrogate pair.
     pub(super) has_half_pairs: bool,
 }
 
-/// Reads the items in the order of the file. Those that are the same text as in `before` stay what
-/// they are there, and are not read again.
-pub(super) fn read(text: &[u8], before: &Items) -> Result<Content, Defect> {
+/// Reads the records in the order of the file. A record with the same text as in `before` keeps its
+/// version and is not parsed again.
+pub(super) fn read(text: &[u8], before: &Records) -> Result<Content, Defect> {
     let text = str::from_utf8(text).map_err(|error| {
         let (valid, _) = text.split_at(error.valid_up_to());
         Defect::Damaged(format!("is not UTF-8 text at line {}", line(valid)))
     })?;
-    // Some editors put a byte order mark first.
+    // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root = text.trim_ascii_start();
     if root.is_empty() {
@@ -63,8 +64,8 @@ pub(super) fn read(text: &[u8], before: &Items) -> Result<Content, Defect> {
             valid(text)?;
             Err(Defect::Damaged("is not a valid JSON array".to_owned()))
         }
-        Err(Stop::Item(why)) => {
-            // What is damaged somewhere is not of another make.
+        Err(Stop::Record(why)) => {
+            // A file that is damaged anywhere is not another program's.
             valid(text)?;
             Err(Defect::Foreign(walk.describe(&why)))
         }
@@ -82,16 +83,16 @@ fn line(before: &[u8]) -> usize {
     1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// What ends the reading of a file.
+/// Ends the reading of a file.
 enum Stop {
     Syntax,
-    Item(BadItem),
+    Record(BadRecord),
 }
 
-enum BadItem {
-    /// The last item.
+enum BadRecord {
+    /// The last record.
     Unknown(&'static str),
-    /// The last item has the `id` of the one with this number.
+    /// The last record has the same `id` as the record with this number.
     Duplicate(usize),
 }
 
@@ -99,19 +100,20 @@ struct Walk<'a> {
     text: &'a str,
     at: usize,
     content: Content,
-    /// Where the items begin.
+    /// The offsets at which the records begin.
     places: Vec<usize>,
 }
 
 impl<'a> Walk<'a> {
-    fn array(&mut self, before: &Items) -> Result<(), Stop> {
-        self.content.items.reserve(before.len());
+    fn array(&mut self, before: &Records) -> Result<(), Stop> {
+        self.content.records.reserve(before.len());
         self.token('[')?;
         if self.token(']').is_err() {
-            // Which item of `before` comes next if nothing was added or removed here.
+            // The index in `before` of the next record, provided that no record was added or
+            // removed here.
             let mut expected = 0;
             loop {
-                self.item(before, &mut expected)?;
+                self.record(before, &mut expected)?;
                 if self.token(',').is_err() {
                     self.token(']')?;
                     break;
@@ -139,56 +141,58 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn item(&mut self, before: &Items, expected: &mut usize) -> Result<(), Stop> {
+    fn record(&mut self, before: &Records, expected: &mut usize) -> Result<(), Stop> {
         self.space();
         self.places.push(self.at);
-        // What begins with the text of a whole object is that object.
-        let (key, item) = match before.get_index(*expected) {
-            Some((key, item)) if self.rest().starts_with(&*item.text) => {
+        // A text that begins with the text of a whole object is that object.
+        let (key, record) = match before.get_index(*expected) {
+            Some((key, record)) if self.rest().starts_with(&*record.text) => {
                 *expected += 1;
-                (key.clone(), item.clone())
+                (key.clone(), record.clone())
             }
             _ => {
                 let text = self.value()?;
-                let owner = owner(text).map_err(|why| Stop::Item(BadItem::Unknown(why)))?;
+                let owner = owner(text).map_err(|why| Stop::Record(BadRecord::Unknown(why)))?;
                 let known = owner.as_deref().and_then(|id| before.get_full(id));
                 if let Some((index, ..)) = known {
                     *expected = index + 1;
                 }
                 match known {
-                    Some((_, key, item)) if *item.text == *text => (key.clone(), item.clone()),
+                    Some((_, key, record)) if *record.text == *text => {
+                        (key.clone(), record.clone())
+                    }
                     _ => {
                         self.content.has_half_pairs |= half_pairs::contains(text);
                         let key = known
                             .map(|(_, key, _)| key.clone())
                             .or_else(|| owner.map(|id| Key::User(Arc::from(id))));
-                        (key.unwrap_or_else(Key::of_no_user), Item::new(Arc::from(text)))
+                        (key.unwrap_or_else(Key::of_no_user), RecordText::new(Arc::from(text)))
                     }
                 }
             }
         };
-        self.at = self.places[self.places.len() - 1] + item.text.len();
-        match self.content.items.insert_full(key, item) {
+        self.at = self.places[self.places.len() - 1] + record.text.len();
+        match self.content.records.insert_full(key, record) {
             (_, None) => Ok(()),
-            (first, Some(_)) => Err(Stop::Item(BadItem::Duplicate(first))),
+            (first, Some(_)) => Err(Stop::Record(BadRecord::Duplicate(first))),
         }
     }
 
-    /// The next value, whatever it is.
+    /// Returns the next value, of any type.
     fn value(&self) -> Result<&'a str, Stop> {
         let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter::<&RawValue>();
         values.next().and_then(Result::ok).map(RawValue::get).ok_or(Stop::Syntax)
     }
 
-    fn describe(&self, item: &BadItem) -> String {
+    fn describe(&self, record: &BadRecord) -> String {
         let place = |index: usize| {
             let before = &self.text.as_bytes()[..self.places[index]];
-            format!("item {} (line {})", index + 1, line(before))
+            format!("record {} (line {})", index + 1, line(before))
         };
         let last = place(self.places.len() - 1);
-        match item {
-            BadItem::Unknown(why) => format!("has {last}: {why}"),
-            BadItem::Duplicate(first) => format!(
+        match record {
+            BadRecord::Unknown(why) => format!("has {last}: {why}"),
+            BadRecord::Duplicate(first) => format!(
                 "has the same `id` twice: {} and {last}; one of them has to go",
                 place(*first)
             ),
@@ -196,13 +200,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The id of the user to whom an item belongs; `None` where it belongs to none, since the id is not
-/// text.
-fn owner(item: &str) -> Result<Option<Cow<'_, str>>, &'static str> {
-    if !item.starts_with('{') {
+/// Returns the id of the user to whom a record belongs, or `None` if its id is not text.
+fn owner(record: &str) -> Result<Option<Cow<'_, str>>, &'static str> {
+    if !record.starts_with('{') {
         return Err("it is not an object");
     }
-    let members = raw::members(item);
+    let members = raw::members(record);
     let find = |name| {
         let mut values = members.iter().filter(|(other, _)| raw::is_string(other, name));
         let value = values.next().map(|(_, value)| *value).filter(|value| *value != "null");

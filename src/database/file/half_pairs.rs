@@ -1,7 +1,7 @@
 //! Halves of surrogate pairs in the text of JSON strings.
 //!
-//! `JSON.stringify` writes a text that was cut inside an emoji as `"\ud83d"`. That is valid JSON
-//! which `JSON.parse` reads, but it is not Unicode text, so `serde_json` refuses it.
+//! `JSON.stringify` writes a text that was cut inside an emoji as `"\ud83d"`. `JSON.parse` reads
+//! that valid JSON, but `serde_json` refuses it because it is not Unicode text.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -10,12 +10,12 @@ const HIGH: RangeInclusive<u16> = 0xd800..=0xdbff;
 const LOW: RangeInclusive<u16> = 0xdc00..=0xdfff;
 const REPLACEMENT: &str = "\\ufffd";
 
-/// Whether `json` holds one.
+/// Returns whether `json` holds half of a surrogate pair.
 pub(super) fn contains(json: &str) -> bool {
     next(json, 0).is_some()
 }
 
-/// `json` with U+FFFD in the place of each.
+/// Replaces each half in `json` by U+FFFD.
 pub(super) fn replace(json: &str) -> Cow<'_, str> {
     let Some(first) = next(json, 0) else { return Cow::Borrowed(json) };
     let mut replaced = String::with_capacity(json.len());
@@ -30,7 +30,7 @@ pub(super) fn replace(json: &str) -> Cow<'_, str> {
     Cow::Owned(replaced)
 }
 
-/// Where the next one begins, at or after `from`.
+/// Returns the offset of the next half, at or after `from`.
 fn next(json: &str, from: usize) -> Option<usize> {
     let mut at = from;
     loop {
@@ -48,10 +48,10 @@ fn next(json: &str, from: usize) -> Option<usize> {
     }
 }
 
-/// The UTF-16 code unit of an escape such as `\ud83d` at `start`.
+/// Returns the UTF-16 code unit of an escape such as `\ud83d` at `start`.
 fn unit(json: &str, start: usize) -> Option<u16> {
     let digits = json.get(start..start + 6)?.strip_prefix("\\u")?;
-    // `from_str_radix` would take a sign as well.
+    // `from_str_radix` would accept a sign as well.
     if digits.starts_with('+') {
         return None;
     }
@@ -75,7 +75,7 @@ mod tests {
             (r#""\\\ud83d""#, r#""\\\ufffd""#),
             (r#""\u00e9\/\ufffd""#, r#""\u00e9\/\ufffd""#),
             (r#"{"\udc00":["\udbff"]}"#, r#"{"\ufffd":["\ufffd"]}"#),
-            // Not JSON, but no reason to panic.
+            // Not JSON, but not a reason to panic either.
             ("\\é\\u12é\\", "\\é\\u12é\\"),
         ] {
             assert_eq!(replace(json), expected);

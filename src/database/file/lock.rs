@@ -5,14 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
+use super::failure::unusable;
 use super::fingerprint::Identity;
 use super::permissions;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
-/// The right to be the only one who writes the file.
+/// The exclusive right to write the file.
 ///
-/// The lock is on a file of its own, since db.json is another file after each save. It is never
-/// deleted: a process could hold the lock of the deleted one while the next locks a new one.
+/// The lock is on a file of its own, because each save replaces db.json by another file. It is
+/// never deleted: one process could hold the lock of the deleted file while the next locks a new
+/// one.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
@@ -20,11 +22,11 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of `disk`, if no other process has it.
+    /// Takes the lock of `disk`, unless another process holds it.
     pub(super) fn take(disk: &Disk) -> Result<Self, Error> {
         let path = disk.beside(".lock");
-        // Another process may remove it in the moment between opening and locking; not again and
-        // again.
+        // Another process may remove the file between opening and locking it, though hardly three
+        // times in a row.
         for _ in 0..3 {
             let lock = Self { file: open(disk, &path)?, path: path.clone() };
             match lock.file.try_lock() {
@@ -39,10 +41,10 @@ impl Lock {
                 }
             }
         }
-        Err(disk.failed("locked", io::Error::other("its lock file keeps being replaced")))
+        Err(disk.failed("locked", io::Error::other("its lock file is replaced again and again")))
     }
 
-    /// Whether the locked file is the one that the next process would lock.
+    /// Returns whether the locked file is still the one that another process would lock.
     pub(super) fn is_in_place(&self) -> bool {
         let held = self.file.metadata().map(|metadata| Identity::from(&metadata));
         let found = fs::metadata(&self.path).map(|metadata| Identity::from(&metadata));
@@ -50,8 +52,8 @@ impl Lock {
     }
 
     pub(super) fn release(&self) {
-        // Closing alone would not do: a child process that is just being started holds a copy of
-        // the handle.
+        // Unlocks explicitly: a child process that is just being started holds a copy of the
+        // handle, so closing it here would not suffice.
         let _ = self.file.unlock();
     }
 }
@@ -68,7 +70,7 @@ fn in_use(disk: &Disk) -> Error {
         "{name} is in use: another process, or another `FileDb` of this one, has it open, and only \
          one at a time can. End that process; within one, clone the `FileDb` to share it"
     );
-    Error::new(Kind::Database, text)
+    unusable(text)
 }
 
 fn open(disk: &Disk, path: &Path) -> Result<File, Error> {
@@ -79,18 +81,19 @@ fn open(disk: &Disk, path: &Path) -> Result<File, Error> {
             disk.name(),
             path.display()
         );
-        Error::new(Kind::Database, text).with_source(error)
+        unusable(text).with_source(error)
     };
     // Opening a pipe would wait for its other end.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(in_the_way(io::Error::other("it is not a regular file")));
     }
     let mut options = OpenOptions::new();
-    // Over a network, only what is open for writing can be locked.
+    // On a network file system only a file that is open for writing can be locked.
     options.read(true).write(true);
     match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        // Another user's. Here, reading will do.
+        // Another user owns the file. On a local file system it can be locked when opened for
+        // reading.
         Err(_) => return File::open(path).map_err(in_the_way),
         file => return file.map_err(in_the_way),
     }
@@ -103,10 +106,10 @@ fn open(disk: &Disk, path: &Path) -> Result<File, Error> {
             disk.name(),
             disk.directory().display()
         );
-        Error::new(Kind::Database, text).with_source(error)
+        unusable(text).with_source(error)
     })?;
     if let Ok(like) = fs::metadata(disk.path()) {
-        // Who may use db.json may lock it. Where that cannot be said, it stays this user's.
+        // Every user of db.json may lock it. If the permissions cannot be set, only this user may.
         let _ = permissions::give(disk, &file, &like);
     }
     Ok(file)

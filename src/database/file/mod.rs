@@ -1,22 +1,25 @@
+//! The database in one JSON file.
+
 #[cfg(target_os = "linux")]
 mod attributes;
+mod builder;
 mod calls;
 mod disk;
+mod failure;
 mod fingerprint;
 mod format;
 mod half_pairs;
-mod items;
 mod lock;
 mod old;
-mod open;
 mod permissions;
 mod probe;
 mod raw;
-mod record;
+mod records;
 mod remarks;
 mod shared;
 #[cfg(all(test, unix))]
 mod tests;
+mod text;
 mod writer;
 
 use std::path::Path;
@@ -27,19 +30,22 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-pub use self::open::FileDbBuilder;
+pub use self::builder::FileDbBuilder;
+use self::failure::{configuration, unusable};
 use self::shared::Shared;
 use self::writer::{Action, Command, Outcome, Write};
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::record::Record;
 
-/// A database in one JSON file: the `db.json` of Jovo v4, an array with one object a user.
+/// A database in one JSON file, compatible with the `db.json` of Jovo v4: an array with one object
+/// per user.
 ///
 /// ```
-/// use tower_persistence::{Database, FileDb, Record};
+/// use tower_persistence::{Database, Expected, FileDb, Record};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("db/db.json");
 /// let db = FileDb::open(&path).await?;
@@ -51,55 +57,56 @@ use crate::record::Record;
 /// # For up to 10,000 users
 ///
 /// All users are held in memory, and each save writes the whole file. That suits development and
-/// small apps, up to 10,000 users; with more, a warning is logged once, and with hundreds of
-/// thousands saves take longer than requests wait for them. Use `DynamoDb` or `MongoDb` for those.
+/// small apps of up to 10,000 users. Beyond that, a warning is logged once. With hundreds of
+/// thousands of users saves take longer than requests wait for them: use `DynamoDb` or `MongoDb`
+/// instead.
 ///
-/// # What is written
+/// # Writes
 ///
-/// * A save returns when it is on the disk: the file is written beside the old one, takes its place
-///   in one step, and both are synced. Saves that wait at the same time are written together. There
-///   is never half a file.
-/// * What a save does not change keeps its text: other users byte for byte, and of the saved user
-///   each member that equals what was loaded, with its spelling of numbers and its formatting.
-/// * A text with half of a surrogate pair (an emoji that was cut in two) loads with U+FFFD in its
-///   place. A user whose `id` holds one cannot be loaded, and stays in the file.
+/// * A save returns once it is on the disk: a new file is written beside the old one and replaces
+///   it in one step, and both are synced. Saves that wait at the same time are written together.
+///   The file is never incomplete.
+/// * A save keeps the text of everything it does not change: other users byte for byte, and each
+///   unchanged member of the saved user with its spelling of numbers and its formatting.
+/// * A text with half of a surrogate pair (an emoji cut in two) loads with U+FFFD in its place. A
+///   user whose `id` holds one cannot be loaded, and stays in the file.
 /// * A user whose data cannot be read (a number beyond `f64`, more than 127 levels) is an error for
 ///   that user alone, and stays in the file.
-/// * Records of the first Jovo, `{userId, userData: {data, metaData}}`, are served as records of
-///   today and written as such when they are next saved.
-/// * Deleted users' [tombstones](Database#what-is-deleted-stays-deleted) are in memory only.
+/// * Records of the first Jovo, `{userId, userData: {data, metaData}}`, load as records of today,
+///   and the next save converts them.
+/// * [Tombstones](Database#deleted-users-stay-deleted) of deleted users are kept in memory only.
 ///
 /// # Editing the file
 ///
-/// The file may be edited while the program runs. Every load and save first looks whether that was
-/// done (time, length and inode of the file), and reads what differs. Two edits are told apart only
-/// if the clock of the file system moved, or the length, or the inode. An edit that is not valid
-/// JSON fails loads and saves until it is repaired, and is not overwritten. **An edit within the
-/// moment in which a save replaces the file can be lost**: edit while no user is active.
+/// The file may be edited while the program runs. Each load and save first looks for an edit (by
+/// the file's time, length and inode) and reads it. Two edits can be told apart only if the clock
+/// of the file system, the length or the inode changes between them. An edit that is not valid JSON
+/// fails loads and saves until it is repaired, and is not overwritten. **An edit at the very moment
+/// of a save can be lost**: edit while no user is active.
 ///
 /// # One process at a time
 ///
-/// Opening the file a second time is an error. `db.json.lock` beside it is locked while it is open,
-/// and stays. If it, or the directory, is replaced meanwhile, the next save notices: it locks the
-/// new one, or fails if another process has done so.
+/// Opening the file a second time is an error. `db.json.lock` beside it is locked while the file is
+/// open, and is never removed. If the lock file or the directory is replaced meanwhile, the next
+/// save notices: it locks the new file, or fails if another process has done so.
 ///
 /// # File systems and permissions
 ///
-/// Each save renames a new file over the old one. Whether that is possible is tried when the file
-/// is opened: a file that is mounted (`docker -v file:file`; mount its directory), immutable, or
-/// another user's in a sticky directory is refused. What a file system cannot do without harm to
-/// what is stored (to sync a directory, to set permissions) is logged once as a warning.
+/// Each save renames a new file over the old one. Opening the file tests whether that is possible,
+/// and refuses a file that is mounted (`docker -v file:file`; mount its directory instead), that is
+/// immutable, or that belongs to another user in a sticky directory. An operation that a file
+/// system lacks and that endangers no stored data (syncing a directory, setting permissions) is
+/// logged once as a warning.
 ///
-/// New files can be read by their owner only. A file that is there keeps owner, group, permissions
-/// and, on Linux, access control lists and extended attributes. On Unix, a process that may not
-/// give files away becomes the owner; if it cannot keep the group, the group's permissions are
-/// dropped; and if it cannot keep an access control list, opening fails. A link is followed when
-/// the file is opened.
+/// Only its owner can read a new file. An existing file keeps owner, group, permissions and, on
+/// Linux, access control lists and extended attributes. On Unix, a process that may not give files
+/// away becomes the owner. If it cannot keep the group, it drops the group's permissions. If it
+/// cannot keep an access control list, opening fails. A link is followed when the file is opened.
 ///
 /// # Clones
 ///
-/// Clones share one database. When the last is dropped, what waits is written first, for which that
-/// thread waits; [`close`](Database::close) does the same without blocking.
+/// Clones share one database. Dropping the last clone first writes all pending changes, and blocks
+/// its thread until that is done. [`close`](Database::close) does the same without blocking.
 ///
 /// `Debug` shows the path.
 #[derive(Clone)]
@@ -108,19 +115,29 @@ pub struct FileDb {
 }
 
 impl FileDb {
-    /// Opens the file `path`; creates it, and its directory, where there is none.
+    /// Opens the file `path`, and creates it and its directory if they do not exist. An existing
+    /// file is left unchanged.
     ///
     /// # Errors
     ///
-    /// * It is open already, in another process or in this one.
-    /// * It is damaged (see [`FileDbBuilder::recover_damaged`]): the error says at which line and
+    /// * The file is already open, in another process or in this one.
+    /// * The file is damaged (see [`FileDbBuilder::recover_damaged`]). The error names line and
     ///   column.
-    /// * It is JSON of another kind: not an array, a record without `id` (but for the first
-    ///   Jovo's), one `id` twice. The error says where.
-    /// * It could not be read, created or, as each save does, replaced; or `path` is a directory.
-    ///   The error says what to mount or change.
+    /// * The file is JSON of another kind: not an array, a record without `id` (except those of the
+    ///   first Jovo), or one `id` twice. The error names the place.
+    /// * The file cannot be read, created or, as each save does, replaced, or `path` is a
+    ///   directory. The error says what to mount or change.
     ///
-    /// A file that is there is left as it is.
+    /// ```
+    /// use tower_persistence::FileDb;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("db/db.json");
+    /// let db = FileDb::open(path).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::builder(path).open().await
     }
@@ -129,22 +146,48 @@ impl FileDb {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// As for [`open`](Self::open).
+    ///
+    /// ```no_run
+    /// use tower_persistence::FileDb;
+    ///
+    /// # async fn example() -> Result<(), tower_persistence::Error> {
+    /// let db = FileDb::open_default().await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn open_default() -> Result<Self, Error> {
         Self::open("db/db.json").await
     }
 
-    /// To open the file `path` with settings of your own.
+    /// Creates a builder for the file `path`, for settings other than the default ones.
+    ///
+    /// ```
+    /// use tower_persistence::FileDb;
+    ///
+    /// let builder = FileDb::builder("db/db.json").recover_damaged(true);
+    /// ```
     pub fn builder(path: impl AsRef<Path>) -> FileDbBuilder {
         FileDbBuilder::new(path.as_ref().to_owned())
     }
 
-    /// Waits until everything that was begun before is written, also if nobody waits for it any
-    /// more.
+    /// Waits until all saves and deletions that began earlier are written, including those whose
+    /// callers have given up.
     ///
     /// # Errors
     ///
-    /// When a save or deletion failed and nobody was there to be told, or the database is closed.
+    /// A save or deletion failed after its caller had given up, or the database is closed.
+    ///
+    /// ```
+    /// use tower_persistence::FileDb;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("db.json");
+    /// let db = FileDb::open(path).await?;
+    /// db.flush().await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn flush(&self) -> Result<(), Error> {
         self.ask(Command::Flush).await
     }
@@ -165,7 +208,7 @@ impl FileDb {
         self.ask(|reply| Command::Write(Write { id, action, now, reply })).await
     }
 
-    /// Takes over what somebody else did to the file.
+    /// Reads the file again if another program has changed it.
     async fn refresh(&self) -> Result<(), Error> {
         if self.handle.shared.is_closed() {
             return Err(self.ended());
@@ -179,16 +222,14 @@ impl FileDb {
 
     fn ended(&self) -> Error {
         let name = self.handle.shared.disk.name();
-        Error::new(
-            Kind::Database,
-            if self.handle.shared.is_closed() {
-                format!("{name} is closed")
-            } else {
-                format!(
-                    "the thread that writes {name} ended; whether this was written is not known"
-                )
-            },
-        )
+        unusable(if self.handle.shared.is_closed() {
+            format!("{name} is closed")
+        } else {
+            format!(
+                "the thread that writes {name} has ended, and it is not known whether this was \
+                 written; open the file again"
+            )
+        })
     }
 }
 
@@ -199,7 +240,7 @@ impl Database for FileDb {
 
     async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         self.refresh().await?;
-        self.handle.shared.get(id).map(|item| item.stored()).transpose()
+        self.handle.shared.get(id).map(|record| record.stored()).transpose()
     }
 
     async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
@@ -214,13 +255,13 @@ impl Database for FileDb {
         expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let shared = &self.handle.shared;
-        let over = expected.version();
-        let before = shared.get(id).filter(|item| over == Some(&item.version()));
-        let before = before.as_ref().map(|item| &*item.text);
-        let text = Arc::from(record::write(id, record, before)?);
-        match self.write(id, Action::Save { text, over: over.cloned() }).await? {
+        let expected = expected.version();
+        let before = shared.get(id).filter(|stored| expected == Some(&stored.version()));
+        let before = before.as_ref().map(|stored| &*stored.text);
+        let text = Arc::from(text::write(id, record, before)?);
+        match self.write(id, Action::Save { text, expected: expected.cloned() }).await? {
             Outcome::Stored(version) => Ok(Saved::Written(version)),
-            Outcome::Conflict(Some(item)) => Ok(Saved::Conflict(Some(item.stored()?))),
+            Outcome::Conflict(Some(current)) => Ok(Saved::Conflict(Some(current.stored()?))),
             Outcome::Conflict(None) | Outcome::Deleted => Ok(Saved::Conflict(None)),
         }
     }
@@ -246,7 +287,8 @@ impl fmt::Debug for FileDb {
     }
 }
 
-/// What all clones share. The writer does not hold it, so the last clone can end the writer.
+/// The state that all clones share. The writer does not hold it, so dropping the last clone can end
+/// the writer.
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
@@ -257,10 +299,10 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let (reply, _) = oneshot::channel();
-        // An error of either says that the writer has ended already.
+        // Either error means that the writer has already ended.
         let _ = self.commands.send(Command::Close(reply));
         let _ = self.thread.take().map(thread::JoinHandle::join);
-        if let Some(error) = self.shared.take_unheard() {
+        if let Some(error) = self.shared.take_unreported() {
             tracing::error!(
                 "{} was closed after a write that failed: {error:?}",
                 self.shared.disk.name()
@@ -269,12 +311,13 @@ impl Drop for Handle {
     }
 }
 
-/// Does blocking work off the threads that run futures.
+/// Does blocking work outside the threads that run futures.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let runtime = runtime::Handle::try_current().map_err(|error| {
-        Error::new(Kind::Configuration, "a file database needs a tokio runtime").with_source(error)
+        configuration("a file database needs a tokio runtime; open it within one")
+            .with_source(error)
     })?;
     runtime.spawn_blocking(work).await.map_err(Error::database)
 }

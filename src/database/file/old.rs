@@ -1,27 +1,27 @@
-//! An item as it stands in the file, for what is written in its place.
+//! Reads a record as it stands in the file, for the text that replaces it.
 //!
-//! Also takes the items of the first Jovo, `{userId, userData: {data, metaData}}`, for what they
-//! are today.
+//! Also converts the records of the first Jovo, `{userId, userData: {data, metaData}}`, to the
+//! shape of today.
 
 use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::{half_pairs, raw};
 
-/// A value that stands in the file.
+/// A value in the file.
 #[derive(Debug)]
 pub(super) enum Old<'a> {
     Text(&'a str),
-    /// An object that is made of several places.
+    /// An object that is assembled from several places.
     Made(OldMembers<'a>),
 }
 
-/// The members of an object that stands in the file.
+/// The members of an object in the file.
 #[derive(Debug, Default)]
 pub(super) struct OldMembers<'a> {
-    /// By the names as they are read, with the texts of the names.
+    /// By name as it is read, with the text of the name.
     pub(super) by_name: IndexMap<String, (&'a str, Old<'a>)>,
-    /// Members that cannot be read, because halves of surrogate pairs in their names are all the
+    /// Members that cannot be read: names that differ only in halves of surrogate pairs are all the
     /// same once read.
     pub(super) hidden: Vec<(&'a str, &'a str)>,
 }
@@ -46,7 +46,7 @@ impl<'a> Old<'a> {
 }
 
 impl<'a> OldMembers<'a> {
-    /// The members of the object `text`; none where it is something else.
+    /// Returns the members of the object `text`, or none if it is not an object.
     pub(super) fn of(text: &'a str) -> Self {
         let mut members = Self::default();
         for (name, value) in raw::members(text) {
@@ -57,7 +57,7 @@ impl<'a> OldMembers<'a> {
 
     fn put(&mut self, name: &'a str, value: Old<'a>) {
         let Some(read) = raw::string(name) else { return };
-        // As `serde_json` has it, the last of several counts.
+        // The last of several members counts, as for `serde_json`.
         if let Some((before, Old::Text(value))) = self.by_name.insert(read, (name, value))
             && half_pairs::contains(before)
         {
@@ -73,17 +73,17 @@ impl<'a> OldMembers<'a> {
     }
 }
 
-/// An item as it stands in the file.
+/// A record in the file.
 #[derive(Debug)]
-pub(super) struct OldItem<'a> {
+pub(super) struct OldRecord<'a> {
     /// The text of its id.
     pub(super) id: Option<&'a str>,
     pub(super) fields: OldMembers<'a>,
-    /// Whether it has the shape in which items are written.
+    /// Set if the record has the shape in which records are written.
     pub(super) is_current: bool,
 }
 
-impl<'a> OldItem<'a> {
+impl<'a> OldRecord<'a> {
     pub(super) fn of(text: &'a str) -> Self {
         let mut fields = OldMembers::of(text);
         match fields.take("id") {
@@ -96,7 +96,7 @@ impl<'a> OldItem<'a> {
     }
 }
 
-/// Whether an item without `id` is one of the first Jovo's, given what it has.
+/// Returns whether a record without `id` is one of the first Jovo.
 pub(super) fn is_first_jovo(
     user_id: Option<&str>,
     user_data: &str,
@@ -116,8 +116,9 @@ pub(super) fn is_first_jovo(
         && !has_todays()
 }
 
-/// `userData.data` is `user.data` today, `userData.metaData` is `metaData`, and its times are those
-/// of the item. What has no place today stays in `userData`.
+/// Converts a record of the first Jovo: `userData.data` becomes `user.data`, and
+/// `userData.metaData` becomes `metaData` and provides the times of the record. Other members stay
+/// in `userData`.
 fn of_first_jovo(mut fields: OldMembers<'_>) -> OldMembers<'_> {
     let mut user_data = fields.take("userData").map(OldMembers::of).unwrap_or_default();
     let mut today = OldMembers::default();

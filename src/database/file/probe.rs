@@ -1,26 +1,26 @@
-//! Finds out, when a file is opened, whether it can be saved: better at start than with the first
-//! user.
+//! Tests, when a file is opened, whether it can be saved: better at start than with the first user.
 //!
-//! The file itself is not touched by that.
+//! The test does not touch the file itself.
 
 #[cfg(target_os = "linux")]
 use std::fs;
 use std::io;
 
 use super::disk::{Disk, NotReplaced};
-use crate::error::{Error, Kind};
+use super::failure::unusable;
+use crate::error::Error;
 
-/// Refuses a file that could never be replaced, as each save does. Warns of what the file system
-/// cannot do.
+/// Refuses a file that could never be replaced, as each save does. Warns about operations that the
+/// file system lacks.
 pub(super) fn check(disk: &Disk) -> Result<(), Error> {
     is_replaceable(disk).and_then(|()| try_saving(disk)).map_err(|error| {
         let (name, advice) = (disk.name(), disk.advice(&error));
         let text = format!("{name} cannot be saved and was not opened: {error}. {advice}");
-        Error::new(Kind::Database, text)
+        unusable(text)
     })
 }
 
-/// Does what a save does, with files of its own.
+/// Does everything that a save does, with files of its own.
 fn try_saving(disk: &Disk) -> io::Result<()> {
     let old = disk.write_temporary(std::iter::empty())?;
     let new = disk.write_temporary(std::iter::empty())?;
@@ -30,17 +30,17 @@ fn try_saving(disk: &Disk) -> io::Result<()> {
     }
 }
 
-/// What only this file stands in the way of: it is a mount, it is immutable, it is another user's
-/// in a sticky directory.
+/// Refuses a file that cannot be replaced itself: a mount, an immutable file, or another user's
+/// file in a sticky directory.
 #[cfg(target_os = "linux")]
 fn is_replaceable(disk: &Disk) -> io::Result<()> {
-    // A file is not a directory, so this always fails; but first the kernel looks whether the name
-    // may be removed.
+    // Removing a file as a directory always fails, but the kernel first checks whether the name may
+    // be removed.
     match fs::remove_dir(disk.path()) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
         _ => {}
     }
-    // Without it, the first save finds out.
+    // Without this list, the first save detects the mount.
     let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
     if is_mount(disk.path(), &mounts) { Err(io::ErrorKind::ResourceBusy.into()) } else { Ok(()) }
 }
@@ -50,7 +50,7 @@ fn is_replaceable(_: &Disk) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `path` is a mount point by the lines of Linux's `mountinfo`.
+/// Returns whether `path` is a mount point according to the lines of Linux's `mountinfo`.
 #[cfg(target_os = "linux")]
 fn is_mount(path: &std::path::Path, mounts: &[u8]) -> bool {
     let mut escaped = Vec::new();

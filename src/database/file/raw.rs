@@ -1,5 +1,4 @@
-//! JSON that is taken apart without being read: its members and elements as the texts that they
-//! are.
+//! Takes JSON apart without converting it: into the texts of its members and elements.
 
 use std::fmt;
 
@@ -9,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::half_pairs;
 
-/// The members of an object in their order, each as the texts of its name and its value.
+/// The members of an object in order, each as the texts of its name and its value.
 pub(super) struct Members<'a>(pub(super) Vec<(&'a str, &'a str)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -36,24 +35,23 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// The members of the object that `json` is; none where it is something else.
+/// Returns the members of the object `json`, or none if it is not an object.
 pub(super) fn members(json: &str) -> Vec<(&str, &str)> {
     serde_json::from_str(json).map_or_else(|_| Vec::new(), |Members(members)| members)
 }
 
-/// The elements of the array that `json` is; none where it is something else.
+/// Returns the elements of the array `json`, or none if it is not an array.
 pub(super) fn elements(json: &str) -> Vec<&str> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
     elements.into_iter().map(RawValue::get).collect()
 }
 
-/// The text that the JSON string `json` stands for, with U+FFFD in the place of halves of surrogate
-/// pairs.
+/// Returns the text of the JSON string `json`, with U+FFFD in place of halves of surrogate pairs.
 pub(super) fn string(json: &str) -> Option<String> {
     serde_json::from_str(&half_pairs::replace(json)).ok()
 }
 
-/// Whether `json` is the string `plain`, which needs no escapes.
+/// Returns whether `json` is the string `plain`, which needs no escapes.
 pub(super) fn is_string(json: &str, plain: &str) -> bool {
     let quoted = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     quoted == Some(plain) || json.contains('\\') && string(json).as_deref() == Some(plain)

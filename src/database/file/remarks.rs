@@ -1,12 +1,12 @@
-//! Warnings that are logged once for each open file.
+//! Warnings that are logged once per opened file.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Users up to which a file answers within the layer's time limits.
+/// The number of users up to which a file answers within the layer's time limits.
 pub(super) const MANY_USERS: usize = 10_000;
 
 #[derive(Clone, Copy, Debug)]
-// Owners, groups and attributes are not known everywhere.
+// Owners, groups and attributes do not exist on every system.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(super) enum Remark {
     NotSynced,
@@ -19,7 +19,7 @@ pub(super) enum Remark {
 }
 
 impl Remark {
-    /// Follows upon the file's name.
+    /// Returns the text that follows the file's name.
     fn text(self) -> &'static str {
         match self {
             Self::NotSynced => {
@@ -56,12 +56,12 @@ impl Remark {
     }
 }
 
-/// Which of them were logged.
+/// Remembers which remarks were logged.
 #[derive(Debug, Default)]
 pub(super) struct Remarks(AtomicU32);
 
 impl Remarks {
-    /// Logs `remark` about the file `name`, unless that was done before.
+    /// Logs `remark` about the file `name`, unless it was logged before.
     pub(super) fn once(&self, remark: Remark, name: &str) {
         let bit = 1 << remark as u32;
         if self.0.fetch_or(bit, Ordering::Relaxed) & bit == 0 {

@@ -1,5 +1,5 @@
-//! What is committed: the items as they are on the disk. Everyone reads it, only the writer changes
-//! it.
+//! The committed state: the records as they are on the disk. Every clone reads it, only the writer
+//! changes it.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,23 +8,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use tokio::time::Instant;
 
 use super::disk::Disk;
+use super::failure::unusable;
 use super::fingerprint::Fingerprint;
 use super::format::{self, Content, Defect};
-use super::items::{Change, Changes, Item, Items, Key};
+use super::records::{Change, Changes, Key, RecordText, Records};
 use super::remarks::{MANY_USERS, Remark};
 use crate::database::tombstone::{self, Tombstones};
 use crate::database::{Loaded, Version};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
-/// Why the file could not be taken over.
+/// The reason why a file could not be read.
 #[derive(Debug)]
 pub(super) enum Unreadable {
     Failed(io::Error),
     Defect(Defect),
 }
 
-/// Reads the file. An item that is the same text as in `before` keeps its version.
-pub(super) fn read(disk: &Disk, before: &Items) -> Result<(Content, Fingerprint), Unreadable> {
+/// Reads the file. A record with the same text as in `before` keeps its version.
+pub(super) fn read(disk: &Disk, before: &Records) -> Result<(Content, Fingerprint), Unreadable> {
     let (text, fingerprint) = disk.read().map_err(Unreadable::Failed)?;
     let content = format::read(&text, before).map_err(Unreadable::Defect)?;
     if content.has_half_pairs {
@@ -36,7 +37,7 @@ pub(super) fn read(disk: &Disk, before: &Items) -> Result<(Content, Fingerprint)
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) disk: Disk,
-    items: RwLock<Items>,
+    records: RwLock<Records>,
     tombstones: RwLock<Tombstones>,
     known: Mutex<Known>,
     unreported: Mutex<Option<Error>>,
@@ -45,19 +46,19 @@ pub(super) struct Shared {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The file that `items` is; `None` when that is not certain.
+    /// The file that holds `records`; `None` when that is uncertain.
     current: Option<Fingerprint>,
-    /// The file that is about to take its place: not an edit by another hand either.
+    /// The file that is about to replace it, which is not an edit by another program either.
     next: Option<Fingerprint>,
 }
 
 impl Shared {
     pub(super) fn new(disk: Disk, content: Content, fingerprint: Fingerprint) -> Self {
-        let items = content.items;
-        remark_many(&disk, &items);
+        let records = content.records;
+        remark_many(&disk, &records);
         Self {
             disk,
-            items: RwLock::new(items),
+            records: RwLock::new(records),
             tombstones: RwLock::default(),
             known: Mutex::new(Known { current: Some(fingerprint), next: None }),
             unreported: Mutex::new(None),
@@ -65,12 +66,12 @@ impl Shared {
         }
     }
 
-    pub(super) fn items(&self) -> RwLockReadGuard<'_, Items> {
-        self.items.read().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn records(&self) -> RwLockReadGuard<'_, Records> {
+        self.records.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn get(&self, id: &str) -> Option<Item> {
-        self.items().get(id).cloned()
+    pub(super) fn get(&self, id: &str) -> Option<RecordText> {
+        self.records().get(id).cloned()
     }
 
     pub(super) fn tombstone(&self, id: &str, now: Instant) -> Option<Version> {
@@ -80,7 +81,7 @@ impl Shared {
 
     pub(super) fn found(&self, id: &str, now: Instant) -> Result<Loaded, Error> {
         match self.get(id) {
-            Some(item) => item.stored().map(Loaded::Present),
+            Some(record) => record.stored().map(Loaded::Present),
             None => {
                 let tombstone = self.tombstone(id, now);
                 Ok(Loaded::Absent(Some(tombstone.unwrap_or_else(tombstone::nothing))))
@@ -92,14 +93,14 @@ impl Shared {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nobody else has changed the file, as seen by those who load. Blocks.
+    /// Returns whether the file is unchanged by other programs, as loads see it. Blocks.
     pub(super) fn is_current(&self) -> bool {
         let found = self.disk.fingerprint().ok();
         let known = self.known();
         found.is_some() && (found == known.current || found == known.next)
     }
 
-    /// Whether the file is the one that the items are, as seen by the writer. Blocks.
+    /// Returns whether the file is the one that holds the records, as the writer sees it. Blocks.
     pub(super) fn is_unchanged(&self) -> bool {
         let found = self.disk.fingerprint().ok();
         found.is_some() && found == self.known().current
@@ -109,26 +110,26 @@ impl Shared {
         self.known().next = Some(next);
     }
 
-    /// Has the file read anew before it is relied on again.
+    /// Makes the next access read the file again.
     pub(super) fn invalidate(&self) {
         *self.known() = Known::default();
     }
 
-    /// Takes over what was written.
+    /// Applies changes that were written.
     pub(super) fn commit(&self, changes: Changes, fingerprint: Fingerprint, now: Instant) {
-        let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
+        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
         self.commit_tombstones(&changes, now);
         for (id, change) in changes {
             match change {
-                Change::Stored(item) => drop(items.insert(Key::User(id), item)),
-                Change::Deleted(_) => drop(items.shift_remove(&*id)),
+                Change::Stored(record) => drop(records.insert(Key::User(id), record)),
+                Change::Deleted(_) => drop(records.shift_remove(&*id)),
             }
         }
-        remark_many(&self.disk, &items);
+        remark_many(&self.disk, &records);
         *self.known() = Known { current: Some(fingerprint), next: None };
     }
 
-    /// They are in no file, so nothing has to be written first.
+    /// Applies tombstones, which are in no file, so that nothing has to be written first.
     pub(super) fn commit_tombstones(&self, changes: &Changes, now: Instant) {
         let mut tombstones = self.tombstones.write().unwrap_or_else(PoisonError::into_inner);
         for (id, change) in changes {
@@ -139,18 +140,18 @@ impl Shared {
         }
     }
 
-    /// Reads the file anew if somebody else changed it. Blocks.
+    /// Reads the file again if another program has changed it. Blocks.
     pub(super) fn refresh(&self) -> Result<(), Error> {
         if self.is_unchanged() {
             return Ok(());
         }
-        let read = read(&self.disk, &self.items());
+        let read = read(&self.disk, &self.records());
         let (mut content, fingerprint) = read.map_err(|unreadable| self.unavailable(unreadable))?;
-        remark_many(&self.disk, &content.items);
+        remark_many(&self.disk, &content.records);
         {
-            // What was there before is dropped later, when nobody waits for it.
-            let mut current = self.items.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut *current, &mut content.items);
+            // The old records are dropped later, outside the lock.
+            let mut current = self.records.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(&mut *current, &mut content.records);
         }
         *self.known() = Known { current: Some(fingerprint), next: None };
         Ok(())
@@ -159,26 +160,22 @@ impl Shared {
     fn unavailable(&self, unreadable: Unreadable) -> Error {
         let name = self.disk.name();
         match unreadable {
-            Unreadable::Failed(error) if error.kind() == io::ErrorKind::NotFound => Error::new(
-                Kind::Database,
+            Unreadable::Failed(error) if error.kind() == io::ErrorKind::NotFound => unusable(
                 format!("{name} was removed; nothing is loaded or saved until it is there again"),
             ),
             Unreadable::Failed(error) => self.disk.failed("read again", error),
-            Unreadable::Defect(Defect::Damaged(why) | Defect::Foreign(why)) => Error::new(
-                Kind::Database,
-                format!(
-                    "{name} was edited and now {why}. Nothing is loaded or saved until it is repaired"
-                ),
-            ),
+            Unreadable::Defect(Defect::Damaged(why) | Defect::Foreign(why)) => unusable(format!(
+                "{name} was edited and now {why}. Nothing is loaded or saved until it is repaired"
+            )),
         }
     }
 
-    /// Keeps the error of a write whose caller has gone.
-    pub(super) fn note_unheard(&self, error: Error) {
+    /// Keeps the error of a write whose caller has given up.
+    pub(super) fn note_unreported(&self, error: Error) {
         *self.unreported.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
-    pub(super) fn take_unheard(&self) -> Option<Error> {
+    pub(super) fn take_unreported(&self) -> Option<Error> {
         self.unreported.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -191,8 +188,8 @@ impl Shared {
     }
 }
 
-fn remark_many(disk: &Disk, items: &Items) {
-    if items.len() > MANY_USERS {
+fn remark_many(disk: &Disk, records: &Records) {
+    if records.len() > MANY_USERS {
         disk.remark(Remark::ManyUsers);
     }
 }

@@ -1,6 +1,6 @@
-//! File systems that cannot do, or do not say, what others do.
+//! File systems that lack operations, or report them in their own way.
 
-// Clippy allows it in test functions, not in what these call.
+// Clippy allows `unwrap` in test functions, but not in their helpers.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
@@ -25,7 +25,7 @@ const EACCES: i32 = 13;
 const EBUSY: i32 = 16;
 const EINVAL: i32 = 22;
 
-/// Beside db.json, it makes the calls below fail.
+/// Makes the calls below fail while it lies beside db.json.
 const OBSTACLE: &str = "obstacle";
 
 fn fail_at_obstacle(path: &Path, code: i32) -> io::Result<()> {
@@ -129,7 +129,7 @@ async fn permissions_that_cannot_be_set_are_warned_of_once() {
     assert!(log[0].contains("does not set permissions"), "{log:?}");
     assert!(matches!(save(&opened.unwrap(), "a").await.unwrap(), Saved::Written(_)));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    // What a new file has anyway is not set.
+    // Permissions that a new file already has are not set.
     let calls = Calls { set_permissions, ..Calls::default() };
     assert_eq!(logged(|| drop(open(&path, calls).unwrap())), [""; 0]);
 }
@@ -195,7 +195,7 @@ async fn a_rename_whose_answer_was_lost_counts_if_it_was_done() {
 }
 
 #[tokio::test]
-async fn what_is_not_known_is_said_and_read_anew() {
+async fn after_an_uncertain_replacement_the_file_is_read_again() {
     let (directory, path) = file("[]");
     let sync_directory: fn(&Path) -> _ = |path| fail_at_obstacle(&path.join("db.json"), EIO);
     let db = open(&path, Calls { sync_directory, ..Calls::default() }).unwrap();
@@ -207,9 +207,9 @@ async fn what_is_not_known_is_said_and_read_anew() {
 }
 
 #[tokio::test]
-async fn flush_and_close_report_a_failure_that_nobody_heard() {
-    /// Begins a save and lets go of it. Whether it was still under way then; it may have been
-    /// answered at once.
+async fn flush_and_close_report_a_failure_after_its_caller_gave_up() {
+    /// Begins a save and drops it. Returns whether it was still pending: it may have been answered
+    /// at once.
     fn begin(db: &FileDb) -> bool {
         let record = Record::default();
         let mut save = tokio_test::task::spawn(db.save("a", &record, Expected::Absent));
@@ -233,13 +233,13 @@ async fn flush_and_close_report_a_failure_that_nobody_heard() {
 }
 
 #[tokio::test]
-async fn more_users_than_a_file_is_for_are_warned_of_once() {
-    let item = |id: usize| format!("{{\"id\":\"{id}\"}}");
-    let items: Vec<String> = (0..10_001).map(item).collect();
-    let (_directory, path) = file(&format!("[{}]", items[..10_000].join(",")));
+async fn more_users_than_a_file_suits_are_warned_of_once() {
+    let record = |id: usize| format!("{{\"id\":\"{id}\"}}");
+    let records: Vec<String> = (0..10_001).map(record).collect();
+    let (_directory, path) = file(&format!("[{}]", records[..10_000].join(",")));
     let open = || open(&path, Calls::default()).unwrap();
     assert_eq!(logged(|| drop(open())), [""; 0]);
-    fs::write(&path, format!("[{}]", items.join(","))).unwrap();
+    fs::write(&path, format!("[{}]", records.join(","))).unwrap();
     let log = logged(|| drop(open()));
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].contains("holds more than 10,000 users"), "{log:?}");

@@ -1,25 +1,30 @@
+//! Sets up the database.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::Client;
 
+use super::MongoDb;
+use super::connection::{Shared, Source};
 use super::document::Layout;
-use super::open::{Shared, Source};
-use super::{MongoDb, uri};
-use crate::error::{Error, Kind};
+use super::failure::{configuration, unusable_uri};
+use super::uri;
+use crate::error::Error;
 
 const DEFAULT_DATABASE: &str = "test";
 const DEFAULT_COLLECTION: &str = "jovoUsers";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a [`MongoDb`] is connected: made by [`MongoDb::builder`].
+/// Sets up a [`MongoDb`]. [`MongoDb::builder`] creates it.
 ///
 /// ```no_run
 /// use std::time::Duration;
 /// use tower_persistence::MongoDb;
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_persistence::Error> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_persistence::Error> {
 /// let db = MongoDb::builder()
 ///     .uri("mongodb://localhost:27017")
 ///     .database("app")
@@ -29,6 +34,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 ///     .await?;
 /// # Ok(()) }
 /// ```
+///
+/// `Debug` shows neither the URI nor a client.
 #[derive(Clone, Default)]
 #[must_use = "it does nothing until it is connected"]
 pub struct MongoDbBuilder {
@@ -41,73 +48,132 @@ pub struct MongoDbBuilder {
 }
 
 impl MongoDbBuilder {
-    /// The servers, as a connection string. Where it sets no `serverSelectionTimeoutMS` and
-    /// `connectTimeoutMS`, they are 1.5 s, so that a request is answered within the time-outs of
-    /// the layer. Write concern, read concern and read preference in it do not apply.
+    /// Sets the servers by a connection string. This or a [`client`](Self::client) is required.
+    ///
+    /// Unless the URI sets `serverSelectionTimeoutMS` and `connectTimeoutMS`, both are 1.5 seconds,
+    /// so that a request is answered within the time-outs of the layer. Write concern, read concern
+    /// and read preference of the URI do not apply.
+    ///
+    /// ```
+    /// use tower_persistence::MongoDb;
+    ///
+    /// let builder = MongoDb::builder().uri("mongodb://localhost:27017/app");
+    /// ```
     pub fn uri(mut self, uri: impl Into<String>) -> Self {
         self.uri = Some(uri.into());
         self
     }
 
-    /// Takes a client of your own instead of a [`uri`](Self::uri), as it is, with its time-outs.
-    /// Its background tasks run in the tokio runtime in which it was made;
-    /// [`connect`](Self::connect) there. When that runtime has ended, each call is an error.
+    /// Uses a client of your own in place of a [`uri`](Self::uri), with its time-outs.
+    ///
+    /// The client's background tasks run in the tokio runtime that created it. Call
+    /// [`connect`](Self::connect) in that runtime. Once it has ended, every call is an error.
+    ///
+    /// ```
+    /// use mongodb::Client;
+    /// use tower_persistence::{MongoDb, MongoDbBuilder};
+    ///
+    /// fn builder(client: Client) -> MongoDbBuilder {
+    ///     MongoDb::builder().client(client).database("app")
+    /// }
+    /// ```
     pub fn client(mut self, client: Client) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// The database. By default that of the URI or client, else `test`, with a warning.
+    /// Sets the database. Default: the one that the URI or client names, or else `test`, with a
+    /// warning.
+    ///
+    /// ```
+    /// use tower_persistence::MongoDb;
+    ///
+    /// let builder = MongoDb::builder().uri("mongodb://localhost").database("app");
+    /// ```
     pub fn database(mut self, name: impl Into<String>) -> Self {
         self.database = Some(name.into());
         self
     }
 
-    /// The collection; `jovoUsers` by default.
+    /// Sets the collection. Default: `jovoUsers`.
+    ///
+    /// ```
+    /// use tower_persistence::MongoDb;
+    ///
+    /// let builder = MongoDb::builder().uri("mongodb://localhost/app").collection("users");
+    /// ```
     pub fn collection(mut self, name: impl Into<String>) -> Self {
         self.collection = Some(name.into());
         self
     }
 
-    /// Has users removed who were not saved for so long: each save writes the date in the field
-    /// `expiresAt`, and MongoDB removes them by a TTL index, which is created when it is first
-    /// needed or by
-    /// [`ensure_ready`](crate::Database::ensure_ready). What has expired is not served even before it is removed. Users who
-    /// were stored without it expire from their next save on.
+    /// Deletes users that have not been saved for this long. By default users never expire.
     ///
-    /// Jovo v4 leaves the date where it is, so a collection that it writes to as well should do
-    /// without.
+    /// Each save writes the date to the field `expiresAt`, and MongoDB deletes expired documents by
+    /// a TTL index, which the first write or [`ensure_ready`](crate::Database::ensure_ready)
+    /// creates. Expired users are not served even before they are deleted. A user that was stored
+    /// before this option was set expires after its next save.
     ///
-    /// To do without it again, the index `expiresAt_1` has to be removed from the collection.
+    /// Jovo v4 leaves the date unchanged, so do not use this option with a collection that Jovo
+    /// writes to as well. To turn expiry off again, also drop the collection's index `expiresAt_1`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::MongoDb;
+    ///
+    /// let ninety_days = Duration::from_secs(90 * 24 * 60 * 60);
+    /// let builder = MongoDb::builder().uri("mongodb://localhost/app");
+    /// let builder = builder.expire_users_after(ninety_days);
+    /// ```
     pub fn expire_users_after(mut self, duration: Duration) -> Self {
         self.expires_after = Some(duration);
         self
     }
 
-    /// Limits how long a load, a save, a deletion or `ensure_ready` may take, also outside a
-    /// request: a server that accepts connections may still not answer. By default 5 s, after the
-    /// `serverSelectionTimeoutMS` that the URI sets, if any. Within a request the time-outs of the
-    /// layer end it earlier.
+    /// Limits how long a load, a save, a deletion or `ensure_ready` may take, inside and outside a
+    /// request: a server that accepts connections may still not answer. Default: 5 seconds, plus
+    /// the `serverSelectionTimeoutMS` of the URI, if any. Within a request the layer's time-outs
+    /// apply as well.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::MongoDb;
+    ///
+    /// let builder = MongoDb::builder().uri("mongodb://localhost/app");
+    /// let builder = builder.timeout(Duration::from_secs(3));
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Makes the database. No server has to be there yet.
+    /// Creates the database. The servers need not be reachable yet.
     ///
     /// # Errors
     ///
-    /// A setting is wrong ([`is_configuration`](Error::is_configuration)): there is neither a URI
-    /// nor a client, or both, the URI cannot be used, or the database or collection cannot have
-    /// that name. The error says what is wrong with a URI (an option that the driver does not know,
-    /// a certificate file that is missing…), without user, password and hosts.
+    /// A setting is wrong ([`is_configuration`](Error::is_configuration)): neither a URI nor a
+    /// client is set or both are, the URI is not usable, or the name of the database or collection
+    /// is not allowed. The error names the problem with a URI (an unknown option, a missing
+    /// certificate file…) without user, password and hosts.
+    ///
+    /// ```no_run
+    /// use tower_persistence::MongoDb;
+    ///
+    /// # async fn example() -> Result<(), tower_persistence::Error> {
+    /// let db = MongoDb::builder().uri("mongodb://localhost/app").connect().await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn connect(self) -> Result<MongoDb, Error> {
         let source = match (&self.uri, self.client) {
             (Some(uri), None) => Source::Uri(Box::new(uri::parse(uri)?)),
             (None, Some(client)) => Source::Client(client),
-            (None, None) => return Err(configuration("MongoDB needs a URI or a client")),
+            (None, None) => {
+                return Err(configuration("MongoDB needs a URI or a client; set one of them"));
+            }
             (Some(_), Some(_)) => {
-                return Err(configuration("MongoDB takes a URI or a client, not both"));
+                return Err(configuration(
+                    "MongoDB takes a URI or a client, not both; set one of them",
+                ));
             }
         };
         let selection = match &source {
@@ -120,7 +186,7 @@ impl MongoDbBuilder {
             Source::Client(client) => client.default_database().map(|it| it.name().to_owned()),
         });
         let database = database.unwrap_or_else(|| {
-            tracing::warn!("no database of MongoDB is named; users are stored in `test`");
+            tracing::warn!("no database of MongoDB is named; users are stored in `test`, unless `database` or the URI names one");
             DEFAULT_DATABASE.to_owned()
         });
         let collection = self.collection.unwrap_or_else(|| DEFAULT_COLLECTION.to_owned());
@@ -128,11 +194,12 @@ impl MongoDbBuilder {
         let layout = Layout { expires_after: self.expires_after };
         let shared = Shared::new(source, database, collection, layout, limit);
         let begun = shared.begin().await;
-        begun.map_err(|error| uri::unusable(self.uri.as_deref().unwrap_or_default(), &error))?;
+        begun.map_err(|error| unusable_uri(self.uri.as_deref().unwrap_or_default(), &error))?;
         Ok(MongoDb { shared: Arc::new(shared) })
     }
 }
 
+/// Refuses names that MongoDB does not allow.
 /// <https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions>
 fn check_names(database: &str, collection: &str) -> Result<(), Error> {
     if database.is_empty()
@@ -140,7 +207,7 @@ fn check_names(database: &str, collection: &str) -> Result<(), Error> {
         || database.contains(['/', '\\', '.', '"', '$', ' ', '\0'])
     {
         return Err(configuration(
-            "a database of MongoDB cannot have that name: 1 to 63 bytes, without spaces and any of /\\.\"$",
+            "the name of the database is not allowed by MongoDB; use 1 to 63 bytes, without spaces and any of /\\.\"$",
         ));
     }
     if collection.is_empty()
@@ -148,14 +215,11 @@ fn check_names(database: &str, collection: &str) -> Result<(), Error> {
         || collection.starts_with("system.")
     {
         return Err(configuration(
-            "a collection of MongoDB cannot have that name: not empty, without `$`, not beginning with `system.`",
+            "the name of the collection is not allowed by MongoDB; use one that is not empty, has no `$` and does not \
+             begin with `system.`",
         ));
     }
     Ok(())
-}
-
-fn configuration(message: &'static str) -> Error {
-    Error::new(Kind::Configuration, message)
 }
 
 impl fmt::Debug for MongoDbBuilder {

@@ -1,4 +1,4 @@
-//! The document of one user.
+//! Converts between the record of one user and its document.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,6 +6,7 @@ use mongodb::bson::raw::{RawDocument, RawDocumentBuf};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde_json::Map;
 
+use super::fields::{EXPIRES_AT, FIELDS, ID, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
 use super::known::Known;
 use super::value::{self, Numbers, Refused};
 use crate::database::tombstone::LIFETIME;
@@ -13,33 +14,19 @@ use crate::database::{Loaded, Version, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::record::Record;
 
-/// How long a document may be, in bytes
-/// (<https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-BSON-Document-Size>).
+/// The largest document, in bytes.
+/// <https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-BSON-Document-Size>
 const MAX_SIZE: usize = 16 * 1024 * 1024;
 
-pub(super) const ID: &str = "_id";
-pub(super) const EXPIRES_AT: &str = "expiresAt";
-pub(super) const CREATED_AT: &str = "createdAt";
-pub(super) const UPDATED_AT: &str = "updatedAt";
-/// Our mark: `updatedAt` as it was written with it, `/` and what no other write has. Jovo keeps it
-/// as it is, so it is ours only as long as `updatedAt` is the same.
-pub(super) const MARK: &str = "persistenceVersion";
-/// Lists which of the numbers that Jovo wrote are integers, as long as the mark counts.
-pub(super) const INTEGERS: &str = "persistenceIntegers";
-/// What makes a document a tombstone: the date at which it ends.
-pub(super) const TOMBSTONE: &str = "persistenceTombstone";
-
-/// The fields of an item. Jovo sets some of them whenever it writes.
-const FIELDS: [&str; 5] = ["user", "session", "history", CREATED_AT, UPDATED_AT];
-
-/// That nobody has made an item of a tombstone: MongoDB removes it only as long as this is so. What
-/// is `null` is what is not there, which an index cannot ask for by `$exists: false`
-/// (<https://www.mongodb.com/docs/manual/core/index-partial/>).
+/// Matches a document without any of Jovo's fields: a tombstone over which no other program has
+/// written. MongoDB removes a tombstone only while this holds. An index cannot ask for a missing
+/// field by `$exists: false`, but a missing field equals `null`.
+/// <https://www.mongodb.com/docs/manual/core/index-partial/>
 pub(super) fn without_fields() -> Document {
     FIELDS.into_iter().map(|name| (name.to_owned(), Bson::Null)).collect()
 }
 
-/// What the names of the fields that are not the record's depend on.
+/// The settings that decide which fields are not part of the record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     pub(super) expires_after: Option<Duration>,
@@ -51,7 +38,7 @@ impl Layout {
             || (name == EXPIRES_AT && self.expires_after.is_some())
     }
 
-    /// What a document stands for: one that has expired for nothing.
+    /// Interprets a document: an expired one as no record.
     pub(super) fn found(self, document: &Document) -> Loaded {
         match (self.has_expired(document), is_tombstone(document)) {
             (true, _) => Loaded::Absent(None),
@@ -76,7 +63,8 @@ impl Layout {
         Known { expires_at: expires_at.copied(), ..Known::new(document, record.fields()) }
     }
 
-    /// MongoDB removes what has expired about once a minute.
+    /// Returns whether a document has expired. MongoDB removes expired documents about once a
+    /// minute.
     pub(super) fn has_expired(self, document: &Document) -> bool {
         let is_over = |name| {
             document.get(name).and_then(Bson::as_datetime).is_some_and(|at| *at <= DateTime::now())
@@ -87,7 +75,7 @@ impl Layout {
         }
     }
 
-    /// The document of a record, which takes the place of `old`.
+    /// Makes the document of a record that replaces `old`.
     pub(super) fn document(
         self,
         id: &str,
@@ -111,24 +99,28 @@ impl Layout {
 
     fn check_name(self, name: &str) -> Result<(), Refused> {
         if self.is_reserved(name) {
-            return Err(Refused::new("is kept for the database's own use").under(name));
+            return Err(
+                Refused::new("is kept for the database's own use; use another name").under(name)
+            );
         }
-        // It could be taken for an operator
-        // (https://www.mongodb.com/docs/manual/core/dot-dollar-considerations/).
+        // The server could take it for an operator.
+        // <https://www.mongodb.com/docs/manual/core/dot-dollar-considerations/>
         if name.starts_with('$') {
-            let why = "begins with `$`, which MongoDB refuses for a field of the item itself";
+            let why =
+                "begins with `$`, which MongoDB refuses for a top-level field; use another name";
             return Err(Refused::new(why).under(name));
         }
         value::check_name(name)
     }
 }
 
-/// What takes the place of a deleted document.
+/// Makes the document that replaces a deleted one.
 pub(super) fn tombstone(id: &str) -> Document {
     doc! { ID: id, MARK: Version::unique().as_str(), TOMBSTONE: from_now(LIFETIME) }
 }
 
-/// A document that has anything else in it is none: somebody has written over it.
+/// Returns whether a document is a tombstone. One with any other field is not: another program has
+/// written over it.
 pub(super) fn is_tombstone(document: &Document) -> bool {
     document.get_datetime(TOMBSTONE).is_ok()
         && document.keys().all(|name| [ID, MARK, TOMBSTONE].contains(&name.as_str()))
@@ -144,7 +136,8 @@ fn updated_at(document: &Document) -> &str {
     document.get(UPDATED_AT).and_then(Bson::as_str).unwrap_or_default()
 }
 
-/// Whether the document is as we wrote it, or Jovo wrote over it.
+/// Tells which floating-point numbers of a document are integers, depending on whether Jovo wrote
+/// it last.
 pub(super) fn numbers(document: &Document) -> Numbers<'_> {
     let mark = document.get(MARK).and_then(Bson::as_str).and_then(|mark| mark.rsplit_once('/'));
     match (mark, document.get_document(INTEGERS)) {
@@ -155,22 +148,24 @@ pub(super) fn numbers(document: &Document) -> Numbers<'_> {
     }
 }
 
-/// Whether both are one and the same write of ours.
+/// Returns whether both documents come from the same write of this crate.
 pub(super) fn is_same_write(one: &Document, other: &Document) -> bool {
     one.get(MARK) == other.get(MARK) && updated_at(one) == updated_at(other)
 }
 
-/// What the bytes that were read stand for. Deserializing them would take an object of the user's
-/// such as `{"$oid": "…"}` for another type.
+/// Decodes the bytes of a document. Deserializing them would mistake an object of the user's, such
+/// as `{"$oid": "…"}`, for another type.
 pub(super) fn decode(raw: &RawDocument) -> Result<Document, Error> {
     // The text of the cause may quote a key.
-    Document::try_from(raw).map_err(|_| Error::decode("a document of MongoDB cannot be decoded"))
+    Document::try_from(raw).map_err(|_| {
+        Error::decode("a document of MongoDB cannot be decoded; repair it in the collection")
+    })
 }
 
-/// The bytes that are sent.
+/// Encodes a document, and refuses one that is too large.
 pub(super) fn raw(document: &Document) -> Result<RawDocumentBuf, Error> {
     let raw = RawDocumentBuf::try_from(document).map_err(|_| {
-        Error::new(Kind::Encode, "the item cannot be written as a document of MongoDB")
+        Error::new(Kind::Encode, "the record cannot be encoded as a document of MongoDB")
     })?;
     if raw.as_bytes().len() <= MAX_SIZE {
         return Ok(raw);
@@ -180,13 +175,13 @@ pub(super) fn raw(document: &Document) -> Result<RawDocumentBuf, Error> {
     let biggest: Vec<_> =
         sizes.iter().take(3).map(|(path, size)| format!("`{path}` ({size} bytes)")).collect();
     Err(Error::encode(format!(
-        "the item is {} bytes long, over the {MAX_SIZE} that MongoDB holds; biggest are {}",
+        "the document would have {} bytes, MongoDB takes at most {MAX_SIZE}; store less, its biggest fields are {}",
         raw.as_bytes().len(),
         biggest.join(", ")
     )))
 }
 
-/// The size of each field, and of each member of a `data` in place of the whole.
+/// Returns the size of each field, and of each member of a `data` in place of the whole.
 fn sizes(document: &Document) -> Vec<(String, usize)> {
     let mut sizes = Vec::new();
     for (name, field) in document {

@@ -1,18 +1,24 @@
-//! The driver's errors, without what may be in their texts: ids, data, and what the URI holds.
+//! Turns the driver's errors into errors of this crate, without the ids, data and parts of the URI
+//! that their texts may hold.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::time::Duration;
 
 use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
 
+use super::secrets::without_secrets;
 use crate::error::{Error, Kind};
 
+const FORM: &str = "write it as mongodb://user:password@host:27017/database?option=value, with special \
+                    characters in user and password percent-encoded";
+
+/// Server error codes.
 /// <https://www.mongodb.com/docs/manual/reference/error-codes/>
 const DUPLICATE_KEY: i32 = 11000;
 const UNAUTHORIZED: i32 = 13;
 
-/// Phrases in the driver's longer texts, and the cause for which they stand. The first match
-/// counts.
+/// Phrases in the driver's longer texts, and the causes that they indicate. The first match counts.
 const CAUSES: [(&[&str], &str); 9] = [
     (
         &["Connection string replicaSet name"],
@@ -37,13 +43,13 @@ const CAUSES: [(&[&str], &str); 9] = [
     (&["ReplicaSetNoPrimary"], "the replica set has no primary"),
 ];
 
-/// Makes the error for an `action` on `place` that did not succeed. The error of the driver is not
-/// kept as its source: its text quotes the key of a duplicate.
+/// Makes the error for an `action` on `place` that failed. Drops the driver's error, whose text
+/// quotes the key of a duplicate.
 pub(super) fn failure(action: &str, place: &str, error: &DriverError) -> Error {
     failed(action, place, &reason(error))
 }
 
-/// Makes the error for an `action` on `place` that was given up.
+/// Makes the error for an `action` on `place` that timed out.
 pub(super) fn late(action: &str, place: &str, limit: Duration, hint: &str) -> Error {
     failed(action, place, &format!("there was no answer within {limit:?}{hint}"))
 }
@@ -64,7 +70,7 @@ pub(super) fn reason(error: &DriverError) -> String {
         ),
         ErrorKind::Authentication { .. } => {
             let refusal = "the server did not accept user name and password";
-            // The server's own answer, such as that it does not know the mechanism.
+            // Adds the server's own answer, such as an unknown mechanism.
             match error.source().and_then(|source| source.downcast_ref()).map(reason) {
                 Some(reason) => format!("{refusal}: {reason}"),
                 None => refusal.to_owned(),
@@ -85,7 +91,9 @@ pub(super) fn reason(error: &DriverError) -> String {
             "a file of `tlsCAFile` or `tlsCertificateKeyFile` holds nothing that TLS can use"
                 .to_owned()
         }
-        ErrorKind::IncompatibleServer { .. } => "the server's version is too old".to_owned(),
+        ErrorKind::IncompatibleServer { .. } => {
+            "the server's version is too old; update it".to_owned()
+        }
         ErrorKind::InvalidResponse { .. } => "the server's reply makes no sense".to_owned(),
         ErrorKind::BsonDeserialization(_) | ErrorKind::Bson(_) => {
             "the document cannot be decoded".to_owned()
@@ -102,12 +110,12 @@ fn because(message: &str) -> String {
 fn cause(message: &str) -> Option<String> {
     const CERTIFICATE: &str = "invalid peer certificate: ";
     if let Some((_, why)) = message.split_once(CERTIFICATE) {
-        // The reason is one of a fixed list; names of hosts may follow it.
+        // The reason comes from a fixed list. Host names may follow it.
         let why: String =
             why.chars().take_while(|each| each.is_alphabetic() || *each == ' ').collect();
         return Some(format!("the server's certificate is not accepted: {}", why.trim_end()));
     }
-    // One that belongs to another set is taken off the list.
+    // The driver drops a server that belongs to another set from its list.
     if message.contains("Type: ReplicaSetNoPrimary") && !message.contains("Servers: [") {
         return Some("no server belongs to the replica set that `replicaSet` names".to_owned());
     }
@@ -116,7 +124,7 @@ fn cause(message: &str) -> Option<String> {
 }
 
 fn code(code: i32, name: &str) -> String {
-    // A name is one of a fixed list, but it comes from the other side.
+    // Names come from a fixed list, but the server sends them.
     match name.chars().all(|each| each.is_ascii_alphanumeric()) && !name.is_empty() {
         true => format!("error {code} ({name})"),
         false => format!("error {code}"),
@@ -139,10 +147,30 @@ pub(super) fn is_unauthorized(error: &DriverError) -> bool {
     code_of(error) == Some(UNAUTHORIZED)
 }
 
-/// Returns whether the server refused the document, by a rule of the collection such as a unique
+/// Returns whether the server refused the document by a rule of the collection, such as a unique
 /// index or a `$jsonSchema`.
 pub(super) fn is_refused_document(error: &DriverError) -> bool {
     matches!(error.kind.as_ref(), ErrorKind::Write(WriteFailure::WriteError(_)))
+}
+
+/// Makes the error for a URI that the driver refuses, with the driver's reason.
+pub(super) fn unusable_uri(uri: &str, error: &DriverError) -> Error {
+    match error.kind.as_ref() {
+        ErrorKind::InvalidArgument { message, .. }
+        | ErrorKind::InvalidTlsConfig { message, .. } => {
+            refused_uri(&without_secrets(uri, message))
+        }
+        _ => refused_uri(&reason(error)),
+    }
+}
+
+pub(super) fn refused_uri(why: &str) -> Error {
+    configuration(format!("the URI of MongoDB cannot be used: {why}; {FORM}"))
+}
+
+/// Makes the error for a setting that cannot be used.
+pub(super) fn configuration(message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(Kind::Configuration, message)
 }
 
 #[cfg(test)]
@@ -150,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_driver_says_of_a_server_has_a_cause() {
+    fn texts_of_the_driver_indicate_a_cause() {
         for (message, expected) in [
             ("invalid peer certificate: UnknownIssuer", "is not accepted: UnknownIssuer"),
             (

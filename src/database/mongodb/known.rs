@@ -1,4 +1,4 @@
-//! Remembers of a document, in its version, which fields it had and what a save has to find.
+//! Remembers the state in which a document was loaded. The version holds it.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -8,11 +8,12 @@ use mongodb::bson::raw::RawDocument;
 use mongodb::bson::{Bson, DateTime, Document, bson, doc};
 use serde_json::{Map, Value};
 
-use super::document::{self, CREATED_AT, ID, MARK, UPDATED_AT};
+use super::document;
+use super::fields::{CREATED_AT, ID, MARK, UPDATED_AT};
 use super::value::{self, Numbers};
 use crate::database::Version;
 
-/// Holds the text of a [`Version`]: the condition of a save, and the fields that it need not write.
+/// The content of a [`Version`]: the condition of a save, and the fields that need not be written.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Known {
     /// The fingerprint of the id.
@@ -21,9 +22,9 @@ pub(super) struct Known {
     pub(super) updated_at: Bson,
     pub(super) created_at: Bson,
     pub(super) is_tombstone: bool,
-    /// Whether Jovo wrote last, whose integers beyond 32 bits are floating-point numbers.
+    /// Set if Jovo wrote last: its integers beyond 32 bits are floating-point numbers.
     pub(super) is_javascript: bool,
-    /// The date at which the user expires, where users do.
+    /// The date at which the user expires, if users do.
     pub(super) expires_at: Option<DateTime>,
     pub(super) fields: BTreeMap<String, Field>,
 }
@@ -33,8 +34,8 @@ pub(super) struct Known {
 pub(super) struct Field {
     /// The fingerprint of its value in the record.
     fingerprint: [i64; 2],
-    /// Whether it holds types that JSON does not tell apart, so that a save that changes it reads
-    /// it again.
+    /// Set if the field holds types that JSON does not tell apart. A save that changes it reads it
+    /// again.
     pub(super) is_foreign: bool,
 }
 
@@ -48,9 +49,8 @@ impl Field {
     }
 }
 
-/// Hashes a value to 128 bits. The keys are random and of this process: two values with one
-/// fingerprint cannot be made on purpose, and to another process everything looks changed, and is
-/// written.
+/// Hashes a value to 128 bits. The keys are random and private to the process: equal fingerprints
+/// cannot be forged, and to another process every field looks changed and is written.
 fn fingerprint(value: impl Hash) -> [i64; 2] {
     static KEYS: OnceLock<[RandomState; 2]> = OnceLock::new();
     let keys = KEYS.get_or_init(|| [RandomState::new(), RandomState::new()]);
@@ -78,10 +78,9 @@ impl Known {
         }
     }
 
-    /// Makes the condition of a write over this version.
+    /// Makes the condition of a write that expects this version.
     pub(super) fn filter(&self, id: &str) -> Document {
-        // `$eq` takes what follows as a value, whatever it is. For a field that is not there, it is
-        // `null`.
+        // `$eq` takes any operand as a value. A missing field equals `null`.
         let mut filter = doc! {
             ID: { "$eq": id },
             MARK: { "$eq": &self.mark },
@@ -99,13 +98,12 @@ impl Known {
         self.user == fingerprint(id)
     }
 
-    /// Returns whether the user has expired by now, so that MongoDB may have removed the document.
+    /// Returns whether the user has expired, so that MongoDB may have removed the document.
     pub(super) fn has_expired(&self) -> bool {
         self.expires_at.is_some_and(|at| at <= DateTime::now())
     }
 
-    /// Writes it as BSON in hexadecimal digits, which is exact for every type that the fields may
-    /// have.
+    /// Encodes the state as BSON in hexadecimal digits, which is exact for every type of a field.
     pub(super) fn version(&self) -> Version {
         let fields = self.fields.iter().map(|(name, field)| {
             let [one, other] = field.fingerprint;
@@ -120,7 +118,7 @@ impl Known {
         Version::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
     }
 
-    /// Reads a version; `None` if no database of this kind has made it.
+    /// Decodes a version. Returns `None` for a version that no database of this kind made.
     pub(super) fn parse(version: &Version) -> Option<Self> {
         let digits = version.as_str().as_bytes();
         let bytes = digits.chunks(2).map(|pair| {

@@ -1,17 +1,18 @@
-//! Makes the write of a save over a document: of the changed fields alone, so that fields that
-//! others have added meanwhile stay.
+//! Makes the write of a save that replaces a document: of the changed fields alone, so that fields
+//! that other writers have added meanwhile stay.
 
 use std::collections::BTreeMap;
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::document::{CREATED_AT, EXPIRES_AT, INTEGERS, Layout, MARK, TOMBSTONE, UPDATED_AT};
+use super::document::{self, Layout};
+use super::fields::{CREATED_AT, EXPIRES_AT, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
 use super::known::{Field, Known};
 use super::value::{Numbers, integers};
 use crate::error::Error;
 use crate::record::Record;
 
-/// Lists the fields of a record that differ from those of the document that was loaded.
+/// Lists the fields of a record that differ from those of the loaded document.
 pub(super) struct Changes<'a> {
     known: &'a Known,
     record: &'a Record,
@@ -19,11 +20,11 @@ pub(super) struct Changes<'a> {
     removed: Vec<&'a str>,
 }
 
-/// Holds the write of a save, and describes the document after it.
+/// The write of a save, and a description of the document after it.
 pub(super) struct Update {
     pub(super) write: Write,
     pub(super) known: Known,
-    /// The document of the record, without the fields of others.
+    /// The document of the record, without the fields of other writers.
     pub(super) document: Document,
 }
 
@@ -53,7 +54,8 @@ impl<'a> Changes<'a> {
         self.names().any(|name| name.is_empty() || name.starts_with('$') || name.contains('.'))
     }
 
-    /// Returns whether the document has to be read again, since a version does not hold its values.
+    /// Returns whether the document has to be read again because a version does not hold its
+    /// values.
     pub(super) fn need_document(&self) -> bool {
         let is_foreign = |name| self.known.fields.get(name).is_some_and(|field| field.is_foreign);
         // The mark is made of these.
@@ -61,7 +63,7 @@ impl<'a> Changes<'a> {
         self.need_replacement() || self.names().chain(times).any(is_foreign)
     }
 
-    /// Makes the write; over `old`, where the document had to be read.
+    /// Makes the write. `old` is the stored document, where it had to be read.
     pub(super) fn update(
         &self,
         layout: Layout,
@@ -69,8 +71,8 @@ impl<'a> Changes<'a> {
         old: Option<&Document>,
     ) -> Result<Update, Error> {
         let document = layout.document(id, self.record, old)?;
-        // It says which fields are the largest.
-        super::document::raw(&document)?;
+        // Refuses a document that is too large, and names its largest fields.
+        document::raw(&document)?;
         let lists = self.integers(&document);
         let expires_at = layout.expires_after.and_then(|_| document.get_datetime(EXPIRES_AT).ok());
         let known =
@@ -106,7 +108,7 @@ impl<'a> Changes<'a> {
             set.insert(name, document.get(name));
         }
         for name in [MARK, EXPIRES_AT] {
-            // Where users do not expire, the record may have a field of this name.
+            // If users do not expire, the record may have a field of this name.
             if let Some(value) = document.get(name)
                 && !self.record.fields().contains_key(name)
             {

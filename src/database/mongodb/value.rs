@@ -1,4 +1,4 @@
-//! JSON and BSON, one made of the other.
+//! Converts between JSON and BSON.
 
 use jiff::Timestamp;
 use mongodb::bson::spec::BinarySubtype;
@@ -7,31 +7,31 @@ use serde_json::{Number, Value};
 
 use crate::error::Error;
 
-/// How deep a document may be nested, itself included
-/// (<https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-Nested-Depth-for-BSON-Documents>).
+/// The deepest nesting of a document, itself included.
+/// <https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-Nested-Depth-for-BSON-Documents>
 const MAX_DEPTH: usize = 100;
 
-/// How far into an array that was stored the values of a new one are looked for, so that a long one
-/// does not cost a multiple of its length.
+/// The number of elements of a stored array among which a value of a new one is looked for, so that
+/// a long array does not cost a multiple of its length.
 const LOOK_AHEAD: usize = 32;
 
-/// Up to where JavaScript's numbers hold every integer.
+/// The largest number up to which JavaScript holds every integer.
 const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
-/// Says which floating-point numbers of a document are integers: Node.js stores an integer beyond
-/// 32 bits, such as a time in milliseconds, as one.
+/// Tells which floating-point numbers of a document are integers: Node.js stores an integer beyond
+/// 32 bits, such as a time in milliseconds, as a floating-point number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Numbers<'a> {
-    /// None, as we write.
+    /// None, as in documents that this crate writes.
     Exact,
-    /// All that have no fraction, as JavaScript reads.
+    /// All without a fraction, as JavaScript reads them.
     JavaScript,
-    /// Those that are listed, by [`integers`].
+    /// The listed ones, as [`integers`] lists them.
     Listed(&'a Document),
 }
 
 impl Numbers<'_> {
-    /// Returns those under a name, or under an index of an array.
+    /// Returns the part for a name, or for an index of an array.
     pub(super) fn of(self, name: &str) -> Self {
         match self {
             Self::Listed(listed) => match listed.get(name) {
@@ -66,32 +66,36 @@ pub(super) fn integers(value: &Bson, json: &Value) -> Option<Bson> {
             .iter()
             .filter_map(|(name, json)| Some((name.clone(), integers(document.get(name)?, json)?)))
             .collect(),
-        (Bson::Array(items), Value::Array(values)) => (items.iter().zip(values).enumerate())
-            .filter_map(|(index, (item, json))| Some((index.to_string(), integers(item, json)?)))
+        (Bson::Array(elements), Value::Array(values)) => (elements.iter().zip(values).enumerate())
+            .filter_map(|(index, (element, json))| {
+                Some((index.to_string(), integers(element, json)?))
+            })
             .collect(),
         _ => return None,
     };
     (!listed.is_empty()).then_some(Bson::Document(listed))
 }
 
-/// What a value is in JSON. Types that JSON does not have become the string that JavaScript would
-/// make of them (dates, object ids), or else their form in Extended JSON.
+/// Converts a value to JSON. Types that JSON lacks become the string that JavaScript would make of
+/// them (dates, object ids), or else their form in Extended JSON.
 pub(super) fn json(value: &Bson, numbers: Numbers<'_>) -> Value {
     match value {
         Bson::Document(document) => {
             let field = |(name, value): (&String, _)| (name.clone(), json(value, numbers.of(name)));
             Value::Object(document.iter().map(field).collect())
         }
-        Bson::Array(items) => {
-            items.iter().enumerate().map(|(index, item)| json(item, numbers.at(index))).collect()
-        }
+        Bson::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .map(|(index, element)| json(element, numbers.at(index)))
+            .collect(),
         Bson::String(text) => Value::String(text.clone()),
         Bson::Boolean(value) => Value::Bool(*value),
         Bson::Null => Value::Null,
         Bson::Int32(value) => Value::from(*value),
         Bson::Int64(value) => Value::from(*value),
         Bson::Double(value) if numbers.is_integer(*value) => Value::from(*value as i64),
-        // `null` for what is no number or infinite.
+        // Infinity and NaN become `null`.
         Bson::Double(value) => Value::from(*value),
         Bson::ObjectId(id) => Value::String(id.to_hex()),
         Bson::DateTime(date) => match Timestamp::from_millisecond(date.timestamp_millis()) {
@@ -107,7 +111,7 @@ pub(super) fn json(value: &Bson, numbers: Numbers<'_>) -> Value {
 }
 
 fn extended(value: &Bson) -> Value {
-    // Generic binary data would become a list of numbers, so it goes as another kind.
+    // Generic binary data would become a list of numbers, so it is converted as another kind.
     if let Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes }) = value {
         let subtype = BinarySubtype::UserDefined(0x80);
         let mut value = extended(&Bson::Binary(Binary { subtype, bytes: bytes.clone() }));
@@ -123,20 +127,21 @@ fn is_integer(value: f64) -> bool {
         && !(value == 0.0 && value.is_sign_negative())
 }
 
-/// The integer of JSON that no integer of BSON can hold.
+/// Returns the integer of JSON that no integer of BSON can hold.
 fn large_integer(decimal: &Decimal128) -> Option<u64> {
     decimal.to_string().parse().ok().filter(|integer| i64::try_from(*integer).is_err())
 }
 
-/// Returns whether the value, made of its JSON form anew, would be of another type.
+/// Returns whether converting the value to JSON and back would change its type.
 pub(super) fn is_foreign(value: &Bson, numbers: Numbers<'_>) -> bool {
     match value {
         Bson::Document(document) => {
             document.iter().any(|(name, value)| is_foreign(value, numbers.of(name)))
         }
-        Bson::Array(items) => {
-            items.iter().enumerate().any(|(index, item)| is_foreign(item, numbers.at(index)))
-        }
+        Bson::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .any(|(index, element)| is_foreign(element, numbers.at(index))),
         scalar => is_foreign_scalar(scalar, numbers),
     }
 }
@@ -156,7 +161,7 @@ fn is_foreign_scalar(value: &Bson, numbers: Numbers<'_>) -> bool {
     }
 }
 
-/// What a value is in BSON. `old` is what was stored in its place: where that is of a type that
+/// Converts a value to BSON. `old` is the stored value that it replaces: if that has a type that
 /// would be lost and looks the same in JSON, it stays.
 pub(super) fn bson(
     value: &Value,
@@ -176,13 +181,13 @@ pub(super) fn bson(
         Value::String(text) => Bson::String(text.clone()),
         Value::Array(_) | Value::Object(_) if depth >= MAX_DEPTH => {
             return Err(Refused::new(format!(
-                "is nested deeper than the {MAX_DEPTH} levels that MongoDB holds"
+                "is nested deeper than the {MAX_DEPTH} levels that MongoDB takes"
             )));
         }
-        Value::Array(items) => {
+        Value::Array(elements) => {
             let old = old.filter(|(old, numbers)| is_foreign(old, *numbers));
             let old = old.and_then(|(old, numbers)| Some((old.as_array()?.as_slice(), numbers)));
-            Bson::Array(array(items, old.unwrap_or((&[], Numbers::Exact)), depth + 1)?)
+            Bson::Array(array(elements, old.unwrap_or((&[], Numbers::Exact)), depth + 1)?)
         }
         Value::Object(fields) => {
             let old = old.and_then(|(old, numbers)| Some((old.as_document()?, numbers)));
@@ -198,11 +203,11 @@ pub(super) fn bson(
     })
 }
 
-/// Nothing says which value of the old array one of the new array was. As a rule values are added
-/// or removed at the ends, as in the history, so the same value is looked for from where the last
-/// one was found.
+/// Converts an array. Nothing tells which old value a new one was. Values are mostly added and
+/// removed at the ends, as in the history, so the search for an equal old value begins where the
+/// last one was found.
 fn array(
-    items: &[Value],
+    elements: &[Value],
     (old, numbers): (&[Bson], Numbers<'_>),
     depth: usize,
 ) -> Result<Vec<Bson>, Refused> {
@@ -210,32 +215,32 @@ fn array(
     let before: Vec<Value> =
         (0..old.len()).filter_map(at).map(|(old, numbers)| json(old, numbers)).collect();
     let mut next = 0;
-    let mut made = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
-        let same = before.iter().skip(next).take(LOOK_AHEAD).position(|before| before == item);
+    let mut made = Vec::with_capacity(elements.len());
+    for (index, element) in elements.iter().enumerate() {
+        let same = before.iter().skip(next).take(LOOK_AHEAD).position(|before| before == element);
         if let Some(same) = same {
             next += same + 1;
         }
         let old = at(if same.is_some() { next - 1 } else { next });
-        made.push(bson(item, old, depth).map_err(|refused| refused.under(&index.to_string()))?);
+        made.push(bson(element, old, depth).map_err(|refused| refused.under(&index.to_string()))?);
     }
     Ok(made)
 }
 
 fn bson_number(number: &Number) -> Result<Bson, Refused> {
     let value = if let Some(integer) = number.as_i64() {
-        // As Node.js does, whose driver makes numbers of both.
+        // Does as Node.js, whose driver makes numbers of both.
         Some(i32::try_from(integer).map_or(Bson::Int64(integer), Bson::Int32))
     } else if let Some(integer) = number.as_u64() {
         integer.to_string().parse().ok().map(Bson::Decimal128)
     } else {
         number.as_f64().map(Bson::Double)
     };
-    value.ok_or_else(|| Refused::new("is a number beyond those that MongoDB holds"))
+    value.ok_or_else(|| Refused::new("is a number beyond those that MongoDB takes"))
 }
 
-/// Refuses a name that BSON cannot hold, where a character U+0000 ends it
-/// (<https://bsonspec.org/spec.html>).
+/// Refuses a name that BSON cannot hold: the character U+0000 ends it.
+/// <https://bsonspec.org/spec.html>
 pub(super) fn check_name(name: &str) -> Result<(), Refused> {
     if name.contains('\0') {
         let refused = Refused::new("has the character U+0000 in its name, which MongoDB refuses");
@@ -247,7 +252,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Refused> {
 /// A value that cannot be stored.
 #[derive(Debug)]
 pub(super) struct Refused {
-    /// From the inside to the outside.
+    /// The path, innermost name first.
     path: Vec<String>,
     why: String,
 }

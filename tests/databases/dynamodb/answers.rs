@@ -1,4 +1,4 @@
-//! How often the server is asked, and what it may answer.
+//! The number of requests to the server, and its possible answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +17,12 @@ pub(super) fn trials(servers: &Servers) -> Vec<Trial> {
     vec![
         servers.trial("reads_once_and_writes_once", reads_once_and_writes_once),
         servers.trial("a_conflict_needs_no_second_read", a_conflict_needs_no_second_read),
-        servers.trial("knows_its_own_write_again", knows_its_own_write_again),
+        servers.trial("recognises_its_own_write", recognises_its_own_write),
         servers.trial("applies_no_turn_twice", applies_no_turn_twice),
         servers.trial("a_refused_attempt_has_had_no_effect", a_refused_attempt_has_had_no_effect),
         servers
             .trial("throttling_is_retried_within_the_time", throttling_is_retried_within_the_time),
-        servers.trial("errors_say_what_aws_said", errors_say_what_aws_said),
+        servers.trial("errors_quote_aws", errors_quote_aws),
         servers.trial("gives_up_in_time", gives_up_in_time),
         servers.trial("takes_a_client", takes_a_client),
         servers.trial("shows_no_credentials", shows_no_credentials),
@@ -58,9 +58,9 @@ async fn a_conflict_needs_no_second_read(endpoint: String) {
     let first = save(&db, &id, &with_data(&json!({ "a": 1 })), None).await;
     let second = save(&db, &id, &with_data(&json!({ "a": 2 })), Some(&first)).await;
     proxy.calls();
-    for (over, call) in [(None, "PutItem"), (Some(&first), "UpdateItem")] {
+    for (expected, call) in [(None, "PutItem"), (Some(&first), "UpdateItem")] {
         let saved =
-            db.save(&id, &with_data(&json!({ "a": 3 })), Expected::from(over)).await.unwrap();
+            db.save(&id, &with_data(&json!({ "a": 3 })), Expected::from(expected)).await.unwrap();
         let Saved::Conflict(Some(current)) = saved else { panic!("{saved:?}") };
         assert_eq!(current.record, with_data(&json!({ "a": 2 })));
         assert_eq!(current.version, second);
@@ -70,14 +70,14 @@ async fn a_conflict_needs_no_second_read(endpoint: String) {
     let saved =
         db.save(&id, &with_data(&json!({ "a": 3 })), Expected::Version(&second)).await.unwrap();
     assert_eq!(saved, Saved::Conflict(None));
-    // How the table expires items is asked once.
+    // The table's time to live is looked up once.
     assert_eq!(proxy.calls(), ["DescribeTimeToLive", "PutItem", "UpdateItem"]);
     db.delete(&id).await.unwrap();
     assert_eq!(proxy.calls(), ["PutItem"]);
 }
 
-/// The client tries again, and the condition fails on what it wrote itself.
-async fn knows_its_own_write_again(endpoint: String) {
+/// The client repeats a write, and its condition fails on the first attempt's own effect.
+async fn recognises_its_own_write(endpoint: String) {
     let proxy = Proxy::start(&endpoint, |action, before| match action {
         "PutItem" | "UpdateItem" if before == 0 => Rule::LoseAnswer,
         _ => Rule::Forward,
@@ -94,8 +94,8 @@ async fn knows_its_own_write_again(endpoint: String) {
     assert_eq!(writes.count(), 4, "{calls:?}");
 }
 
-/// The answer to the first attempt is lost, somebody else saves over what it wrote, and the client tries again: adding to
-/// theirs would add a second time.
+/// The answer to the first attempt is lost, another writer saves after it, and the client repeats
+/// the write: adding to the other writer's record would apply the turn twice.
 async fn applies_no_turn_twice(endpoint: String) {
     let table = super::table();
     let elsewhere = builder(&table, &endpoint).build().await.unwrap();
@@ -121,9 +121,9 @@ async fn applies_no_turn_twice(endpoint: String) {
         .await;
         let app = counting(builder(&table, &proxy.endpoint).build().await.unwrap());
         let answer = send(&app, post(alexa(&id).to_string())).await;
-        assert_eq!(answer.status, 503, "it is not known here that it was stored");
+        assert_eq!(answer.status, 503, "this app does not know that it was stored");
         assert!(text(answer.error()).contains("is not known"), "{:?}", answer.error());
-        // This turn's, and that of the other.
+        // The record holds this turn and the other writer's.
         let stored = json_of(&load(&elsewhere, &id).await);
         assert_eq!(stored["user"]["data"]["count"], json!(count + 2));
         let writes = proxy.calls().into_iter().filter(|call| call == action).count();
@@ -131,7 +131,7 @@ async fn applies_no_turn_twice(endpoint: String) {
     }
 }
 
-/// What is throttled was not written: a conflict after it is one.
+/// A throttled attempt has had no effect, so a conflict after it is a plain conflict.
 async fn a_refused_attempt_has_had_no_effect(endpoint: String) {
     let table = super::table();
     let elsewhere = builder(&table, &endpoint).build().await.unwrap();
@@ -155,14 +155,14 @@ async fn a_refused_attempt_has_had_no_effect(endpoint: String) {
     assert_eq!(writes, 2);
 }
 
-/// For most of the time that there is, and then it is told as what it is.
+/// Throttled calls are retried for most of the time limit, and then fail as throttled.
 async fn throttling_is_retried_within_the_time(endpoint: String) {
     let (_, raw) = ready(&endpoint).await;
     let id = user("throttled long");
     let is_over = Arc::new(AtomicBool::new(false));
-    let over = is_over.clone();
+    let ended = is_over.clone();
     let proxy = Proxy::start(&endpoint, move |called, _| match called {
-        "GetItem" | "PutItem" if !over.load(Ordering::Relaxed) => {
+        "GetItem" | "PutItem" if !ended.load(Ordering::Relaxed) => {
             Rule::Fail("ProvisionedThroughputExceededException", "The level of configured…")
         }
         _ => Rule::Forward,
@@ -190,7 +190,7 @@ fn counting(database: DynamoDb) -> App {
     sync_app(&patient(database), |user, _, _| user.increment("count", 1).map(drop))
 }
 
-async fn errors_say_what_aws_said(endpoint: String) {
+async fn errors_quote_aws(endpoint: String) {
     let cases = [
         ("ProvisionedThroughputExceededException", "The level of configured…", "The level"),
         ("ValidationException", "invalid value: SECRET", "no further explanation"),
@@ -231,9 +231,9 @@ async fn errors_say_what_aws_said(endpoint: String) {
 async fn gives_up_in_time(endpoint: String) {
     let hanging = Proxy::start(&endpoint, |_, _| Rule::Hang).await.endpoint;
     let refused = "http://127.0.0.1:9".to_owned();
-    // Where there is a table already, and where it has to be looked for.
+    // Once with an existing table, and once with one that has to be described.
     for (endpoint, create) in [(&hanging, true), (&refused, true), (&refused, false)] {
-        // With the default time-out.
+        // Uses the default time-out.
         let db = builder(&super::table(), endpoint).timeout(Duration::from_secs(2));
         let db = db.create_table(create).build().await.unwrap();
         let app = sync_app(&PersistenceLayer::new(db.clone()), |_, _, _| Ok(()));
@@ -287,7 +287,7 @@ async fn shows_no_credentials(endpoint: String) {
 async fn settings_are_checked(endpoint: String) {
     let plain = || builder("Users", &endpoint);
     let cases = [
-        (builder("no", &endpoint), "is no name of a table"),
+        (builder("no", &endpoint), "is not a table name"),
         (plain().endpoint_url("localhost:8000"), "begin with `http://`"),
         (plain().expire_users_after(Duration::ZERO), "after no time"),
         (plain().timeout(Duration::ZERO), "time-out is zero"),

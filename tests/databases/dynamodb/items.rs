@@ -1,4 +1,4 @@
-//! What is in an item.
+//! The contents of an item.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,8 +15,8 @@ pub(super) fn trials(servers: &Servers) -> Vec<Trial> {
     vec![
         servers.trial("is_jovos_item", is_jovos_item),
         servers.trial("a_write_of_jovo_is_a_conflict", a_write_of_jovo_is_a_conflict),
-        servers.trial("keeps_what_is_not_its_own", keeps_what_is_not_its_own),
-        servers.trial("reads_what_json_has_not", reads_what_json_has_not),
+        servers.trial("keeps_attributes_of_others", keeps_attributes_of_others),
+        servers.trial("reads_types_that_json_lacks", reads_types_that_json_lacks),
         servers.trial("writes_empty_texts_and_reads_null", writes_empty_texts_and_reads_null),
         servers.trial("refuses_what_is_too_large", refuses_what_is_too_large),
         servers.trial("refuses_names_of_its_own", refuses_names_of_its_own),
@@ -58,7 +58,7 @@ async fn is_jovos_item(endpoint: String) {
     });
     assert_eq!(json_of(&stored).to_string(), expected.to_string());
 
-    // Upgraded by the layer's next save, and still of Jovo's form.
+    // The layer's next save upgrades it, and it keeps Jovo's form.
     let app =
         sync_app(&PersistenceLayer::new(db), |user, _, _| user.increment("visits", 1).map(drop));
     assert_eq!(send(&app, post(alexa(&id).to_string())).await.status, 200);
@@ -83,13 +83,13 @@ async fn a_write_of_jovo_is_a_conflict(endpoint: String) {
     assert_eq!(json_of(&current)["updatedAt"], "2021-06-30T05:50:05.000Z");
 
     let ours = save(&db, &id, &current.record, Some(&current.version)).await;
-    // Jovo drops our version. Its item has the times of ours, say.
+    // Jovo drops our version. Suppose its item has the same times as ours.
     raw.put(of_jovo(&id, "2021-06-30T05:50:05.000Z")).await;
     let saved = db.save(&id, &with_data(&json!({})), Expected::Version(&ours)).await.unwrap();
     assert!(matches!(saved, Saved::Conflict(Some(_))));
 }
 
-async fn keeps_what_is_not_its_own(endpoint: String) {
+async fn keeps_attributes_of_others(endpoint: String) {
     let (db, raw) = ready(&endpoint).await;
     let id = user("foreign");
     let mut before = of_jovo(&id, "2021-06-30T05:50:04.034Z");
@@ -103,7 +103,7 @@ async fn keeps_what_is_not_its_own(endpoint: String) {
     ]));
     raw.put(before.clone()).await;
     let stored = load(&db, &id).await;
-    // What others write meanwhile stays, also into what was loaded.
+    // Concurrent writes of other programs stay, even in loaded fields.
     raw.update(&id, "SET counted = :v", n("1")).await;
     raw.update(&id, "ADD digits :v", n("1")).await;
     let mut fields = stored.record.fields().clone();
@@ -118,8 +118,8 @@ async fn keeps_what_is_not_its_own(endpoint: String) {
     ]));
     assert_eq!(after, before);
 
-    // What is no longer in the record is removed, but not what was never in it. The digits are not what
-    // they were when they were loaded, so they are not removed unseen.
+    // A save removes the fields that the record no longer has, but not fields that it never had.
+    // The digits have changed since they were loaded, so they are not removed unseen.
     let mut without = fields.clone();
     without.remove("digits");
     let saved = db.save(&id, &Record::new(without), Expected::Version(&version)).await.unwrap();
@@ -135,7 +135,7 @@ async fn keeps_what_is_not_its_own(endpoint: String) {
     assert_eq!(after, before);
 }
 
-async fn reads_what_json_has_not(endpoint: String) {
+async fn reads_types_that_json_lacks(endpoint: String) {
     let (db, raw) = ready(&endpoint).await;
     let id = user("types");
     let data = [
@@ -184,7 +184,7 @@ async fn refuses_what_is_too_large(endpoint: String) {
         let data = json!({ "small": [1, -2.5, "x", null, {}], "notes": "y".repeat(length), "more": "z".repeat(1000) });
         with_data(&data)
     };
-    // What is left beside the notes, found by what DynamoDB itself takes.
+    // The largest size of the notes, found by what DynamoDB itself accepts.
     let (mut fits, mut too_large) = (400_000, 409_600);
     while too_large - fits > 1 {
         let length = (fits + too_large) / 2;
@@ -203,7 +203,7 @@ async fn refuses_what_is_too_large(endpoint: String) {
         }
         db.delete(&id).await.unwrap();
     }
-    // One byte more, past our check: it is not stricter than DynamoDB.
+    // One byte more, past our check, which is therefore not stricter than DynamoDB.
     save(&db, &id, &sized(fits), None).await;
     let longer = raw.client.update_item().table_name(&raw.table).key("userId", s(&id));
     let longer = longer.update_expression("SET x = :v").expression_attribute_values(":v", s(""));
@@ -226,7 +226,7 @@ async fn refuses_names_of_its_own(endpoint: String) {
     assert_eq!(db.load(&"x".repeat(2048)).await.unwrap(), None);
 }
 
-/// More than one expression can say.
+/// More attributes than one expression can name.
 async fn writes_many_fields(endpoint: String) {
     let (db, _) = ready(&endpoint).await;
     let id = user("many");
@@ -280,7 +280,7 @@ async fn has_a_sort_key_and_a_prefix(endpoint: String) {
     assert!(raw.get_by(item([("pk", key["pk"].clone()), ("sk", s("ORDER#1"))])).await.is_some());
 }
 
-/// The attribute by which the table removes items.
+/// Returns the attribute by which the table removes items.
 async fn time_to_live(raw: &Raw) -> Option<String> {
     let ttl = raw.client.describe_time_to_live().table_name(&raw.table).send().await.unwrap();
     let ttl = ttl.time_to_live_description?;
@@ -288,7 +288,7 @@ async fn time_to_live(raw: &Raw) -> Option<String> {
     ttl.attribute_name.filter(|_| is_on)
 }
 
-/// On a table that is there already, in the background.
+/// The time to live of an existing table is enabled in the background.
 async fn switches_expiry_on(endpoint: String) {
     let raw = not_ours(&endpoint).await;
     let db = builder(&raw.table, &endpoint).expire_users_after(Duration::from_secs(3600));
@@ -299,12 +299,12 @@ async fn switches_expiry_on(endpoint: String) {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), is_on).await.expect("it is switched on");
-    // Found so by the next.
+    // The next database finds it enabled.
     let again = builder(&raw.table, &endpoint).expire_users_after(Duration::from_secs(60));
     again.build().await.unwrap().ensure_ready().await.unwrap();
 }
 
-/// Time to live is on in tables of ours. What a record calls `expiresAt` is the record's.
+/// Tables that this crate creates have a time to live. `expiresAt` in a record is the record's own.
 async fn a_records_own_expiry_is_data(endpoint: String) {
     let (db, raw) = ready(&endpoint).await;
     assert_eq!(time_to_live(&raw).await.as_deref(), Some("persistenceExpiresAt"));
@@ -326,7 +326,7 @@ async fn a_records_own_expiry_is_data(endpoint: String) {
     }
 }
 
-/// Where no version of ours can tell, what is changed is compared.
+/// If our version cannot reveal another write, the changed fields are compared.
 async fn others_writes_are_not_overwritten(endpoint: String) {
     let (db, raw) = ready(&endpoint).await;
     let changed = |id: &str, name: &str| {
@@ -334,7 +334,7 @@ async fn others_writes_are_not_overwritten(endpoint: String) {
         item.insert("user".to_owned(), m([("data", m([("name", s(name)), ("visits", n("3"))]))]));
         item
     };
-    // Jovo v4 twice in a millisecond, and with its times switched off.
+    // Jovo v4 writes twice in a millisecond, or with its times switched off.
     for has_times in [true, false] {
         let id = user("twice");
         let put = async |name: &str| {
@@ -354,7 +354,7 @@ async fn others_writes_are_not_overwritten(endpoint: String) {
         assert_eq!(json_of(&current)["user"]["data"]["name"], "Anna");
         save(&db, &id, &with_data(&json!({})), Some(&current.version)).await;
     }
-    // A script that knows nothing of versions: it sets, adds and removes.
+    // A script that ignores versions sets, adds and removes.
     for expression in ["SET #u.#d.b = :v", "SET extra = :v", "REMOVE was"] {
         let id = user("script");
         let fields = json!({ "user": { "data": { "a": 1.0 } }, "was": [null, "", -2.50, {}] });
@@ -396,7 +396,7 @@ async fn others_writes_are_not_overwritten(endpoint: String) {
     assert_eq!(json_of(&load(&db, &id).await)["user"]["data"], json!({ "a": 2, "b": 7 }));
 }
 
-/// What others store in the item counts, too.
+/// Other programs' attributes count towards the item's size.
 async fn an_item_that_others_grew_is_too_large(endpoint: String) {
     let (db, raw) = ready(&endpoint).await;
     let id = user("grown");
@@ -431,7 +431,7 @@ async fn expires(endpoint: String) {
     let saved = db.save(&id, &record(&json!({})), Expected::Version(&version)).await;
     assert!(saved.is_ok(), "over what was loaded before it expired: {saved:?}");
     raw.update(&id, "SET persistenceExpiresAt = :v", n(&(now - 1).to_string())).await;
-    // Nothing of the old one comes back.
+    // Nothing of the old record comes back.
     save(&db, &id, &record(&json!({ "user": { "data": { "new": 1 } } })), None).await;
     assert_eq!(json_of(&load(&db, &id).await), json!({ "user": { "data": { "new": 1 } } }));
     assert!(matches!(

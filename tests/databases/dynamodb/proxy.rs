@@ -1,4 +1,4 @@
-//! Stands between the client and the server: counts the calls, and answers some of them itself.
+//! Stands between client and server: counts the calls, and answers some of them itself.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -13,16 +13,16 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-/// What becomes of a call.
+/// The treatment of a call.
 pub(super) enum Rule {
     Forward,
-    /// The server gets it, the client does not get the answer.
+    /// Forwards the call, and drops the answer.
     LoseAnswer,
-    /// The same, and this happens before the client knows that it does not get it.
+    /// Forwards the call, waits for this future, and drops the answer.
     LoseAnswerAfter(Pin<Box<dyn Future<Output = ()> + Send>>),
-    /// The server's answer, with one text for another.
+    /// Forwards the call, and replaces a text in the answer by another.
     Replace(&'static str, &'static str),
-    /// This error instead, of the code and the message.
+    /// Answers with this code and message.
     Fail(&'static str, &'static str),
     Hang,
 }
@@ -38,7 +38,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// `rules` is given the action and how many calls of it came before.
+    /// Starts a proxy. `rules` gets the action and the number of its earlier calls.
     pub(super) async fn start(
         server: &str,
         rules: impl FnMut(&str, usize) -> Rule + Send + 'static,
@@ -57,7 +57,7 @@ impl Proxy {
                 let proxy = accepting.clone();
                 tokio::spawn(async move {
                     let service = service_fn(|request| proxy.answer(request));
-                    // An error is an answer that was lost on purpose.
+                    // An error is an answer that was dropped on purpose.
                     let _ =
                         http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
@@ -66,7 +66,7 @@ impl Proxy {
         proxy
     }
 
-    /// The actions since this was asked last.
+    /// Returns the actions since the last call of this function.
     pub(super) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut *self.calls.lock().unwrap())
     }

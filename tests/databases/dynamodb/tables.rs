@@ -1,4 +1,4 @@
-//! The table: created, waited for, checked.
+//! Creating the table, waiting for it, and checking it.
 
 use std::time::{Duration, Instant};
 
@@ -18,15 +18,17 @@ pub(super) fn trials(servers: &Servers) -> Vec<Trial> {
     vec![
         servers.trial("creates_the_table_as_told", creates_the_table_as_told),
         servers.trial("waits_for_the_table_once", waits_for_the_table_once),
-        servers.trial("goes_on_when_nobody_waits", goes_on_when_nobody_waits),
+        servers.trial("goes_on_when_its_caller_gives_up", goes_on_when_its_caller_gives_up),
         servers.trial("tries_again_after_a_failure", tries_again_after_a_failure),
-        servers
-            .trial("a_table_that_went_is_not_created_anew", a_table_that_went_is_not_created_anew),
+        servers.trial(
+            "a_table_that_disappears_is_not_recreated",
+            a_table_that_disappears_is_not_recreated,
+        ),
         servers.trial("checks_the_key", checks_the_key),
         servers.trial("says_which_table_is_missing", says_which_table_is_missing),
-        servers.trial("needs_not_describe_the_table", needs_not_describe_the_table),
-        servers.trial("needs_no_other_key", needs_no_other_key),
-        servers.trial("needs_not_switch_expiry_on", needs_not_switch_expiry_on),
+        servers.trial("works_without_describe_table", works_without_describe_table),
+        servers.trial("works_without_access_to_other_keys", works_without_access_to_other_keys),
+        servers.trial("works_without_update_time_to_live", works_without_update_time_to_live),
         servers.trial("projects_what_the_index_takes", projects_what_the_index_takes),
     ]
 }
@@ -55,7 +57,8 @@ async fn creates_the_table_as_told(endpoint: String) {
     assert_eq!(table.key_schema()[1].key_type(), &KeyType::Range);
 }
 
-/// Sixteen first requests at a time while the table is being created: all succeed, and it is created once.
+/// Sixteen concurrent first requests while the table is being created: all succeed, and the table
+/// is created once.
 async fn waits_for_the_table_once(endpoint: String) {
     let proxy = Proxy::start(&endpoint, |action, before| match action {
         "DescribeTable" if before < 8 => Rule::Replace("ACTIVE", "CREATING"),
@@ -79,23 +82,23 @@ async fn waits_for_the_table_once(endpoint: String) {
     let count = |action: &str| calls.iter().filter(|call| *call == action).count();
     assert_eq!(count("CreateTable"), 1, "{calls:?}");
     assert_eq!(count("DescribeTable"), 9, "{calls:?}");
-    // One read finds out that the table is missing.
+    // One read detects the missing table.
     assert_eq!((count("GetItem"), count("PutItem")), (17, 16), "{calls:?}");
     assert_eq!((count("DescribeTimeToLive"), count("UpdateTimeToLive")), (1, 1));
 }
 
-async fn goes_on_when_nobody_waits(endpoint: String) {
+async fn goes_on_when_its_caller_gives_up(endpoint: String) {
     let proxy = Proxy::start(&endpoint, |action, before| match action {
         "DescribeTable" if (1..4).contains(&before) => Rule::Replace("ACTIVE", "CREATING"),
         _ => Rule::Forward,
     })
     .await;
     let db = builder(&super::table(), &proxy.endpoint).build().await.unwrap();
-    let loading = tokio::time::timeout(Duration::from_millis(5), db.load("nobody"));
+    let loading = tokio::time::timeout(Duration::from_millis(5), db.load("absent"));
     assert!(loading.await.is_err());
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(proxy.calls().contains(&"CreateTable".to_owned()));
-    assert_eq!(db.load("nobody").await.unwrap(), None);
+    assert_eq!(db.load("absent").await.unwrap(), None);
     assert_eq!(proxy.calls(), ["GetItem"]);
 }
 
@@ -121,8 +124,8 @@ async fn tries_again_after_a_failure(endpoint: String) {
     assert_eq!(db.load(&user("early")).await.unwrap(), None);
 }
 
-/// It would be empty. Restored, it is used again.
-async fn a_table_that_went_is_not_created_anew(endpoint: String) {
+/// A new table would be empty. A restored one is used again.
+async fn a_table_that_disappears_is_not_recreated(endpoint: String) {
     for is_only_read in [false, true] {
         let (_, raw) = ready(&endpoint).await;
         let db = builder(&raw.table, &endpoint).build().await.unwrap();
@@ -142,7 +145,7 @@ async fn a_table_that_went_is_not_created_anew(endpoint: String) {
         ] {
             assert!(error.is_database() && text(&error).contains(&expected), "{error:?}");
         }
-        // By a process that never saw it, it is.
+        // A process that never saw the table creates it.
         builder(&raw.table, &endpoint).build().await.unwrap().ensure_ready().await.unwrap();
         assert_eq!(db.load(&id).await.unwrap(), None);
         db.ensure_ready().await.unwrap();
@@ -193,16 +196,16 @@ async fn says_which_table_is_missing(endpoint: String) {
     let table = super::table();
     let db = builder(&table, &endpoint).create_table(false).build().await.unwrap();
     let expected = format!("there is no table \"{table}\" at {endpoint}");
-    for error in [db.load("nobody").await.unwrap_err(), db.ensure_ready().await.unwrap_err()] {
+    for error in [db.load("absent").await.unwrap_err(), db.ensure_ready().await.unwrap_err()] {
         assert!(error.is_database() && text(&error).contains(&expected), "{error:?}");
     }
-    // Created meanwhile, it is found.
+    // A table that was created meanwhile is found.
     builder(&table, &endpoint).build().await.unwrap().ensure_ready().await.unwrap();
-    assert_eq!(db.load("nobody").await.unwrap(), None);
+    assert_eq!(db.load("absent").await.unwrap(), None);
 }
 
-/// Neither at a cold start nor later: what is asked is the data.
-async fn needs_not_describe_the_table(endpoint: String) {
+/// Neither a cold start nor a later request needs more than the table's data.
+async fn works_without_describe_table(endpoint: String) {
     let (_, raw) = ready(&endpoint).await;
     let id = user("undescribed");
     for code in [Some("AccessDeniedException"), Some("ThrottlingException"), None] {
@@ -226,7 +229,7 @@ async fn needs_not_describe_the_table(endpoint: String) {
         let calls = proxy.calls();
         assert!(!calls.contains(&"DescribeTable".to_owned()), "{calls:?}");
         let Some(code) = code else { continue };
-        // It is missing as well.
+        // The same for a missing table.
         let missing = super::table();
         let db = builder(&missing, &proxy.endpoint).create_table(false).build().await.unwrap();
         for error in [db.load(&id).await.unwrap_err(), db.ensure_ready().await.unwrap_err()] {
@@ -234,7 +237,7 @@ async fn needs_not_describe_the_table(endpoint: String) {
                 format!("GetItem on table \"{missing}\" failed: ResourceNotFoundException");
             assert!(text(&error).contains(&expected), "{error:?}");
         }
-        // Where it is to be created it has to be looked at.
+        // A table that may have to be created must be described.
         let db = builder(&missing, &proxy.endpoint).build().await.unwrap();
         let error = db.load(&id).await.unwrap_err();
         let expected = format!("DescribeTable on table \"{missing}\" failed: {code}");
@@ -242,8 +245,8 @@ async fn needs_not_describe_the_table(endpoint: String) {
     }
 }
 
-/// A policy may allow nothing but the users' keys.
-async fn needs_no_other_key(endpoint: String) {
+/// A policy may permit only the users' keys.
+async fn works_without_access_to_other_keys(endpoint: String) {
     let (_, raw) = ready(&endpoint).await;
     for code in ["AccessDeniedException", "ProvisionedThroughputExceededException"] {
         let proxy = Proxy::start(&endpoint, move |action, before| match action {
@@ -254,14 +257,14 @@ async fn needs_no_other_key(endpoint: String) {
         let db = builder(&raw.table, &proxy.endpoint).build().await.unwrap();
         db.ensure_ready().await.unwrap();
         if code == "AccessDeniedException" {
-            assert!(db.load("nobody").await.is_err() && db.load("nobody").await.is_err());
+            assert!(db.load("absent").await.is_err() && db.load("absent").await.is_err());
         }
-        assert_eq!(db.load("nobody").await.unwrap(), None);
+        assert_eq!(db.load("absent").await.unwrap(), None);
     }
 }
 
-/// It is switched on in no request's way.
-async fn needs_not_switch_expiry_on(endpoint: String) {
+/// The time to live is enabled in the background.
+async fn works_without_update_time_to_live(endpoint: String) {
     let raw = not_ours(&endpoint).await;
     for denied in ["DescribeTimeToLive", "UpdateTimeToLive"] {
         for create in [true, false] {

@@ -1,4 +1,4 @@
-//! What a deletion leaves in the table.
+//! Tombstones in the table.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,11 +15,11 @@ const LIFETIME: u64 = 15 * 60;
 pub(super) fn trials(servers: &Servers) -> Vec<Trial> {
     vec![
         servers.trial("a_tombstone_holds_nothing_of_the_user", holds_nothing_of_the_user),
-        servers.trial("a_tombstone_that_has_ended_counts_as_nothing", counts_until_its_end),
-        servers.trial("a_tombstone_written_over_is_an_item", written_over_it_is_an_item),
-        servers.trial("no_tombstone_where_it_would_stay", none_where_it_would_stay),
+        servers.trial("an_expired_tombstone_does_not_count", counts_until_its_end),
+        servers.trial("a_tombstone_written_over_is_an_item", a_tombstone_written_over_is_an_item),
+        servers.trial("no_tombstone_where_it_would_stay", leaves_none_that_would_stay),
         servers.trial("a_tombstone_ends_by_the_tables_attribute", ends_by_the_tables_attribute),
-        servers.trial("a_table_without_time_to_live_is_usable", needs_no_time_to_live),
+        servers.trial("a_table_without_time_to_live_is_usable", works_without_a_time_to_live),
     ]
 }
 
@@ -39,9 +39,9 @@ async fn tombstone(db: &DynamoDb, user: &str) -> Option<Version> {
     }
 }
 
-/// What a turn is shown that finds neither an item nor a tombstone.
+/// Returns the version of a turn that finds neither an item nor a tombstone.
 async fn nothing(db: &DynamoDb) -> Version {
-    db.load_for_update("nobody ever stored").await.unwrap().expected().version().unwrap().clone()
+    db.load_for_update("never stored").await.unwrap().expected().version().unwrap().clone()
 }
 
 async fn holds_nothing_of_the_user(endpoint: String) {
@@ -66,15 +66,15 @@ async fn holds_nothing_of_the_user(endpoint: String) {
         assert_eq!(number(&item, "persistenceTombstone"), end);
         assert_eq!(db.load(id).await.unwrap(), None);
     }
-    // By which DynamoDB removes it.
+    // DynamoDB removes the tombstone by it.
     let described = raw.client.describe_time_to_live().table_name(&table).send().await.unwrap();
     let described = described.time_to_live_description.unwrap();
     assert_eq!(described.attribute_name(), Some("persistenceExpiresAt"));
     assert!(described.time_to_live_status().unwrap().as_str().starts_with("ENABL"));
 
-    // Nothing of it stays in the item that takes its place.
-    let over = tombstone(&db, &id).await;
-    save(&db, &id, &with_data(&json!({})), over.as_ref()).await;
+    // Nothing of the tombstone stays in the item that replaces it.
+    let expected = tombstone(&db, &id).await;
+    save(&db, &id, &with_data(&json!({})), expected.as_ref()).await;
     let item = raw.get(&id).await.unwrap();
     assert_eq!(item.len(), 3, "{item:?}");
 }
@@ -95,11 +95,12 @@ async fn counts_until_its_end(endpoint: String) {
         }
         raw.put(item).await;
         assert_eq!(tombstone(&db, &id).await, None);
-        let over = if shown { before.unwrap() } else { nothing };
-        save(&db, &id, &with_data(&json!({ "new": true })), Some(&over)).await;
+        let expected = if shown { before.unwrap() } else { nothing };
+        save(&db, &id, &with_data(&json!({ "new": true })), Some(&expected)).await;
         assert_eq!(load(&db, &id).await.record, with_data(&json!({ "new": true })));
     }
-    // Removed meanwhile, it holds nobody back either, and an item is not removed on its account.
+    // A tombstone that was removed meanwhile holds no save back, and does not cause an item to be
+    // removed.
     db.delete(&id).await.unwrap();
     let before = tombstone(&db, &id).await;
     let removed = raw.client.delete_item().table_name(&raw.table).key("userId", s(&id));
@@ -111,12 +112,12 @@ async fn counts_until_its_end(endpoint: String) {
     assert_eq!(current.version, version);
 }
 
-async fn written_over_it_is_an_item(endpoint: String) {
+async fn a_tombstone_written_over_is_an_item(endpoint: String) {
     let (db, raw) = ready(&endpoint).await;
     let id = user("written over");
     db.delete(&id).await.unwrap();
     let before = tombstone(&db, &id).await;
-    // As Jovo v4 writes, and as somebody who keeps what is there.
+    // Written once as Jovo v4 does, and once by a writer that keeps the existing attributes.
     for keeps in [false, true] {
         if keeps {
             db.delete(&id).await.unwrap();
@@ -126,11 +127,12 @@ async fn written_over_it_is_an_item(endpoint: String) {
         }
         let stored = load(&db, &id).await;
         assert_eq!(json_of(&stored), json!({ "score": 1 }));
-        for over in [None, before.as_ref()] {
-            let saved = db.save(&id, &with_data(&json!({})), Expected::from(over)).await.unwrap();
+        for expected in [None, before.as_ref()] {
+            let saved =
+                db.save(&id, &with_data(&json!({})), Expected::from(expected)).await.unwrap();
             assert_eq!(saved, Saved::Conflict(Some(stored.clone())));
         }
-        // Nothing is left of it by which DynamoDB would remove the user.
+        // Nothing is left of the tombstone by which DynamoDB would remove the user.
         save(&db, &id, &with_data(&json!({ "a": 2 })), Some(&stored.version)).await;
         let item = raw.get(&id).await.unwrap();
         assert_eq!(item.len(), 3, "{item:?}");
@@ -144,7 +146,7 @@ async fn switch_on(raw: &Raw, attribute: &str) {
     request.time_to_live_specification(on.unwrap()).send().await.unwrap();
 }
 
-async fn none_where_it_would_stay(endpoint: String) {
+async fn leaves_none_that_would_stay(endpoint: String) {
     let off = not_ours(&endpoint).await;
     let clashing = not_ours(&endpoint).await;
     switch_on(&clashing, "updatedAt").await;
@@ -179,22 +181,23 @@ async fn ends_by_the_tables_attribute(endpoint: String) {
     db.delete(&id).await.unwrap();
     let item = raw.get(&id).await.unwrap();
     assert_eq!((item.len(), number(&item, "ttl")), (4, number(&item, "persistenceTombstone")));
-    // A process that has deleted nothing knows it as well.
+    // A process that has deleted nothing recognises it as well.
     let other = builder(&raw.table, &endpoint).build().await.unwrap();
-    let over = tombstone(&other, &id).await;
-    assert!(over.is_some());
-    for over in [&nothing(&other).await, &version] {
-        let saved = other.save(&id, &with_data(&json!({})), Expected::Version(over)).await.unwrap();
+    let expected = tombstone(&other, &id).await;
+    assert!(expected.is_some());
+    for expected in [&nothing(&other).await, &version] {
+        let saved =
+            other.save(&id, &with_data(&json!({})), Expected::Version(expected)).await.unwrap();
         assert_eq!(saved, Saved::Conflict(None));
     }
-    save(&other, &id, &with_data(&json!({})), over.as_ref()).await;
-    // Who does not ask for tombstones is not held back.
+    save(&other, &id, &with_data(&json!({})), expected.as_ref()).await;
+    // A caller that does not ask for tombstones is not held back by them.
     other.delete(&id).await.unwrap();
     save(&other, &id, &with_data(&json!({})), None).await;
 }
 
-/// A role that may create the table need not be allowed to switch its time to live on.
-async fn needs_no_time_to_live(endpoint: String) {
+/// A role that may create the table need not be allowed to enable its time to live.
+async fn works_without_a_time_to_live(endpoint: String) {
     let proxy = Proxy::start(&endpoint, |action, _| match action {
         "DescribeTimeToLive" | "UpdateTimeToLive" => {
             Rule::Fail("AccessDeniedException", "not authorized")

@@ -14,7 +14,7 @@ use tower_persistence::{Database, Expected, MongoDb, Saved};
 
 use super::{Place, load, record, save};
 
-/// What is logged.
+/// Collects the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -59,7 +59,7 @@ pub(crate) async fn names_have_defaults(place: Place) {
     assert_eq!(names(&db), r#"MongoDb { database: "mine", collection: "jovoUsers" }"#);
 }
 
-pub(crate) async fn settings_that_are_wrong_are_told(place: Place) {
+pub(crate) async fn wrong_settings_are_errors(place: Place) {
     let uris = [
         "localhost:27017",
         "mongodb://",
@@ -87,7 +87,7 @@ pub(crate) async fn settings_that_are_wrong_are_told(place: Place) {
     }
 }
 
-/// Stands between client and server, so that the server can be away.
+/// Stands between client and server, so that the server can be unreachable.
 async fn forward(listener: TcpListener, address: String) {
     loop {
         let (mut client, _) = listener.accept().await.unwrap();
@@ -122,7 +122,7 @@ pub(crate) async fn a_server_that_is_down_at_start(place: Place) {
     let server = tokio::spawn(forward(listener, place.address()));
     db.ensure_ready().await.unwrap();
     save(&db, "user-1", json!({ "user": {} })).await;
-    // A user whom the server does not know.
+    // The server does not know this user.
     let error = secret.load("SECRET-ID").await.unwrap_err();
     let text = format!("{error:?}");
     assert!(error.is_database() && text.contains("did not accept user name"), "{text}");
@@ -132,24 +132,24 @@ pub(crate) async fn a_server_that_is_down_at_start(place: Place) {
 
 pub(crate) async fn errors_hold_no_secrets(place: Place) {
     let db = place.db().await;
-    // Another index that is unique: the server's message quotes the duplicate.
+    // Another unique index: the server's message quotes the duplicate.
     let options = IndexOptions::builder().unique(true).build();
     let index = IndexModel::builder().keys(doc! { "secret": 1 }).options(options).build();
     place.users.create_index(index).await.unwrap();
-    let item = record(json!({ "secret": "SECRET" }));
+    let fields = record(json!({ "secret": "SECRET" }));
     assert!(matches!(
-        db.save("SECRET-1", &item, Expected::Absent).await.unwrap(),
+        db.save("SECRET-1", &fields, Expected::Absent).await.unwrap(),
         Saved::Written(_)
     ));
-    let error = db.save("SECRET-2", &item, Expected::Absent).await.unwrap_err();
+    let error = db.save("SECRET-2", &fields, Expected::Absent).await.unwrap_err();
     assert!(error.is_database(), "{error:?}");
     let text = format!("{error:?} {error}");
     assert!(text.contains("other than that of `_id`"), "{text}");
     assert!(!text.contains("SECRET"), "{text}");
 
     save(&db, "SECRET-3", json!({})).await;
-    let over = load(&db, "SECRET-3").await.version;
-    let error = db.save("SECRET-3", &item, Expected::Version(&over)).await.unwrap_err();
+    let expected = load(&db, "SECRET-3").await.version;
+    let error = db.save("SECRET-3", &fields, Expected::Version(&expected)).await.unwrap_err();
     let text = format!("{error:?} {error}");
     assert!(text.contains("11000"), "{text}");
     assert!(!text.contains("SECRET"), "{text}");
@@ -189,7 +189,7 @@ pub(crate) async fn each_cause_is_named(place: Place) {
     let text = format!("{:?}", db.load("SECRET").await.unwrap_err());
     assert!(text.contains("the connection was refused: no server listens there"), "{text}");
 
-    // What a server of the other kind answers: nothing, something else than TLS, or an alert of TLS.
+    // The answers of a server of the other kind: none, anything but TLS, or a TLS alert.
     let alert: &[u8] = &[21, 3, 1, 0, 2, 2, 70];
     let one_side = "one side may expect TLS and the other not";
     for (tls, answer, cause) in [
@@ -206,7 +206,7 @@ pub(crate) async fn each_cause_is_named(place: Place) {
     }
 }
 
-/// A server that answers whatever it is asked with these bytes, and closes the connection.
+/// Starts a server that answers every request with these bytes and closes the connection.
 async fn answering(answer: &'static [u8]) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -223,7 +223,7 @@ async fn answering(answer: &'static [u8]) -> std::net::SocketAddr {
     address
 }
 
-/// It accepts connections and says nothing, from the beginning or from one moment on.
+/// The server accepts connections and does not answer, from the start or from some moment on.
 pub(crate) async fn a_server_that_hangs_is_given_up(place: Place) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("mongodb://{}/?directConnection=true", listener.local_addr().unwrap());
@@ -243,19 +243,19 @@ pub(crate) async fn a_server_that_hangs_is_given_up(place: Place) {
                     _ = copy_bidirectional(&mut client, &mut server) => {}
                     _ = silence.changed() => {}
                 }
-                // Neither closes its connection.
+                // Neither side closes its connection.
                 std::future::pending::<()>().await;
             });
         }
     });
     let limit = Duration::from_millis(300);
     let db = place.builder().uri(&uri).timeout(limit).connect().await.unwrap();
-    // By default it is 5 seconds.
+    // The default limit is 5 seconds.
     let patient = place.builder().uri(&uri).connect().await.unwrap();
-    let item = record(json!({ "user": {} }));
+    let fields = record(json!({ "user": {} }));
     for db in [&db, &patient] {
         // A busy machine may take longer than the limit to connect.
-        while db.save("user-1", &item, Expected::Absent).await.is_err() {}
+        while db.save("user-1", &fields, Expected::Absent).await.is_err() {}
     }
     let before = load(&patient, "user-1").await.version;
     is_silent.send(true).unwrap();
@@ -263,8 +263,8 @@ pub(crate) async fn a_server_that_hangs_is_given_up(place: Place) {
     let fresh = place.builder().uri(&uri).timeout(limit).connect().await.unwrap();
     for error in [
         db.load("SECRET").await.unwrap_err(),
-        db.save("SECRET", &item, Expected::Absent).await.unwrap_err(),
-        db.save("user-1", &item, Expected::Version(&before)).await.unwrap_err(),
+        db.save("SECRET", &fields, Expected::Absent).await.unwrap_err(),
+        db.save("user-1", &fields, Expected::Version(&before)).await.unwrap_err(),
         db.delete("SECRET").await.unwrap_err(),
         fresh.ensure_ready().await.unwrap_err(),
     ] {
@@ -278,8 +278,8 @@ pub(crate) async fn a_server_that_hangs_is_given_up(place: Place) {
     db.close().await.unwrap();
 }
 
-/// As with a handle in a static of several tests, each of which has a runtime of its own.
-pub(crate) async fn in_a_second_runtime(place: Place) {
+/// Several tests share a handle in a static, each with a runtime of its own.
+pub(crate) async fn works_in_a_second_runtime(place: Place) {
     let (builder, uri) = (place.builder(), place.uri.clone());
     let theirs = place.builder();
     let opened = std::thread::spawn(move || {
@@ -309,7 +309,7 @@ pub(crate) async fn in_a_second_runtime(place: Place) {
     with_client.close().await.unwrap();
     db.close().await.unwrap();
 
-    // In one that has not ended, and stands still.
+    // A runtime that has not ended but stands still.
     let standing = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let builder = place.builder().timeout(Duration::from_millis(300)).uri(&place.uri);
     let (db, standing) = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! A write takes effect, and its answer is lost.
+//! Writes that take effect although their answer is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,7 @@ impl Proxy {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let proxy = accepting.clone();
-                // An error is a connection that was closed.
+                // An error is a closed connection.
                 tokio::spawn(async move { proxy.forward(client).await.ok() });
             }
         });
@@ -54,7 +54,7 @@ impl Proxy {
         tokio::spawn(async move { proxy.answer(from_server, &mut to_client, &loses).await.ok() });
         loop {
             let message = read(&mut from_client).await?;
-            // The first field of the command's document, behind two headers and the kind of section.
+            // The first field of the command's document, after two headers and the kind of section.
             let is_write = [&b"\x02update\0"[..], b"\x02insert\0"]
                 .iter()
                 .any(|name| message.get(25..).is_some_and(|rest| rest.starts_with(name)));
@@ -95,7 +95,8 @@ fn counting(database: MongoDb) -> App {
     sync_app(&patient(database), |user, _, _| user.increment("count", 1).map(drop))
 }
 
-/// The status of a turn whose first write takes effect unanswered, and how often it and another's turn are stored.
+/// Returns the status of a turn whose first write takes effect without an answer, and how often
+/// that turn and another one are stored.
 async fn overtaken(place: &Place, options: &str, is_new: bool) -> (u16, u64) {
     let id = if is_new { "new" } else { "known" };
     let elsewhere = counting(place.db().await);
@@ -117,7 +118,7 @@ async fn overtaken(place: &Place, options: &str, is_new: bool) -> (u16, u64) {
     (status, stored - u64::from(!is_new))
 }
 
-/// The driver repeats the write, and the server knows by the number of its session that it was done.
+/// The driver repeats the write, and the server recognises it by the number of its session.
 pub(crate) async fn no_turn_is_applied_twice(place: Place) {
     for is_new in [true, false] {
         assert_eq!(overtaken(&place, "", is_new).await, (200, 2), "{is_new}");
@@ -125,7 +126,7 @@ pub(crate) async fn no_turn_is_applied_twice(place: Place) {
 }
 
 /// As on a standalone server, where the driver repeats no write.
-pub(crate) async fn without_repetition_the_outcome_is_not_known(place: Place) {
+pub(crate) async fn without_a_repeated_write_the_outcome_is_unknown(place: Place) {
     for is_new in [true, false] {
         assert_eq!(overtaken(&place, "&retryWrites=false", is_new).await, (503, 2), "{is_new}");
     }

@@ -1,4 +1,4 @@
-//! Saves: together with Jovo, at the same time, with an end.
+//! Saves: together with Jovo, concurrently, and with an expiry.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,15 +11,15 @@ use mongodb::{Client, IndexModel};
 use serde_json::{Value, json};
 use tower_persistence::{Database, Expected, Record, Saved};
 
-use super::{DATABASE, Place, jovo_item, load, record, save, value};
+use super::{DATABASE, Place, jovo_document, load, record, save, value};
 
 pub(crate) async fn documents_are_those_of_jovo(place: Place) {
     let db = place.db().await;
-    let item = json!({
+    let fields = json!({
         "user": { "data": { "visits": 1 } }, "history": { "items": [{ "output": [] }] },
         "createdAt": "2024-01-01T00:00:00.000Z", "updatedAt": "2024-01-01T00:00:01.000Z",
     });
-    save(&db, "user-1", item).await;
+    save(&db, "user-1", fields).await;
     let mut raw = place.raw("user-1").await;
     let mark = raw.remove("persistenceVersion").unwrap();
     assert!(mark.as_str().unwrap().starts_with("2024-01-01T00:00:01.000Z/"));
@@ -32,9 +32,9 @@ pub(crate) async fn documents_are_those_of_jovo(place: Place) {
 }
 
 pub(crate) async fn a_document_of_jovo_is_read_and_upgraded(place: Place) {
-    let mut item = jovo_item();
-    item.insert("foo", doc! { "kept": [1] });
-    place.jovo_saves("user-1", item.clone()).await;
+    let mut fields = jovo_document();
+    fields.insert("foo", doc! { "kept": [1] });
+    place.jovo_saves("user-1", fields.clone()).await;
     let db = place.db().await;
     let mut stored = value(&load(&db, "user-1").await.record);
     assert_eq!(stored["user"]["data"], json!({ "name": "Joe", "visits": 3 }));
@@ -44,14 +44,14 @@ pub(crate) async fn a_document_of_jovo_is_read_and_upgraded(place: Place) {
     stored["updatedAt"] = json!("2024-01-02T00:00:00.000Z");
     save(&db, "user-1", stored).await;
 
-    item.get_document_mut("user").unwrap().get_document_mut("data").unwrap().insert("visits", 4);
-    item.insert("updatedAt", "2024-01-02T00:00:00.000Z");
+    fields.get_document_mut("user").unwrap().get_document_mut("data").unwrap().insert("visits", 4);
+    fields.insert("updatedAt", "2024-01-02T00:00:00.000Z");
     let mut raw = place.raw("user-1").await;
     raw.remove("persistenceVersion").unwrap();
     raw.remove("_id");
-    assert_eq!(raw, item);
-    // And Jovo goes on with it.
-    place.jovo_saves("user-1", jovo_item()).await;
+    assert_eq!(raw, fields);
+    // Jovo goes on with the document.
+    place.jovo_saves("user-1", jovo_document()).await;
     let stored = value(&load(&db, "user-1").await.record);
     assert_eq!(
         (&stored["user"]["data"]["visits"], &stored["foo"]),
@@ -66,14 +66,14 @@ pub(crate) async fn a_write_of_jovo_is_a_conflict(place: Place) {
     for jovo_began in [true, false] {
         let id = if jovo_began { "jovo" } else { "us" };
         if jovo_began {
-            place.jovo_saves(id, jovo_item()).await;
+            place.jovo_saves(id, jovo_document()).await;
         } else {
             save(&db, id, ours.clone()).await;
         }
         let before = load(&db, id).await;
-        let item =
+        let fields =
             doc! { "user": { "data": { "by": "jovo" } }, "updatedAt": "2024-01-01T00:00:00.001Z" };
-        place.jovo_saves(id, item).await;
+        place.jovo_saves(id, fields).await;
         let saved =
             db.save(id, &record(ours.clone()), Expected::Version(&before.version)).await.unwrap();
         let current = load(&db, id).await;
@@ -87,7 +87,7 @@ pub(crate) async fn a_write_of_jovo_is_a_conflict(place: Place) {
 
 pub(crate) async fn a_duplicate_key_is_a_conflict(place: Place) {
     let db = place.db().await;
-    place.jovo_saves("user-1", jovo_item()).await;
+    place.jovo_saves("user-1", jovo_document()).await;
     let saved = db.save("user-1", &Record::default(), Expected::Absent).await.unwrap();
     assert_eq!(saved, Saved::Conflict(Some(load(&db, "user-1").await)));
     // A version of another database.
@@ -97,13 +97,13 @@ pub(crate) async fn a_duplicate_key_is_a_conflict(place: Place) {
 
 pub(crate) async fn of_sixteen_writers_one_wins(place: Place) {
     let db = place.db().await;
-    let mut over = None;
+    let mut expected = None;
     for _ in 0..5 {
         let writers = (0..16).map(|writer| {
-            let (db, over) = (db.clone(), over.clone());
-            let item = record(json!({ "user": { "data": { "writer": writer } } }));
+            let (db, expected) = (db.clone(), expected.clone());
+            let fields = record(json!({ "user": { "data": { "writer": writer } } }));
             tokio::spawn(async move {
-                (writer, db.save("user-1", &item, Expected::from(over.as_ref())).await)
+                (writer, db.save("user-1", &fields, Expected::from(expected.as_ref())).await)
             })
         });
         let mut winners = Vec::new();
@@ -119,11 +119,11 @@ pub(crate) async fn of_sixteen_writers_one_wins(place: Place) {
         let stored = load(&db, "user-1").await;
         assert_eq!(stored.version, version);
         assert_eq!(value(&stored.record)["user"]["data"]["writer"], writer);
-        over = Some(version);
+        expected = Some(version);
     }
 }
 
-/// Commands as a client is about to send them, with their names, and `ok` where one has been answered.
+/// The commands that a client sends, with their names, and `ok` for each answered one.
 type Commands = Arc<Mutex<Vec<(String, Document)>>>;
 
 async fn overheard(place: &Place) -> (Client, Commands) {
@@ -151,13 +151,13 @@ pub(crate) async fn the_indexes_are_there_before_the_first_insertion(place: Plac
             builder = builder.expire_users_after(Duration::from_secs(60));
         }
         let db = builder.connect().await.unwrap();
-        let item = record(json!({ "user": {} }));
-        // At the same time, and none of them waits for `ensure_ready`.
+        let fields = record(json!({ "user": {} }));
+        // Concurrently, and without waiting for `ensure_ready`.
         let saves = (0..8).map(|user| {
-            let (db, item) = (db.clone(), item.clone());
-            tokio::spawn(
-                async move { db.save(&format!("user-{user}"), &item, Expected::Absent).await },
-            )
+            let (db, fields) = (db.clone(), fields.clone());
+            tokio::spawn(async move {
+                db.save(&format!("user-{user}"), &fields, Expected::Absent).await
+            })
         });
         for save in saves.collect::<Vec<_>>() {
             assert!(matches!(save.await.unwrap().unwrap(), Saved::Written(_)));
@@ -171,24 +171,24 @@ pub(crate) async fn the_indexes_are_there_before_the_first_insertion(place: Plac
     }
 }
 
-pub(crate) async fn what_others_add_meanwhile_stays(place: Place) {
+pub(crate) async fn fields_that_others_add_meanwhile_stay(place: Place) {
     let (client, commands) = overheard(&place).await;
     let db = place.builder().client(client).connect().await.unwrap();
-    let mut item = json!({
+    let mut fields = json!({
         "user": { "data": { "a": 1 } }, "history": { "items": [] }, "kept": { "x": [1] }, "gone": 1,
         "dotted.name": 1, "updatedAt": "2024-01-01T00:00:00.000Z",
     });
-    // With names that an update can say, and with one that it cannot.
+    // With names that an update can express, and with one that it cannot.
     for (round, changed) in ["user", "dotted.name"].into_iter().enumerate() {
-        save(&db, "user-1", item.clone()).await;
+        save(&db, "user-1", fields.clone()).await;
         let before = load(&db, "user-1").await;
         let theirs = doc! { "$set": { "theirs": round as i32, "kept.y": 2 } };
         place.users.update_one(doc! { "_id": "user-1" }, theirs).await.unwrap();
         commands.lock().unwrap().clear();
-        item[changed] = json!({ "data": { "a": 2 } });
-        item.as_object_mut().unwrap().remove("gone");
+        fields[changed] = json!({ "data": { "a": 2 } });
+        fields.as_object_mut().unwrap().remove("gone");
         let saved = db
-            .save("user-1", &record(item.clone()), Expected::Version(&before.version))
+            .save("user-1", &record(fields.clone()), Expected::Version(&before.version))
             .await
             .unwrap();
         assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
@@ -207,9 +207,9 @@ pub(crate) async fn what_others_add_meanwhile_stays(place: Place) {
             assert_eq!(set, ["user", "persistenceVersion"]);
             assert_eq!(unset, ["persistenceTombstone", "gone"]);
         }
-        item["theirs"] = json!(round);
-        item["kept"]["y"] = json!(2);
-        item["gone"] = json!(1);
+        fields["theirs"] = json!(round);
+        fields["kept"]["y"] = json!(2);
+        fields["gone"] = json!(1);
     }
 }
 
@@ -250,7 +250,7 @@ pub(crate) async fn a_deleted_user_stays_deleted(place: Place) {
     let saved =
         db.save("user-1", &before.record, Expected::Version(&before.version)).await.unwrap();
     assert_eq!(saved, Saved::Conflict(None));
-    // Nor is one who was stored anew taken for the same.
+    // A user who was stored anew is not taken for the same one either.
     save(&db, "user-1", json!({ "user": {} })).await;
     let saved =
         db.save("user-1", &before.record, Expected::Version(&before.version)).await.unwrap();
@@ -261,7 +261,7 @@ pub(crate) async fn users_expire(place: Place) {
     let within =
         |millis| place.builder().uri(&place.uri).expire_users_after(Duration::from_millis(millis));
     let db = within(60_000).connect().await.unwrap();
-    // Created by the way of the first request.
+    // The first request creates it.
     save(&db, "user-1", json!({ "user": {}, "updatedAt": "a" })).await;
     let begun = Instant::now();
     while !place.users.list_index_names().await.unwrap().contains(&"expiresAt_1".to_owned()) {
@@ -290,11 +290,11 @@ pub(crate) async fn users_expire(place: Place) {
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert!(place.users.find_one(doc! { "_id": "user-1" }).await.unwrap().is_some());
     assert_eq!(db.load("user-1").await.unwrap(), None);
-    // Stored anew, and by one only.
-    let item = record(json!({ "new": true }));
+    // One writer stores it anew, and only one.
+    let fields = record(json!({ "new": true }));
     let (one, other) = tokio::join!(
-        db.save("user-1", &item, Expected::Absent),
-        db.save("user-1", &item, Expected::Absent)
+        db.save("user-1", &fields, Expected::Absent),
+        db.save("user-1", &fields, Expected::Absent)
     );
     let wins = |saved: &Saved| matches!(saved, Saved::Written(_));
     assert!(wins(&one.unwrap()) != wins(&other.unwrap()));
@@ -309,7 +309,7 @@ pub(crate) async fn users_expire(place: Place) {
 }
 
 pub(crate) async fn a_failed_index_is_tried_again(place: Place) {
-    // An index of the same name that does not expire anything.
+    // An index of the same name that expires nothing.
     let index = IndexModel::builder().keys(doc! { "expiresAt": 1 }).build();
     place.users.create_index(index).await.unwrap();
     let builder = place.builder().uri(&place.uri).expire_users_after(Duration::from_secs(60));
@@ -333,7 +333,7 @@ pub(crate) async fn failed_writes(place: Place) {
             doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": data };
         place.client.database("admin").run_command(command).await.unwrap();
     };
-    // The write is made, but not known to last.
+    // The write is made, but may not last.
     let concern = doc! { "code": 64, "codeName": "WriteConcernFailed", "errmsg": "SECRET" };
     fail(doc! { "failCommands": ["update"], "writeConcernError": concern }).await;
     let error =
@@ -359,7 +359,7 @@ pub(crate) async fn failed_writes(place: Place) {
     let saved = db.save("user-2", &before.record, Expected::Absent).await.unwrap();
     assert_eq!(saved, Saved::Written(load(&db, "user-2").await.version));
 
-    // Who may not create the index can work all the same.
+    // A role that may not create the index can work all the same.
     let builder = place.builder().uri(&place.uri).expire_users_after(Duration::from_secs(60));
     let db = builder.connect().await.unwrap();
     fail(doc! { "failCommands": ["createIndexes"], "errorCode": 13 }).await;

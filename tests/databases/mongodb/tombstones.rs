@@ -1,4 +1,4 @@
-//! What a deletion leaves in the collection.
+//! Tombstones in the collection.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use tower_persistence::{Database, Expected, Loaded, MongoDb, Saved, Version};
 use crate::common::{alexa, send_json, sync_app};
 use crate::erasure::{UnderWay, patient};
 
-use super::{DATABASE, Place, jovo_item, load, record, save, value};
+use super::{DATABASE, Place, jovo_document, load, record, save, value};
 
 const LIFETIME: i64 = 15 * 60 * 1000;
 
-/// A database whose index is there, so that it leaves tombstones.
+/// Makes a database whose index exists, so that it leaves tombstones.
 async fn ready(place: &Place) -> MongoDb {
     let db = place.db().await;
     db.ensure_ready().await.unwrap();
@@ -30,7 +30,7 @@ async fn ready(place: &Place) -> MongoDb {
 
 const INDEX: &str = "persistenceTombstone_1";
 
-/// The index's own filter: MongoDB removes what it matches.
+/// Returns the index's own filter. MongoDB removes the documents that it matches.
 async fn filter(place: &Place) -> Document {
     let indexes = doc! { "listIndexes": place.users.name() };
     let indexes = place.client.database(DATABASE).run_command(indexes).await.unwrap();
@@ -51,9 +51,9 @@ async fn tombstone(db: &MongoDb, id: &str) -> Option<Version> {
     }
 }
 
-/// What a turn is shown that finds neither an item nor a tombstone.
+/// Returns the version of a turn that finds neither a document nor a tombstone.
 async fn nothing(db: &MongoDb) -> Version {
-    db.load_for_update("nobody ever stored").await.unwrap().expected().version().unwrap().clone()
+    db.load_for_update("never stored").await.unwrap().expected().version().unwrap().clone()
 }
 
 pub(crate) async fn a_tombstone_holds_nothing_of_the_user(place: Place) {
@@ -70,7 +70,7 @@ pub(crate) async fn a_tombstone_holds_nothing_of_the_user(place: Place) {
         assert!((before + LIFETIME..=now + LIFETIME).contains(&end), "{end}");
         assert_eq!(db.load(id).await.unwrap(), None);
     }
-    // By which MongoDB removes both.
+    // MongoDB removes both by these.
     let filter = filter(&place).await;
     assert_eq!(place.users.count_documents(filter.clone()).await.unwrap(), 2);
 
@@ -81,52 +81,52 @@ pub(crate) async fn a_tombstone_holds_nothing_of_the_user(place: Place) {
     assert!(error.unwrap_err().is_encode());
 }
 
-pub(crate) async fn a_tombstone_that_has_ended_counts_as_nothing(place: Place) {
+pub(crate) async fn an_expired_tombstone_does_not_count(place: Place) {
     let db = ready(&place).await;
     for shown in [true, false] {
         db.delete("user-1").await.unwrap();
         let before = tombstone(&db, "user-1").await;
-        let item = record(json!({ "user": {} }));
+        let fields = record(json!({ "user": {} }));
         let nothing = nothing(&db).await;
-        let saved = db.save("user-1", &item, Expected::Version(&nothing)).await.unwrap();
+        let saved = db.save("user-1", &fields, Expected::Version(&nothing)).await.unwrap();
         assert_eq!(saved, Saved::Conflict(None));
         let ended = doc! { "$set": { "persistenceTombstone": DateTime::now() } };
         place.users.update_one(doc! { "_id": "user-1" }, ended).await.unwrap();
         assert_eq!(tombstone(&db, "user-1").await, None);
-        let over = if shown { before.unwrap() } else { nothing };
-        let saved = db.save("user-1", &item, Expected::Version(&over)).await.unwrap();
+        let expected = if shown { before.unwrap() } else { nothing };
+        let saved = db.save("user-1", &fields, Expected::Version(&expected)).await.unwrap();
         assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
-        assert_eq!(load(&db, "user-1").await.record, item);
+        assert_eq!(load(&db, "user-1").await.record, fields);
     }
-    // Removed meanwhile, it holds nobody back.
+    // A tombstone that was removed meanwhile holds no save back.
     db.delete("user-1").await.unwrap();
     let before = tombstone(&db, "user-1").await;
     place.users.delete_one(doc! { "_id": "user-1" }).await.unwrap();
-    let item = record(json!({ "user": {} }));
-    let saved = db.save("user-1", &item, Expected::from(before.as_ref())).await.unwrap();
+    let fields = record(json!({ "user": {} }));
+    let saved = db.save("user-1", &fields, Expected::from(before.as_ref())).await.unwrap();
     assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
-    let saved = db.save("user-1", &item, Expected::from(before.as_ref())).await.unwrap();
+    let saved = db.save("user-1", &fields, Expected::from(before.as_ref())).await.unwrap();
     assert_eq!(saved, Saved::Conflict(Some(load(&db, "user-1").await)));
 }
 
-pub(crate) async fn a_tombstone_written_over_is_an_item(place: Place) {
+pub(crate) async fn a_tombstone_written_over_is_a_document(place: Place) {
     let db = ready(&place).await;
-    // All that Jovo v4 stores, and as little as it can.
-    let items = [jovo_item(), doc! { "user": { "data": { "visits": 3 } } }];
-    for (id, item) in ["user-1", "user-2"].into_iter().zip(items) {
+    // Everything that Jovo v4 stores, and as little as it can.
+    let documents = [jovo_document(), doc! { "user": { "data": { "visits": 3 } } }];
+    for (id, document) in ["user-1", "user-2"].into_iter().zip(documents) {
         db.delete(id).await.unwrap();
         let before = tombstone(&db, id).await;
-        place.jovo_saves(id, item.clone()).await;
-        // The date stays, and must not end what Jovo has stored.
+        place.jovo_saves(id, document.clone()).await;
+        // The date stays, and must not end the document that Jovo has stored.
         let raw = place.raw(id).await;
         assert!(raw.contains_key("persistenceTombstone"), "{raw:?}");
         assert_eq!(place.users.count_documents(filter(&place).await).await.unwrap(), 0);
         let stored = load(&db, id).await;
         let fields = value(&stored.record);
         assert_eq!(fields["user"]["data"]["visits"], 3);
-        assert_eq!(fields.as_object().unwrap().len(), item.len());
-        for over in [None, before.as_ref()] {
-            let saved = db.save(id, &record(json!({})), Expected::from(over)).await.unwrap();
+        assert_eq!(fields.as_object().unwrap().len(), document.len());
+        for expected in [None, before.as_ref()] {
+            let saved = db.save(id, &record(json!({})), Expected::from(expected)).await.unwrap();
             assert_eq!(saved, Saved::Conflict(Some(stored.clone())));
         }
         save(&db, id, json!({ "user": { "data": { "visits": 4 } } })).await;
@@ -134,7 +134,7 @@ pub(crate) async fn a_tombstone_written_over_is_an_item(place: Place) {
     }
 }
 
-/// What the collection asks of its documents, a tombstone does not fulfil.
+/// A tombstone does not satisfy the collection's rules for documents.
 pub(crate) async fn a_collection_that_refuses_tombstones(place: Place) {
     let schema = doc! { "$jsonSchema": { "required": ["user"] } };
     let options = IndexOptions::builder().unique(true).build();
@@ -150,20 +150,21 @@ pub(crate) async fn a_collection_that_refuses_tombstones(place: Place) {
             database.create_collection(place.users.name()).validator(schema.clone()).await.unwrap();
         }
         let db = ready(&place).await;
-        let item = json!({ "user": { "data": { "email": "anna@example.com" } } });
+        let fields = json!({ "user": { "data": { "email": "anna@example.com" } } });
         for id in ["user-1", "user-2"] {
-            save(&db, id, item.clone()).await;
+            save(&db, id, fields.clone()).await;
             db.delete(id).await.unwrap();
             db.delete(id).await.unwrap();
             assert_eq!(db.load(id).await.unwrap(), None);
             assert_eq!(place.users.find_one(doc! { "_id": id }).await.unwrap(), None);
         }
-        save(&db, "user-1", item).await;
+        save(&db, "user-1", fields).await;
     }
 }
 
-/// A document that is gone without a tombstone was not deleted by us: the turn must not end as if its user had been forgotten.
-pub(crate) async fn what_a_ttl_index_removes_during_a_turn_is_an_error(place: Place) {
+/// A document that disappeared without a tombstone was not deleted by this crate: the turn must not
+/// end as if its user had been forgotten.
+pub(crate) async fn a_document_removed_by_a_ttl_index_during_a_turn_is_an_error(place: Place) {
     let layer = patient(ready(&place).await);
     let visit = sync_app(&layer, |user, _, _| user.increment("visits", 1).map(drop));
     send_json(&visit, &alexa("user-1")).await.assert_ok();
@@ -173,11 +174,11 @@ pub(crate) async fn what_a_ttl_index_removes_during_a_turn_is_an_error(place: Pl
     assert_eq!(answer.status, 503);
     let text = format!("{:?}", answer.error());
     assert!(text.contains("removed during the turn, by a TTL index"), "{text}");
-    // And the next one starts anew.
+    // The next one starts anew.
     send_json(&visit, &alexa("user-1")).await.assert_ok();
     assert_eq!(value(&load(layer.database(), "user-1").await.record)["user"]["data"]["visits"], 1);
 
-    // The one that was deleted stays deleted.
+    // The deleted user stays deleted.
     let before = load(layer.database(), "user-1").await;
     layer.database().delete("user-1").await.unwrap();
     let saved =

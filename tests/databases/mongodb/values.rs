@@ -1,4 +1,4 @@
-//! What goes in comes out.
+//! Values load as they were saved.
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
@@ -6,11 +6,11 @@ use mongodb::bson::{Binary, DateTime, Decimal128, Document, doc};
 use serde_json::json;
 use tower_persistence::{Database, Expected, Saved};
 
-use super::{Place, jovo_item, load, record, save, value};
+use super::{Place, jovo_document, load, record, save, value};
 
 pub(crate) async fn a_record_comes_back_as_it_was(place: Place) {
     let db = place.db().await;
-    let item = json!({
+    let fields = json!({
         "user": { "data": {
             "text": "Jürgen 🎲 \u{0}", "empty": "", "map": {}, "list": [], "null": null, "yes": true,
             "numbers": [0, -1, i32::MIN, i32::MAX, i64::MIN, i64::MAX, u64::MAX, i64::MAX as u64 + 1],
@@ -22,20 +22,21 @@ pub(crate) async fn a_record_comes_back_as_it_was(place: Place) {
         "createdAt": "2024-01-01T00:00:00.000Z", "updatedAt": "2024-01-01T00:00:01.000Z",
     });
     for id in ["user-1", "", "$where", "{\"$gt\":\"\"}", "a.b", "ü\0\n", &"x".repeat(2048)] {
-        save(&db, id, item.clone()).await;
+        save(&db, id, fields.clone()).await;
         let stored = load(&db, id).await;
-        // As text, so that -0.0 is not 0.0.
-        assert_eq!(value(&stored.record).to_string(), item.to_string());
-        save(&db, id, item.clone()).await;
+        // Compared as text, which tells -0.0 from 0.0.
+        assert_eq!(value(&stored.record).to_string(), fields.to_string());
+        save(&db, id, fields.clone()).await;
         assert_ne!(load(&db, id).await.version, stored.version, "a version comes round again");
     }
 }
 
 pub(crate) async fn integers_of_javascript_are_integers(place: Place) {
-    let mut item = jovo_item();
+    let mut fields = jovo_document();
     // As Node.js writes `Date.now()`.
-    item.insert("user", doc! { "data": { "at": 1_700_000_000_000.0, "half": 0.5, "list": [5e9] } });
-    place.jovo_saves("user-1", item).await;
+    fields
+        .insert("user", doc! { "data": { "at": 1_700_000_000_000.0, "half": 0.5, "list": [5e9] } });
+    place.jovo_saves("user-1", fields).await;
     let db = place.db().await;
     let mut stored = value(&load(&db, "user-1").await.record);
     let data = r#"{"at":1700000000000,"half":0.5,"list":[5000000000]}"#;
@@ -49,14 +50,14 @@ pub(crate) async fn integers_of_javascript_are_integers(place: Place) {
 
 pub(crate) async fn numbers_stay_what_they_are(place: Place) {
     let numbers = doc! { "small": 5_i64, "at": 1_700_000_000_000.0, "list": [5_i64, 5e9, 0.5, 7] };
-    let mut item = jovo_item();
+    let mut fields = jovo_document();
     let mut data = numbers.clone();
     data.insert("visits", 3);
-    item.insert("user", doc! { "data": data });
-    item.insert("untouched", numbers.clone());
-    item.insert("a.b", numbers.clone());
-    place.jovo_saves("user-1", jovo_item()).await;
-    place.users.replace_one(doc! { "_id": "user-1" }, item).await.unwrap();
+    fields.insert("user", doc! { "data": data });
+    fields.insert("untouched", numbers.clone());
+    fields.insert("a.b", numbers.clone());
+    place.jovo_saves("user-1", jovo_document()).await;
+    place.users.replace_one(doc! { "_id": "user-1" }, fields).await.unwrap();
     let db = place.db().await;
     let mut stored = value(&load(&db, "user-1").await.record);
     let shown =
@@ -64,7 +65,7 @@ pub(crate) async fn numbers_stay_what_they_are(place: Place) {
     for visits in 4..7 {
         stored["user"]["data"]["visits"] = json!(visits);
         stored["updatedAt"] = json!(format!("2024-01-0{visits}T00:00:00.000Z"));
-        // The last time with a name for which the document is replaced.
+        // The last round uses a name for which the document is replaced.
         if visits == 6 {
             stored["a.b"]["ours"] = json!(1e12);
         }
@@ -79,7 +80,7 @@ pub(crate) async fn numbers_stay_what_they_are(place: Place) {
             assert_eq!(raw.get_document("a.b").unwrap().get(name), Some(number), "{name}");
         }
     }
-    // What we write in their place is ours again, and the list of them ends with them.
+    // Values that this crate writes in their place are exact again, and their list ends with them.
     for name in ["user", "untouched", "a.b"] {
         stored[name] = json!({ "data": { "float": 1.7e12 } });
     }
@@ -102,15 +103,15 @@ fn foreign() -> Document {
 }
 
 pub(crate) async fn types_beyond_json_stay_what_they_are(place: Place) {
-    let mut item = jovo_item();
+    let mut fields = jovo_document();
     let mut data = foreign();
     data.insert("nested", doc! { "a.b": [foreign(), { "$x": foreign() }] });
     data.insert("changed", DateTime::from_millis(0));
     data.insert("removed", DateTime::from_millis(0));
-    item.insert("user", doc! { "data": data.clone() });
-    item.insert("ours", DateTime::from_millis(0));
-    item.insert("createdAt", DateTime::from_millis(0));
-    place.jovo_saves("user-1", item.clone()).await;
+    fields.insert("user", doc! { "data": data.clone() });
+    fields.insert("ours", DateTime::from_millis(0));
+    fields.insert("createdAt", DateTime::from_millis(0));
+    place.jovo_saves("user-1", fields.clone()).await;
     let db = place.db().await;
 
     let mut stored = value(&load(&db, "user-1").await.record);
@@ -130,24 +131,24 @@ pub(crate) async fn types_beyond_json_stay_what_they_are(place: Place) {
     data.insert("changed", "1970-01-02T00:00:00.000Z");
     data.get_document_mut("nested").unwrap().insert("added", 1);
     data.remove("removed");
-    item.insert("user", doc! { "data": data });
-    item.insert("updatedAt", "2024-01-02T00:00:00.000Z");
+    fields.insert("user", doc! { "data": data });
+    fields.insert("updatedAt", "2024-01-02T00:00:00.000Z");
     let mut raw = place.raw("user-1").await;
     raw.remove("persistenceVersion").unwrap();
     raw.remove("_id");
     // Fields of the two in any order.
-    for (name, field) in &item {
+    for (name, field) in &fields {
         if name != "user" {
             assert_eq!(raw.get(name), Some(field), "{name}");
         }
     }
-    let (raw, item) = (raw.get_document("user").unwrap(), item.get_document("user").unwrap());
-    for (name, field) in item.get_document("data").unwrap() {
+    let (raw, fields) = (raw.get_document("user").unwrap(), fields.get_document("user").unwrap());
+    for (name, field) in fields.get_document("data").unwrap() {
         assert_eq!(raw.get_document("data").unwrap().get(name), Some(field), "{name}");
     }
     assert_eq!(value(&load(&db, "user-1").await.record), stored);
 
-    // A write between the load and the save that has to read once more.
+    // A write between the load and a save that has to read once more.
     let before = load(&db, "user-1").await;
     save(&db, "user-1", stored).await;
     let saved =
@@ -156,10 +157,10 @@ pub(crate) async fn types_beyond_json_stay_what_they_are(place: Place) {
 }
 
 pub(crate) async fn types_beyond_json_stay_in_a_history_that_moves(place: Place) {
-    let mut item = jovo_item();
+    let mut fields = jovo_document();
     let at = |millis| doc! { "at": DateTime::from_millis(millis) };
-    item.insert("history", doc! { "items": [at(3), at(2), at(1)] });
-    place.jovo_saves("user-1", item).await;
+    fields.insert("history", doc! { "items": [at(3), at(2), at(1)] });
+    place.jovo_saves("user-1", fields).await;
     let db = place.db().await;
     let mut stored = value(&load(&db, "user-1").await.record);
     let items = stored["history"]["items"].as_array_mut().unwrap();
@@ -176,19 +177,19 @@ pub(crate) async fn keys_with_dots_and_dollars_are_data(place: Place) {
     let keys = ["a.b", "$set", "$", ".", "user.data.admin", "a b", "\"'", "$where", "__proto__"];
     let data: serde_json::Map<_, _> =
         keys.iter().map(|key| ((*key).to_owned(), json!({ *key: [{ *key: 1 }] }))).collect();
-    let mut item = json!({ "user": { "data": data }, "a.b": 1, "history": { "items": [{ "$type": "facebook" }] } });
-    save(&db, "user-1", item.clone()).await;
-    assert_eq!(value(&load(&db, "user-1").await.record), item);
-    item["user"]["data"]["$set"] = json!({ "user.data.a.b": "still data" });
-    item["user"]["data"].as_object_mut().unwrap().remove("a.b");
-    save(&db, "user-1", item.clone()).await;
-    assert_eq!(value(&load(&db, "user-1").await.record), item);
+    let mut fields = json!({ "user": { "data": data }, "a.b": 1, "history": { "items": [{ "$type": "facebook" }] } });
+    save(&db, "user-1", fields.clone()).await;
+    assert_eq!(value(&load(&db, "user-1").await.record), fields);
+    fields["user"]["data"]["$set"] = json!({ "user.data.a.b": "still data" });
+    fields["user"]["data"].as_object_mut().unwrap().remove("a.b");
+    save(&db, "user-1", fields.clone()).await;
+    assert_eq!(value(&load(&db, "user-1").await.record), fields);
 }
 
-pub(crate) async fn what_mongodb_cannot_hold_is_refused(place: Place) {
+pub(crate) async fn values_that_mongodb_cannot_hold_are_refused(place: Place) {
     let db = place.db().await;
     let nested = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
-    // The item and `user` are levels too.
+    // The document and `user` are levels too.
     save(&db, "deep", json!({ "user": { "data": nested(98) } })).await;
     let cases = [
         (json!({ "user": { "data": nested(99) } }), "user.data.a.a", "100 levels"),
@@ -208,10 +209,11 @@ pub(crate) async fn what_mongodb_cannot_hold_is_refused(place: Place) {
     ];
     save(&db, "there", json!({ "before": 1 })).await;
     let there = load(&db, "there").await;
-    for (item, path, limit) in cases {
-        for over in [None, Some(&there.version)] {
-            let id = if over.is_some() { "there" } else { "SECRET-ID" };
-            let error = db.save(id, &record(item.clone()), Expected::from(over)).await.unwrap_err();
+    for (fields, path, limit) in cases {
+        for expected in [None, Some(&there.version)] {
+            let id = if expected.is_some() { "there" } else { "SECRET-ID" };
+            let error =
+                db.save(id, &record(fields.clone()), Expected::from(expected)).await.unwrap_err();
             assert!(error.is_encode(), "{error:?}");
             let text = format!("{error:?}");
             assert!(text.contains(path) && text.contains(limit), "{text}");
@@ -224,10 +226,10 @@ pub(crate) async fn what_mongodb_cannot_hold_is_refused(place: Place) {
 
 pub(crate) async fn a_removed_key_is_gone(place: Place) {
     let db = place.db().await;
-    place.jovo_saves("user-1", jovo_item()).await;
-    let item = json!({ "user": { "data": { "a": { "b": 1, "c": [1, 2] } } }, "updatedAt": "x" });
-    save(&db, "user-1", item).await;
-    let item = json!({ "user": { "data": { "a": { "c": [2] } } }, "updatedAt": "y" });
-    save(&db, "user-1", item.clone()).await;
-    assert_eq!(value(&load(&db, "user-1").await.record), item);
+    place.jovo_saves("user-1", jovo_document()).await;
+    let fields = json!({ "user": { "data": { "a": { "b": 1, "c": [1, 2] } } }, "updatedAt": "x" });
+    save(&db, "user-1", fields).await;
+    let fields = json!({ "user": { "data": { "a": { "c": [2] } } }, "updatedAt": "y" });
+    save(&db, "user-1", fields.clone()).await;
+    assert_eq!(value(&load(&db, "user-1").await.record), fields);
 }

@@ -8,7 +8,7 @@ fn fields(value: Value) -> Map<String, Value> {
 }
 
 #[test]
-fn types_that_json_has_not_are_written_again() {
+fn types_that_json_lacks_are_written_back() {
     let attributes = Attributes::from([(
         "a/b".to_owned(),
         AttributeValue::M(HashMap::from([
@@ -37,7 +37,7 @@ fn types_that_json_has_not_are_written_again() {
     assert_eq!(writer.fields(&record).unwrap(), attributes);
     assert_eq!(writer.types, reader.types);
 
-    // What can no longer be what it was becomes what its JSON says.
+    // A value that no longer fits its original type is written as the type of its JSON.
     record["a/b"]["binary"] = json!("not base64");
     record["a/b"]["strings"] = json!([]);
     record["a/b"]["binaries"] = json!(["AQ==", "AQ=="]);
@@ -52,7 +52,7 @@ fn types_that_json_has_not_are_written_again() {
 }
 
 #[test]
-fn what_dynamodb_cannot_hold_is_named() {
+fn errors_name_values_that_dynamodb_cannot_hold() {
     let mut deep = json!("deepest");
     for _ in 0..32 {
         deep = json!([deep]);
@@ -78,7 +78,7 @@ fn what_dynamodb_cannot_hold_is_named() {
 }
 
 #[test]
-fn thirty_two_levels_are_fine() {
+fn thirty_two_levels_are_accepted() {
     let mut deep = json!("deepest");
     for _ in 0..31 {
         deep = json!({ "k": deep });

@@ -1,18 +1,32 @@
+//! Sets up the database, and opens the file.
+
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
 use super::disk::{Disk, NotReplaced};
+use super::failure::unusable;
 use super::fingerprint::Fingerprint;
 use super::format::{Content, Defect};
-use super::items::Items;
 use super::lock::Lock;
+use super::records::Records;
 use super::shared::{self, Shared, Unreadable};
 use super::writer::Writer;
 use super::{FileDb, Handle, blocking, probe};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
-/// How a [`FileDb`] is opened: made by [`FileDb::builder`].
+/// Sets up a [`FileDb`]. [`FileDb::builder`] creates it.
+///
+/// ```
+/// use tower_persistence::FileDb;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("db.json");
+/// let db = FileDb::builder(path).recover_damaged(true).open().await?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until it is opened"]
 pub struct FileDbBuilder {
@@ -25,22 +39,31 @@ impl FileDbBuilder {
         Self { path, recover_damaged: false }
     }
 
-    /// Whether a file that is no valid JSON, or empty, is set aside as `db.json.damaged-<time>` and
-    /// a new one begun. It is never deleted or overwritten, and a warning with its new name is
-    /// logged. The default is `false`: opening fails.
+    /// Sets whether opening moves a damaged file aside and begins a new one. A damaged file is
+    /// empty or not valid JSON. Default: `false`, with which opening such a file fails.
     ///
-    /// A file that is valid JSON but not a list of users (no array, an item without `id`, one `id`
-    /// twice) is not damaged but of another make, and opening it fails either way.
+    /// The damaged file becomes `db.json.damaged-<time>`, and a warning with its new name is
+    /// logged. It is never deleted or overwritten.
+    ///
+    /// A file of valid JSON that is not a list of users (not an array, a record without `id`, one
+    /// `id` twice) belongs to another program rather than being damaged. Opening it fails with
+    /// either setting.
+    ///
+    /// ```
+    /// use tower_persistence::FileDb;
+    ///
+    /// let builder = FileDb::builder("db/db.json").recover_damaged(true);
+    /// ```
     pub fn recover_damaged(mut self, recover: bool) -> Self {
         self.recover_damaged = recover;
         self
     }
 
-    /// Opens the file; creates it, and its directory, where there is none.
+    /// Opens the file, and creates it and its directory if they do not exist.
     ///
     /// # Errors
     ///
-    /// As [`FileDb::open`].
+    /// As for [`FileDb::open`].
     pub async fn open(self) -> Result<FileDb, Error> {
         blocking(move || self.open_blocking()).await?
     }
@@ -65,10 +88,9 @@ impl FileDbBuilder {
     }
 
     fn read(&self, disk: &Disk) -> Result<(Content, Fingerprint), Error> {
-        let refused = |why: &str, advice: &str| {
-            Error::new(Kind::Database, format!("{} {why}. {advice}", disk.name()))
-        };
-        match shared::read(disk, &Items::new()) {
+        let refused =
+            |why: &str, advice: &str| unusable(format!("{} {why}. {advice}", disk.name()));
+        match shared::read(disk, &Records::new()) {
             Ok(read) => {
                 probe::check(disk)?;
                 Ok(read)
@@ -92,9 +114,9 @@ impl FileDbBuilder {
     }
 }
 
-/// Puts a file without users in the place of what is there, if anything.
+/// Writes a file without users, in place of a damaged one if there is one.
 fn begin(disk: &Disk, set_aside: bool) -> std::io::Result<(Content, Fingerprint)> {
-    // Before the damaged one is moved, so that the new one gets the same permissions.
+    // Writes the new file before the damaged one is moved, so that it gets the same permissions.
     let temporary = disk.write_temporary(std::iter::empty())?;
     if set_aside {
         let aside = disk.set_aside()?;

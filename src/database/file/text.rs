@@ -1,51 +1,52 @@
-//! The record in the text of an item, and the text of a record.
+//! Converts between a record and its text in the file.
 //!
-//! What a record has in common with the item in whose place it comes keeps the text that it has in
-//! the file. So a number is not spelled anew, and what can be read but not be written the same way
-//! (an integer beyond 64 bits, half of a surrogate pair) is not lost.
+//! Everything that a record has in common with the stored one keeps its text. Numbers keep their
+//! spelling, and values that can be read but not written back (an integer beyond 64 bits, half of a
+//! surrogate pair) are not lost.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
 use super::half_pairs;
-use super::old::{Old, OldItem, OldMembers};
+use super::old::{Old, OldMembers, OldRecord};
 use crate::error::Error;
 use crate::record::Record;
 
-/// `serde_json` reads 127 levels. One of them is the array of the file, which another program reads
-/// as a whole.
+/// The deepest nesting: `serde_json` reads 127 levels, and one of them is the array of the file,
+/// which other programs read as a whole.
 const LEVELS: usize = 126;
 
-/// Reads the record in the text of an item.
+/// Reads a record from its text.
 pub(super) fn read(text: &str) -> Result<Record, Error> {
     let unreadable = |error: serde_json::Error| {
-        // What `serde_json` says here is about the syntax and shows nothing of the text.
+        // The message of `serde_json` is about the syntax and shows nothing of the text.
         Error::decode(format!(
-            "a stored item cannot be read: {error} of the item. It is left as it is; repair it in \
+            "a stored record cannot be read: {error} of the record. It is left as it is; repair it in \
              the file"
         ))
     };
     let mut fields: Map<String, Value> =
         serde_json::from_str(&half_pairs::replace(text)).map_err(unreadable)?;
     if fields.shift_remove("id").is_none_or(|id| id.is_null()) {
-        let old = Old::Made(OldItem::of(text).fields).value().map_err(unreadable)?;
+        let old = Old::Made(OldRecord::of(text).fields).value().map_err(unreadable)?;
         fields = if let Value::Object(fields) = old { fields } else { Map::new() };
     }
     Ok(Record::new(fields))
 }
 
-/// Writes the text of an item as it stands in the file, indented as a member of its array. `before`
-/// is the text of the item in whose place it comes.
+/// Writes the text of a record as it stands in the file, indented as a member of its array.
+/// `before` is the text of the record that it replaces.
 pub(super) fn write(id: &str, record: &Record, before: Option<&str>) -> Result<String, Error> {
     let fields = record.fields();
     if fields.get("id").is_some_and(|other| other != id) {
         return Err(Error::encode(
-            "`id` of the record is not the user's id, whose place this is in the file",
+            "`id` of the record is not the user's id, which the file stores under that name; use another \
+             name",
         ));
     }
     check_depth(fields)?;
-    let old = before.map(OldItem::of);
+    let old = before.map(OldRecord::of);
     let is_current = old.as_ref().is_some_and(|old| old.is_current);
     if let Some(before) = before
         && is_current
@@ -124,7 +125,7 @@ fn write_members<'a>(
 }
 
 fn write_elements(text: &mut String, elements: &[Value], old: &[&str], level: usize) {
-    // The history moves its elements, so each may have been another one.
+    // The history shifts its elements, so an equal one may stand at another index.
     let by_value: HashMap<String, &str> = old
         .iter()
         .filter_map(|old| Some((Old::Text(old).value().ok()?.to_string(), *old)))
@@ -145,7 +146,7 @@ fn write_elements(text: &mut String, elements: &[Value], old: &[&str], level: us
     list.end(']');
 }
 
-/// Writes an object or an array over several lines, as `JSON.stringify` does.
+/// Writes an object or an array on several lines, as `JSON.stringify` does.
 struct List<'a> {
     text: &'a mut String,
     level: usize,
@@ -158,7 +159,7 @@ impl<'a> List<'a> {
         Self { text, level, is_empty: true }
     }
 
-    /// Begins the next line, to which the caller adds.
+    /// Begins the next line, to which the caller appends.
     fn next(&mut self) -> &mut String {
         if !self.is_empty {
             self.text.push(',');
@@ -181,8 +182,8 @@ impl<'a> List<'a> {
     }
 }
 
-/// Whether both are written the same: other than for `==`, the order of members and the sign of
-/// zero count.
+/// Returns whether both are written the same way. In contrast to `==`, the order of members and the
+/// sign of zero count.
 fn is_same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Object(left), Value::Object(right)) => is_same_object(left, right),
@@ -202,14 +203,14 @@ fn is_same_object(left: &Map<String, Value>, right: &Map<String, Value>) -> bool
         && left.iter().zip(right).all(|((l, left), (r, right))| l == r && is_same(left, right))
 }
 
-/// Refuses what could be written but not be read again. Not recursive, or the depth that it guards
-/// against would end it.
+/// Refuses a record that could be written but not read back. Not recursive, since the depth that it
+/// guards against would overflow the stack.
 fn check_depth(fields: &Map<String, Value>) -> Result<(), Error> {
     type Path<'a> = [Option<&'a str>; 3];
     fn below<'a>(path: Path<'a>, name: &'a str) -> Path<'a> {
         match path {
             [None, ..] => [Some(name), None, None],
-            // Names further down are data, and do not stand in errors.
+            // Deeper names are user data and must not stand in errors.
             [first @ Some("user" | "session"), None, _] => [first, Some(name), None],
             [first, second @ Some("data"), None] => [first, second, Some(name)],
             full => full,

@@ -1,4 +1,4 @@
-//! Opens the client, and notices the end of the runtime to which it belongs.
+//! Opens the client, and detects the end of the runtime to which it belongs.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,28 +21,28 @@ use super::document::Layout;
 use super::failure::{failed, failure, late};
 use crate::error::Error;
 
-/// Under the 2 s that the layer waits for a database by default, so that the reason is told and not
-/// that it took too long.
+/// Less than the 2 seconds for which the layer waits by default, so that its error states the cause
+/// rather than a time-out.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Where the client comes from.
+/// The origin of the client.
 pub(super) enum Source {
     Uri(Box<ConnectionString>),
     Client(Client),
 }
 
-/// What all clones share.
+/// The state that all clones share.
 pub(super) struct Shared {
     source: Source,
     pub(super) database: String,
     pub(super) collection: String,
     pub(super) layout: Layout,
-    /// The longest that a call may take.
+    /// The time limit of a call.
     limit: Duration,
     opened: Mutex<Option<Opened>>,
     pub(super) is_ready: AtomicBool,
     pub(super) removes_tombstones: AtomicBool,
-    /// The time of the last failed attempt to make it ready.
+    /// The time of the last failed attempt to create the indexes.
     pub(super) attempted_at: Mutex<Option<Instant>>,
 }
 
@@ -53,11 +53,10 @@ struct Opened {
     runtime: Arc<Runtime>,
 }
 
-/// The runtime in which the driver's background tasks run. When it ends, the client is of no use
-/// any more.
+/// The runtime of the driver's background tasks. The client is useless once it has ended.
 struct Runtime {
     id: Id,
-    /// Waits without end, so that it is cancelled with the runtime.
+    /// Never completes by itself: its end tells that the runtime was shut down.
     task: JoinHandle<()>,
 }
 
@@ -99,19 +98,21 @@ impl Shared {
         }
     }
 
-    /// What errors call it.
+    /// Names the collection for error texts.
     pub(super) fn place(&self) -> String {
         format!("{}.{}", self.database, self.collection)
     }
 
-    /// Opens what can be opened. The hosts behind `mongodb+srv` are asked of DNS, and like a server
-    /// that may be down at start.
+    /// Opens the client, but tolerates a failed DNS lookup of the hosts behind `mongodb+srv`: like
+    /// any server, DNS may be down at start.
     pub(super) async fn begin(&self) -> Result<(), DriverError> {
         match timeout(TIMEOUT, self.opened()).await {
             Ok(Err(error)) if !is_passing(&error) => Err(error),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => {
-                tracing::warn!("the hosts of MongoDB could not be looked up; it is tried again");
+                tracing::warn!(
+                    "the host names of MongoDB could not be resolved; the first request tries again"
+                );
                 Ok(())
             }
         }
@@ -127,7 +128,8 @@ impl Shared {
                 Client::with_options(options)?
             }
         };
-        // Reads see what the condition of a write is compared with: the latest on the primary.
+        // Reads the latest state on the primary, which is what the condition of a write is compared
+        // with.
         let options = CollectionOptions::builder()
             .write_concern(WriteConcern::majority())
             .read_concern(ReadConcern::local())
@@ -138,7 +140,7 @@ impl Shared {
         Ok(Opened { client, collection, runtime: Runtime::current() })
     }
 
-    /// Opens the client, once for all that ask at the same time.
+    /// Opens the client, once for all concurrent callers.
     async fn opened(&self) -> Result<Opened, DriverError> {
         let mut opened = self.opened.lock().await;
         let is_lost =
@@ -154,14 +156,14 @@ impl Shared {
         let opened = opened.map_err(|error| failure("connecting to", &self.place(), &error))?;
         // The driver would panic.
         if opened.runtime.has_ended() {
-            let reason = "the tokio runtime in which it was connected with a client has ended: make a client in this \
-                          one and connect again";
+            let reason = "the tokio runtime in which its client was connected has ended; make a client in this one and \
+                          connect again";
             return Err(failed("connecting to", &self.place(), reason));
         }
         Ok(opened.collection)
     }
 
-    /// Bounds a call: the driver itself waits without end for a server that accepts connections and
+    /// Limits a call: the driver itself waits forever for a server that accepts connections and
     /// does not answer.
     pub(super) async fn in_time<T>(
         &self,
@@ -174,7 +176,7 @@ impl Shared {
         }
     }
 
-    /// Names a reason other than the server why there is no answer.
+    /// Returns a likely reason, other than the server, for a missing answer.
     async fn hint(&self) -> &'static str {
         match self.opened.lock().await.as_ref() {
             Some(opened) if opened.runtime.id != Handle::current().id() => {
@@ -189,7 +191,7 @@ impl Shared {
         if let (Source::Uri(_), Some(opened)) = (&self.source, opened)
             && !opened.runtime.has_ended()
         {
-            // It may hang like any other call.
+            // Shutting down may hang like any other call.
             let _ = timeout(self.limit, opened.client.shutdown()).await;
         }
     }

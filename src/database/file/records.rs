@@ -1,4 +1,4 @@
-//! The items of the file, in its order, and what comes to stand in their places.
+//! The records of the file in order, and the changes to them.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use indexmap::{Equivalent, IndexMap};
 
-use super::record;
+use super::text;
 use crate::database::{Version, VersionedRecord, tombstone};
 use crate::error::Error;
 
-pub(super) type Items = IndexMap<Key, Item>;
+pub(super) type Records = IndexMap<Key, RecordText>;
 pub(super) type Changes = IndexMap<Arc<str>, Change>;
 
-/// What an item is found by.
+/// The key of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     User(Arc<str>),
-    /// The `id` is not text (it holds half of a surrogate pair), so the item belongs to no user;
-    /// with a number that nothing else has.
+    /// Belongs to no user, because the `id` holds half of a surrogate pair and so is not text. The
+    /// number is unique.
     NoUser(u64),
 }
 
@@ -31,7 +31,7 @@ impl Key {
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            // As `str`, by which it is looked up.
+            // Hashes like `str`, which is used to look it up.
             Self::User(id) => id.hash(state),
             Self::NoUser(number) => number.hash(state),
         }
@@ -44,14 +44,14 @@ impl Equivalent<Key> for str {
     }
 }
 
-/// An item as the text that it is in the file.
+/// A record as its text in the file.
 #[derive(Clone, Debug)]
-pub(super) struct Item {
+pub(super) struct RecordText {
     pub(super) text: Arc<str>,
     version: u64,
 }
 
-impl Item {
+impl RecordText {
     pub(super) fn new(text: Arc<str>) -> Self {
         Self { text, version: next_number() }
     }
@@ -61,15 +61,15 @@ impl Item {
     }
 
     pub(super) fn stored(&self) -> Result<VersionedRecord, Error> {
-        Ok(VersionedRecord { record: record::read(&self.text)?, version: self.version() })
+        Ok(VersionedRecord { record: text::read(&self.text)?, version: self.version() })
     }
 }
 
-/// What comes to stand in the place of an item.
+/// A change to a record.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Stored(Item),
-    /// With the version of the tombstone.
+    Stored(RecordText),
+    /// Holds the version of the tombstone.
     Deleted(Version),
 }
 
@@ -78,16 +78,16 @@ impl Change {
         Self::Deleted(tombstone::version(next_number()))
     }
 
-    pub(super) fn item(&self) -> Option<&Item> {
+    pub(super) fn record(&self) -> Option<&RecordText> {
         match self {
-            Self::Stored(item) => Some(item),
+            Self::Stored(record) => Some(record),
             Self::Deleted(_) => None,
         }
     }
 }
 
 fn next_number() -> u64 {
-    // One count for all databases of the process, so that closing and opening starts none anew.
+    // One counter for all databases of the process, so that reopening a file does not restart it.
     static LAST: AtomicU64 = AtomicU64::new(0);
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }

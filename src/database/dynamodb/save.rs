@@ -1,130 +1,92 @@
-//! One conditional write, and what became of it.
+//! Saves a record by one conditional write, and interprets the result.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
+use super::attributes::{EXPIRES, VERSION};
 use super::expression::{Expression, only, update};
 use super::failure::{self, Trouble};
-use super::item::{Attributes, Reader, Types, Writer};
+use super::inner::{Inner, seconds};
+use super::item::{Attributes, Types, Writer};
 use super::known::{Content, Item, Known};
 use super::send::Refused;
-use super::tombstone::{TOMBSTONE, Tombstone};
-use super::{EXPIRES, Inner, VERSION, seconds, size};
+use super::size;
 use crate::database::tombstone::is_nothing;
-use crate::database::{Loaded, Saved, Version, VersionedRecord};
+use crate::database::{Loaded, Saved, Version};
 use crate::error::Error;
 use crate::record::Record;
 
-/// The fields of an item in the order in which Jovo writes them. What else there is follows.
-pub(super) const ORDER: [&str; 5] = ["user", "session", "history", "createdAt", "updatedAt"];
-
-/// How many attributes one update may set and remove: an expression is at most 4 KB long and has at most 300 operators.
+/// The number of attributes that one update may set and remove: an expression has at most 4 KB and
+/// 300 operators.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
 const MAX_UPDATE: usize = 250;
 
-/// How often a write is tried that only something expired was in the way of.
+/// The number of attempts at a write that only expired items obstruct.
 const ATTEMPTS: usize = 3;
 
-/// What became of a write, and what the values are that were written.
+/// The item that refused the write, if any, and the types of the values that were written.
 type Written = (Option<Refused>, Types);
 
 impl Inner {
-    /// What an item stands for: none, and one that is expired, for nothing.
-    pub(super) fn found(&self, item: Attributes) -> Result<Loaded, Error> {
-        if item.is_empty() || self.is_expired(&item) {
-            return Ok(Loaded::Absent(None));
-        }
-        match Tombstone::read(&item, |name| self.is_key(name)) {
-            Some(tombstone) => Ok(Loaded::Absent(tombstone.version())),
-            None => self.stored(item).map(Loaded::Present),
-        }
-    }
-
-    fn stored(&self, mut item: Attributes) -> Result<VersionedRecord, Error> {
-        let version = match item.remove(VERSION) {
-            None => None,
-            Some(AttributeValue::S(version)) => Some(version),
-            Some(_) => {
-                let table = &self.table;
-                return Err(Error::decode(format!(
-                    "`{VERSION}` of an item in table \"{table}\" is not a string"
-                )));
-            }
-        };
-        // Written over, a tombstone is an item. What is left of it is not of the record, and removed by
-        // the next save; its expiry above all, which would remove the item.
-        let end = item.get(TOMBSTONE).cloned();
-        let is_left = |value: &AttributeValue| Some(value) == end.as_ref();
-        let left: Vec<String> =
-            item.iter().filter(|(_, value)| is_left(value)).map(|(name, _)| name.clone()).collect();
-        item.retain(|name, value| {
-            name == TOMBSTONE || (name == EXPIRES && is_left(value)) || !self.is_own(name)
-        });
-        let mut reader = Reader::default();
-        let mut rest = reader.fields(item)?;
-        let mut fields = Map::with_capacity(rest.len());
-        for name in ORDER {
-            fields.extend(rest.shift_remove_entry(name));
-        }
-        fields.append(&mut rest);
-        let loaded = Record::new(fields);
-        let version = Known::item(version, loaded.clone(), reader.types).into_version();
-        if left.is_empty() {
-            return Ok(VersionedRecord { record: loaded, version });
-        }
-        let mut fields = loaded.fields().clone();
-        fields.retain(|name, _| !left.contains(name));
-        Ok(VersionedRecord { record: Record::new(fields), version })
-    }
-
-    fn is_expired(&self, item: &Attributes) -> bool {
-        let expires = item.get(EXPIRES).and_then(|value| value.as_n().ok());
-        self.expire_users_after.is_some()
-            && expires.is_some_and(|at| at.parse::<f64>().is_ok_and(|at| at <= seconds() as f64))
-    }
-
+    /// Saves the record if the stored state is the `expected` one. Expired items and tombstones do
+    /// not obstruct the save.
     pub(super) async fn write(
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Option<&Version>,
     ) -> Result<Saved, Error> {
-        let is_unaware = over.is_none();
-        let mut over = over.filter(|over| !is_nothing(over)).cloned();
+        // A caller that expects plain absence knows nothing of tombstones, so one does not hold it
+        // back: the next attempt expects that tombstone.
+        let is_unaware = expected.is_none();
+        let mut expected = expected.filter(|version| !is_nothing(version)).cloned();
         for _ in 0..ATTEMPTS {
-            match self.try_write(id, record, over.as_ref()).await? {
+            match self.try_write(id, record, expected.as_ref()).await? {
                 Ok(saved) => return Ok(saved),
-                Err(Some(tombstone)) if is_unaware => over = Some(tombstone),
+                Err(Some(tombstone)) if is_unaware => expected = Some(tombstone),
                 Err(Some(_)) => return Ok(Saved::Conflict(None)),
                 Err(None) => {}
             }
         }
         let table = &self.table;
         Err(Error::database(format!(
-            "a write to table \"{table}\" was refused, and the server did not say by which item"
+            "a write to table \"{table}\" was refused, and the server did not return the item; use a \
+             server that supports `ReturnValuesOnConditionCheckFailure`"
         )))
     }
 
-    /// `Err` where nothing is in the way any more, because what was has expired since it was compared; or only this tombstone.
+    /// Writes once, and tells apart the four reasons why the condition may fail:
+    ///
+    /// * the write itself succeeded in an earlier attempt whose answer was lost: the item has our
+    ///   version;
+    /// * an earlier attempt may have succeeded before another writer changed the item: the outcome
+    ///   is unknown, and neither a success nor a conflict may be reported, since the caller would
+    ///   apply its turn twice;
+    /// * another writer was faster: a conflict;
+    /// * the obstacle has expired in the meantime, or is a tombstone: `Err`, with the tombstone's
+    ///   version, and the caller decides whether to try again.
     async fn try_write(
         &self,
         id: &str,
         record: &Record,
-        over: Option<&Version>,
+        expected: Option<&Version>,
     ) -> Result<Result<Saved, Option<Version>>, Error> {
         let key = self.key(id)?;
-        let known = over.map(Known::of);
+        // The version remembers the old values, so the write needs no read before it.
+        let known = expected.map(Known::of);
         let known = known.as_deref();
         let fields = record.fields();
         if let Some(name) = fields.keys().find(|name| *name == VERSION || self.is_own(name)) {
             let table = &self.table;
             return Err(Error::encode(format!(
-                "`/{name}` cannot be stored: in table \"{table}\" that attribute is used by the database itself"
+                "`/{name}` cannot be stored: in table \"{table}\" the database itself uses that attribute; \
+                 use another name"
             )));
         }
+        // A unique version lets the write recognise itself if its answer is lost.
         let version = Version::unique().to_string();
         let own = self.own_attributes(version.clone(), fields);
-        let over_item = known.filter(|known| !matches!(known.content, Content::Tombstone));
+        let expected_item = known.filter(|known| !matches!(known.content, Content::Tombstone));
         let sent = match known.map(|known| (known, &known.content)) {
             Some((known, Content::Item(item))) => {
                 let (changed, gone) = item.changes(fields);
@@ -135,7 +97,8 @@ impl Inner {
                     self.replace(key.clone(), known, &touched, fields, own).await
                 }
             }
-            // Where there was nothing, or nothing that still counts; or where nothing else is known of it.
+            // Expects absence, a tombstone, or an item of which only the version is known. In each
+            // case no old value is left to compare or to keep, so the whole item is written.
             Some((known, _)) => self.replace(key.clone(), known, &[], fields, own).await,
             None => {
                 let condition = |expression: &mut _| Ok(self.is_absent(expression));
@@ -153,21 +116,21 @@ impl Inner {
             Ok(Ok(Saved::Written(known.into_version())))
         };
         let Some(refused) = refused else { return stored() };
-        // It was written by an earlier attempt whose answer was lost.
+        // An earlier attempt wrote it, and its answer was lost.
         if written_version(&refused.item) == Some(&version) {
             return stored();
         }
         match self.found(refused.item)? {
             Loaded::Present(_) if refused.may_have_written => Err(self.uncertain()),
             Loaded::Present(current) => Ok(Ok(Saved::Conflict(Some(current)))),
-            // What an attempt may have written was deleted.
+            // An item that an earlier attempt may have written has been deleted.
             Loaded::Absent(Some(_)) if refused.may_have_written => Ok(Ok(Saved::Conflict(None))),
-            Loaded::Absent(tombstone) if over_item.is_none() => Ok(Err(tombstone)),
+            Loaded::Absent(tombstone) if expected_item.is_none() => Ok(Err(tombstone)),
             Loaded::Absent(_) => Ok(Ok(Saved::Conflict(None))),
         }
     }
 
-    /// Writes what changed. Only that is converted, and compared with what it was.
+    /// Writes the changes. Only those are converted, and only their old values are compared.
     async fn update(
         &self,
         key: Attributes,
@@ -189,18 +152,19 @@ impl Inner {
                 .map(|(path, kind)| (path.clone(), kind.clone())),
         );
         set.extend(own);
-        // The whole is known only to DynamoDB: others may have stored more in it.
+        // Checks the changes only: other writers may have added more to the item, and only DynamoDB
+        // knows its full size.
         size::check(key.iter().chain(&set))?;
         let mut expression = Expression::default();
         let condition = self.is_still(known, &[changed, gone].concat(), &mut expression)?;
-        // Those that have a value are set, not removed.
+        // A projection with a value is among the attributes to set and is not removed.
         let projections = self.projections.iter().map(|projection| projection.attribute.as_str());
         let removed: Vec<&str> = gone.iter().copied().chain(projections).collect();
         let update = update(&mut expression, set, &removed);
         Ok((self.update_item(key, expression, update, condition).await?, types))
     }
 
-    /// Writes the whole item over what is known.
+    /// Replaces the whole item if it is still the known one.
     async fn replace(
         &self,
         key: Attributes,
@@ -214,12 +178,13 @@ impl Inner {
             _ => None,
         };
         self.put(key, fields, types, own, |expression| match known.content {
-            Content::Tombstone => Ok(self.is_nobody_or(known, expression)),
+            Content::Tombstone => Ok(self.is_absent_or(known, expression)),
             _ => self.is_still(known, touched, expression),
         })
         .await
     }
 
+    /// Writes the whole item on `condition`.
     async fn put(
         &self,
         key: Attributes,
@@ -237,10 +202,10 @@ impl Inner {
         Ok((self.put_item(item, expression, condition).await?, writer.types))
     }
 
-    /// The error of an item that became too large with what others have stored in it.
+    /// Makes the error of an item that became too large together with attributes of other writers.
     async fn too_large(&self, key: Attributes, fields: &Map<String, Value>) -> Error {
         let read = self.client.get_item().table_name(&self.table).set_key(Some(key));
-        // What is ours can be said without it.
+        // If the read fails, the record's own fields still make a useful error.
         let current = read.consistent_read(true).send().await.ok().and_then(|answer| answer.item);
         let mut item = current.unwrap_or_default();
         match Writer::new(None).fields(fields) {
@@ -250,16 +215,17 @@ impl Inner {
         size::too_large(item.iter())
     }
 
-    /// Somebody else has stored something, over what was loaded or over what this call stored before its answer was lost.
+    /// Makes the error of a write whose outcome is unknown: another writer changed the item, which
+    /// was either the loaded one or already the one that this call stored.
     fn uncertain(&self) -> Error {
         Error::database(format!(
-            "whether an item was written to table \"{}\" is not known: the answer was lost, and the item was \
-             changed elsewhere before the write could be repeated",
+            "it is not known whether an item was written to table \"{}\": the answer was lost, and another \
+             writer changed the item before the write could be repeated",
             self.table
         ))
     }
 
-    /// The attributes that belong to no field of the record.
+    /// Returns the attributes that belong to no field of the record.
     fn own_attributes(&self, version: String, fields: &Map<String, Value>) -> Attributes {
         let mut own = Attributes::from([(VERSION.to_owned(), AttributeValue::S(version))]);
         if let Some(duration) = self.expire_users_after {
@@ -278,7 +244,7 @@ fn written_version(item: &Attributes) -> Option<&String> {
     item.get(VERSION)?.as_s().ok()
 }
 
-/// The name of the field that a path leads to or into.
+/// Returns the name of the top-level field to which a path belongs.
 fn name_of(path: &str) -> String {
     let name = path.split('/').nth(1).unwrap_or_default();
     name.replace("~1", "/").replace("~0", "~")

@@ -1,4 +1,4 @@
-//! Creates the TTL indexes, before the first write.
+//! Creates the TTL indexes before the first write.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,23 +12,24 @@ use mongodb::{Collection, IndexModel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::document::{EXPIRES_AT, ID, TOMBSTONE, without_fields};
+use super::connection::Shared;
+use super::document::without_fields;
 use super::failure::{failed, failure, is_unauthorized};
-use super::open::Shared;
+use super::fields::{EXPIRES_AT, ID, TOMBSTONE};
 use crate::error::Error;
 
-/// The longest that a write waits for the indexes of a collection with documents: a large one takes
-/// its time to be indexed, once.
+/// The time for which a write waits for the indexes of a collection with documents. A large
+/// collection takes a while to index, once.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// The longest that a task in the background waits for them.
+/// The time for which a background task waits for them.
 const LONG: Duration = Duration::from_secs(600);
 
-/// The time after which a write repeats a failed attempt.
+/// The pause after which a write repeats a failed attempt.
 const PAUSE: Duration = Duration::from_secs(5);
 
 impl Shared {
-    /// Creates the indexes, once for all that ask at the same time. A failed attempt is repeated.
+    /// Creates the indexes, once for all concurrent callers. Repeats a failed attempt.
     pub(super) async fn ensure_ready(self: &Arc<Self>) -> Result<(), Error> {
         if self.is_ready.load(Ordering::Acquire) {
             return Ok(());
@@ -37,9 +38,9 @@ impl Shared {
         self.attempt(&mut attempted_at).await
     }
 
-    /// Creates the indexes before a write: some servers lock up when an index is created beside the
-    /// first insertion. The write goes on if that fails; expired users are not served without the
-    /// indexes either.
+    /// Creates the indexes before a write, because some servers lock up when an index is created
+    /// beside the first insertion. The write proceeds if that fails; expired users are not served
+    /// without the indexes either.
     pub(super) async fn prepare(self: &Arc<Self>) {
         if self.is_ready.load(Ordering::Acquire) {
             return;
@@ -54,7 +55,7 @@ impl Shared {
     }
 
     async fn attempt(self: &Arc<Self>, attempted_at: &mut Option<Instant>) -> Result<(), Error> {
-        // Another one may have done it meanwhile.
+        // Another caller may have done it meanwhile.
         if self.is_ready.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -79,7 +80,7 @@ impl Shared {
         match timeout(WAIT, &mut building).await {
             Ok(Ok(built)) => built,
             Ok(Err(_)) => Err(self.not_built("the runtime has ended")),
-            // It goes on by itself.
+            // The building goes on in the background.
             Err(_) => {
                 self.watch(building);
                 Ok(())
@@ -87,7 +88,7 @@ impl Shared {
         }
     }
 
-    /// Has the indexes attempted again, should they fail later than any write waits for them.
+    /// Repeats the attempt later if the indexes fail after the write has stopped waiting for them.
     fn watch(self: &Arc<Self>, building: JoinHandle<Result<(), Error>>) {
         let shared = Arc::clone(self);
         tokio::spawn(async move {
@@ -109,13 +110,13 @@ impl Shared {
         self.index_tombstones(collection).await
     }
 
-    /// Returns whether MongoDB removes tombstones, so that they may be left.
+    /// Returns whether MongoDB removes tombstones, so that deletions may leave them.
     pub(super) fn removes_tombstones(&self) -> bool {
         self.removes_tombstones.load(Ordering::Acquire)
     }
 
-    /// The index is partial: where Jovo v4 writes over a tombstone, the date stays in its document
-    /// and must not end it.
+    /// Creates a partial index: where Jovo v4 writes over a tombstone, the date stays in the
+    /// document and must not end it.
     async fn index_tombstones(&self, collection: &Collection<RawDocumentBuf>) -> Result<(), Error> {
         let options = IndexOptions::builder()
             .expire_after(Duration::ZERO)
@@ -129,7 +130,8 @@ impl Shared {
         let is_refused = matches!(*error.kind, ErrorKind::Command(_));
         let error = failure("creating the TTL index of tombstones of", &self.place(), &error);
         match is_refused {
-            // The role may not, or the server has no such indexes: deletions leave no tombstones.
+            // The role may not create it, or the server has no such indexes. Deletions then leave
+            // no tombstones.
             true => {
                 tracing::debug!("{error}");
                 Ok(())
@@ -143,7 +145,7 @@ impl Shared {
         let index = IndexModel::builder().keys(doc! { EXPIRES_AT: 1 }).options(options).build();
         match collection.create_index(index).await {
             Ok(_) => Ok(()),
-            // It may well be there, made by one who may.
+            // A role with more rights may have created it.
             Err(error) if is_unauthorized(&error) => {
                 tracing::warn!(
                     "the role may not create the TTL index on `{EXPIRES_AT}` of `{}`; without it, expired users are \

@@ -1,0 +1,105 @@
+//! Versions of stored records.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// The version of a stored record. Only the database that made it interprets it.
+///
+/// ```
+/// use tower_persistence::Version;
+///
+/// assert_eq!(Version::new("7"), Version::from(7));
+/// ```
+#[derive(Clone)]
+pub struct Version {
+    text: Arc<str>,
+    /// The state that was loaded under this version, so that a save can compare with it. It plays
+    /// no part in equality, and `Debug` does not show it.
+    #[cfg(feature = "dynamodb")]
+    loaded: Option<Arc<dyn std::any::Any + Send + Sync>>,
+}
+
+impl Version {
+    /// Creates a version from text, such as a counter, an entity tag, or a time stamp with a
+    /// counter.
+    ///
+    /// ```
+    /// use tower_persistence::Version;
+    ///
+    /// assert_eq!(Version::new("etag-1").to_string(), "etag-1");
+    /// ```
+    pub fn new(version: impl Into<Arc<str>>) -> Self {
+        Self {
+            text: version.into(),
+            #[cfg(feature = "dynamodb")]
+            loaded: None,
+        }
+    }
+
+    /// Creates a version that no other write of any process has: a random number of 128 bits.
+    #[cfg(any(feature = "dynamodb", feature = "mongodb"))]
+    pub(crate) fn unique() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+
+        // Each `RandomState` takes its keys from the system's source of random numbers.
+        let random = || RandomState::new().hash_one(std::time::SystemTime::now());
+        Self::new(format!("{:016x}{:016x}", random(), random()))
+    }
+
+    /// Attaches the state that was loaded under this version.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn with_loaded<T: Send + Sync + 'static>(self, loaded: T) -> Self {
+        Self { loaded: Some(Arc::new(loaded)), ..self }
+    }
+
+    /// Returns the state that [`with_loaded`](Self::with_loaded) attached.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn loaded<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.loaded.as_deref()?.downcast_ref()
+    }
+
+    /// Returns the version as text.
+    ///
+    /// ```
+    /// use tower_persistence::Version;
+    ///
+    /// assert_eq!(Version::from(7).as_str(), "7");
+    /// ```
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Version {}
+
+impl Hash for Version {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl From<u64> for Version {
+    fn from(version: u64) -> Self {
+        Self::new(version.to_string())
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Version").field(&self.text).finish()
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
