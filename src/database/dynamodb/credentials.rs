@@ -21,7 +21,8 @@ use super::flight::Flight;
 use super::inner::Inner;
 use crate::error::{BoxError, Error, Kind};
 
-/// The time for which to keep credentials without an expiry. Same as the SDK's: a profile may be edited.
+/// The time for which to keep credentials without an expiry. Same as the SDK's: a profile may be
+/// edited.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// The time before their expiry at which to load credentials again. Half their lifetime if that
