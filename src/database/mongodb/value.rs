@@ -271,6 +271,13 @@ impl Refused {
 impl From<Refused> for Error {
     fn from(Refused { mut path, why }: Refused) -> Self {
         path.reverse();
+        // Deeper names are user data and must not stand in errors.
+        let shown = match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["user" | "session", "data", ..] => 3,
+            ["user" | "session", ..] => 2,
+            _ => 1,
+        };
+        path.truncate(shown);
         Self::encode(format!("`{}` {why}", path.join(".")))
     }
 }

@@ -192,12 +192,8 @@ pub(crate) async fn values_that_mongodb_cannot_hold_are_refused(place: Place) {
     // The document and `user` are levels too.
     save(&db, "deep", json!({ "user": { "data": nested(98) } })).await;
     let cases = [
-        (json!({ "user": { "data": nested(99) } }), "user.data.a.a", "100 levels"),
-        (
-            json!({ "user": { "data": { "list": [{ "a\0b": 1 }] } } }),
-            "user.data.list.0.a\\0b",
-            "U+0000",
-        ),
+        (json!({ "user": { "data": nested(99) } }), "`user.data.a` ", "100 levels"),
+        (json!({ "user": { "data": { "list": [{ "a\0b": 1 }] } } }), "`user.data.list` ", "U+0000"),
         (json!({ "$set": 1 }), "$set", "begins with `$`"),
         (json!({ "_id": "SECRET" }), "_id", "own use"),
         (json!({ "persistenceVersion": "SECRET" }), "persistenceVersion", "own use"),
