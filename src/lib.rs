@@ -65,6 +65,7 @@
 //! | `axum` | on | the handles as extractors, [`Error`] as a response |
 //! | `dynamodb`, `aws-config` | | `DynamoDb`, and its region and credentials from the environment |
 //! | `mongodb` | | `MongoDb` |
+//! | `sqlite` | | `SqliteDb`, the embedded database SQLite |
 //! | `circuit-breaker` | | `CircuitBreaker` around any database: one that is dead is not waited for |
 //! | `lambda` | | `lambda_http::Body` as a request body |
 //! | `testing` | | `testing`: what a database of your own has to pass |
@@ -99,6 +100,8 @@ pub use self::body::{FromBuffered, OriginalBody, ResponseBody};
 pub use self::config::{PersistenceConfig, connect};
 #[cfg(feature = "circuit-breaker")]
 pub use self::database::CircuitBreaker;
+#[cfg(all(feature = "sqlite", feature = "file"))]
+pub use self::database::Imported;
 pub use self::database::{
     AnyDatabase, Database, Expected, Loaded, MemoryDb, Saved, Version, VersionedRecord,
 };
@@ -108,6 +111,8 @@ pub use self::database::{DynamoDb, DynamoDbBuilder};
 pub use self::database::{FileDb, FileDbBuilder};
 #[cfg(feature = "mongodb")]
 pub use self::database::{MongoDb, MongoDbBuilder};
+#[cfg(feature = "sqlite")]
+pub use self::database::{SqliteDb, SqliteDbBuilder};
 pub use self::error::{BoxError, Error};
 pub use self::layer::PersistenceLayer;
 pub use self::platform::Platform;

@@ -1,14 +1,15 @@
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, Secret};
+use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, Secret, SqliteConfig};
 use crate::error::Kind;
 use crate::{AnyDatabase, Error};
 
-const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `memory:`, `dynamodb://` with a table \
-                     after it, and `mongodb://`";
+const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `memory:`, `sqlite:` with a path \
+                     after it, `dynamodb://` with a table after it, and `mongodb://`";
 
 /// Opens the database that `url` names, so that one program runs with a file here and another database there.
 ///
@@ -16,6 +17,7 @@ const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `mem
 /// | --- | --- | --- |
 /// | `file:db/db.json` | `FileDb`; what follows `file:` is the path as it is, relative or not, nothing in it is decoded | `file` |
 /// | `memory:` | [`MemoryDb`](crate::MemoryDb) | |
+/// | `sqlite:db/users.sqlite` | `SqliteDb`; the path as for `file:` | `sqlite` |
 /// | `dynamodb://Table?region=eu-west-1` | `DynamoDb`; all options: `region`, `endpoint`, `create_table=false`, and in milliseconds `timeout_ms` and `ready_timeout_ms` | `dynamodb`, and `aws-config` for credentials from the environment |
 /// | `mongodb://host/database?collection=users` | `MongoDb`; `collection` is taken out, the rest is the driver's; also `mongodb+srv` | `mongodb` |
 ///
@@ -45,7 +47,9 @@ fn parse(url: &str) -> Result<DatabaseConfig, Message> {
         .into());
     };
     match scheme.to_ascii_lowercase().as_str() {
-        "file" => file(rest),
+        "file" => path("file", rest, "db.json").map(DatabaseConfig::File),
+        "sqlite" => path("sqlite", rest, "users.sqlite")
+            .map(|path| DatabaseConfig::Sqlite(SqliteConfig { path, ..SqliteConfig::default() })),
         "memory" if rest.is_empty() => Ok(DatabaseConfig::Memory),
         "memory" => Err("nothing may follow `memory:` in the database url".into()),
         "dynamodb" => dynamodb(rest),
@@ -56,17 +60,19 @@ fn parse(url: &str) -> Result<DatabaseConfig, Message> {
     }
 }
 
-fn file(path: &str) -> Result<DatabaseConfig, Message> {
+fn path(scheme: &str, path: &str, example: &str) -> Result<PathBuf, Message> {
     if path.is_empty() {
-        return Err("the path after `file:` in the database url is empty".into());
+        return Err(format!("the path after `{scheme}:` in the database url is empty").into());
     }
     // Meant as a relative path, it would be taken as one from the root.
     if path.starts_with("//") && !path.starts_with("///") {
-        return Err("a host after `file://` in the database url is not supported; \
-                    write `file:db/db.json`, or `file:/srv/db.json` for a path from the root"
-            .into());
+        return Err(format!(
+            "a host after `{scheme}://` in the database url is not supported; write \
+             `{scheme}:db/{example}`, or `{scheme}:/srv/{example}` for a path from the root"
+        )
+        .into());
     }
-    Ok(DatabaseConfig::File(path.into()))
+    Ok(path.into())
 }
 
 fn dynamodb(rest: &str) -> Result<DatabaseConfig, Message> {

@@ -7,7 +7,9 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, PersistenceConfig, Secret};
+use super::{
+    DatabaseConfig, DynamoDbConfig, MongoDbConfig, PersistenceConfig, Secret, SqliteConfig,
+};
 use crate::StoredElements;
 
 type Settings = Map<String, Value>;
@@ -42,8 +44,10 @@ fn read(mut settings: Settings) -> Result<PersistenceConfig, String> {
         }
         "dynamodb" => DatabaseConfig::DynamoDb(Box::new(parse::<DynamoDb>(settings)?.config()?)),
         "mongodb" => DatabaseConfig::MongoDb(parse::<MongoDb>(settings)?.config()),
+        "sqlite" => DatabaseConfig::Sqlite(parse::<Sqlite>(settings)?.config()),
         _ => {
-            return Err("`type` is none of `file`, `memory`, `dynamodb` and `mongodb`".to_owned());
+            let known = "`file`, `memory`, `sqlite`, `dynamodb` and `mongodb`";
+            return Err(format!("`type` is none of {known}"));
         }
     };
     Ok(PersistenceConfig { database, stored_elements })
@@ -208,6 +212,22 @@ impl MongoDb {
             uri: Secret(self.connection_string),
             database: self.database_name,
             collection: self.collection_name,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Sqlite {
+    path_to_file: Option<PathBuf>,
+    timeout_ms: Option<u64>,
+}
+
+impl Sqlite {
+    fn config(self) -> SqliteConfig {
+        SqliteConfig {
+            path: self.path_to_file.unwrap_or_else(|| "db/users.sqlite".into()),
+            timeout: self.timeout_ms.map(Duration::from_millis),
         }
     }
 }

@@ -34,6 +34,7 @@ use crate::StoredElements;
 /// | file `db/users.json` | `{"type": "file", "localDbFilename": "users"}` |
 /// | file, relative to the working directory | `{"pathToFile": "../db/db.json"}` |
 /// | memory | `{"type": "memory"}` |
+/// | SQLite, not known to Jovo | `{"type": "sqlite", "pathToFile": "db/users.sqlite", "timeoutMs": 5000}`; the path is the default |
 /// | DynamoDB, v1 | `{"type": "dynamodb", "tableName": "…", "awsConfig": {"accessKeyId": "…", "secretAccessKey": "…", "region": "…"}}` |
 /// | DynamoDB, v3 | `tableName`, `createTableOnInit`, `primaryKeyColumn`, `primaryKeyPrefix`, `prefixPrimaryKeyWithPlatform`, `sortKeyColumn`, `sortKey`, `awsConfig` |
 /// | DynamoDB, v4 | `{"table": {"name": "…", "primaryKeyColumn": "…", "createTableOnInit": true, "billingMode": "PROVISIONED", "readCapacityUnits": 2, "writeCapacityUnits": 2}}` |
@@ -56,6 +57,7 @@ pub(crate) enum DatabaseConfig {
     Memory,
     DynamoDb(Box<DynamoDbConfig>),
     MongoDb(MongoDbConfig),
+    Sqlite(SqliteConfig),
 }
 
 impl DatabaseConfig {
@@ -103,6 +105,12 @@ pub(crate) struct MongoDbConfig {
     pub(crate) uri: Secret,
     pub(crate) database: Option<String>,
     pub(crate) collection: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct SqliteConfig {
+    pub(crate) path: PathBuf,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// Text that `Debug` does not show.

@@ -25,6 +25,8 @@ mod file;
 mod memory;
 #[cfg(feature = "mongodb")]
 mod mongodb;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod tombstone;
 
 use std::fmt;
@@ -42,6 +44,10 @@ pub use self::file::{FileDb, FileDbBuilder};
 pub use self::memory::MemoryDb;
 #[cfg(feature = "mongodb")]
 pub use self::mongodb::{MongoDb, MongoDbBuilder};
+#[cfg(all(feature = "sqlite", feature = "file"))]
+pub use self::sqlite::Imported;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{SqliteDb, SqliteDbBuilder};
 use crate::{Error, Record};
 
 /// Where users are stored.
@@ -274,7 +280,7 @@ pub struct Version {
     text: Arc<str>,
     /// What was loaded under this version, so that a save can compare with it. Two versions are
     /// equal without it, and `Debug` does not show it.
-    #[cfg(feature = "dynamodb")]
+    #[cfg(any(feature = "dynamodb", feature = "sqlite"))]
     loaded: Option<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
@@ -283,7 +289,7 @@ impl Version {
     pub fn new(version: impl Into<Arc<str>>) -> Self {
         Self {
             text: version.into(),
-            #[cfg(feature = "dynamodb")]
+            #[cfg(any(feature = "dynamodb", feature = "sqlite"))]
             loaded: None,
         }
     }
@@ -299,13 +305,13 @@ impl Version {
     }
 
     /// Carries what was loaded along.
-    #[cfg(feature = "dynamodb")]
+    #[cfg(any(feature = "dynamodb", feature = "sqlite"))]
     pub(crate) fn with_loaded<T: Send + Sync + 'static>(self, loaded: T) -> Self {
         Self { loaded: Some(Arc::new(loaded)), ..self }
     }
 
     /// Returns what [`with_loaded`](Self::with_loaded) was given.
-    #[cfg(feature = "dynamodb")]
+    #[cfg(any(feature = "dynamodb", feature = "sqlite"))]
     pub(crate) fn loaded<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.loaded.as_deref()?.downcast_ref()
     }

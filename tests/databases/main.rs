@@ -11,7 +11,11 @@ use libtest_mimic::Arguments;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod bounded;
 // Other tests use the rest of it; some things only the databases behind features use.
-#[cfg(all(feature = "file", feature = "testing", any(feature = "dynamodb", feature = "mongodb")))]
+#[cfg(all(
+    feature = "file",
+    feature = "testing",
+    any(feature = "dynamodb", feature = "mongodb", feature = "sqlite")
+))]
 mod choosing;
 #[cfg(all(feature = "file", feature = "testing"))]
 #[allow(dead_code)]
@@ -65,6 +69,8 @@ fn main() {
     trials.push(bounded::self_test());
     trials.extend(dynamodb.self_tests());
     trials.extend(mongodb.self_tests());
+    #[cfg(feature = "sqlite")]
+    trials.extend(choosing::on_sqlite());
     #[cfg(feature = "mongodb")]
     {
         trials.extend(crate::mongodb::trials(&mongodb));

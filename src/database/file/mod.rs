@@ -2,6 +2,8 @@
 mod attributes;
 mod calls;
 mod disk;
+#[cfg(feature = "sqlite")]
+mod export;
 mod fingerprint;
 mod format;
 mod half_pairs;
@@ -28,6 +30,8 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+#[cfg(feature = "sqlite")]
+pub(crate) use self::export::{Export, export};
 pub use self::open::FileDbBuilder;
 use self::shared::Shared;
 use self::writer::{Action, Command, Outcome, Write};
@@ -53,7 +57,8 @@ use crate::{Error, Record};
 ///
 /// All users are held in memory, and each save writes the whole file. That suits development and
 /// small apps, up to 10,000 users; with more, a warning is logged once, and with hundreds of
-/// thousands saves take longer than requests wait for them. Use `DynamoDb` or `MongoDb` for those.
+/// thousands saves take longer than requests wait for them. Move to `SqliteDb` then, which copies
+/// the users in with `import_file`, or to a server.
 ///
 /// # What is written
 ///

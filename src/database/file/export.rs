@@ -1,0 +1,83 @@
+//! All users of a file at once, for another database that takes them over.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::disk::Disk;
+use super::format::Defect;
+use super::items::{Items, Key};
+use super::lock::Lock;
+use super::shared::{self, Unreadable};
+use super::{half_pairs, raw, record};
+use crate::Error;
+use crate::error::Kind;
+
+/// The users of a file with the texts of their records, in the order of the file.
+#[derive(Debug)]
+pub(crate) struct Export {
+    pub(crate) users: Vec<(Arc<str>, String)>,
+    /// Items that belong to no user, since their `id` holds half of a surrogate pair.
+    pub(crate) skipped: usize,
+}
+
+/// Reads the file at `path`, which no `FileDb` may have open. Blocks.
+pub(crate) fn export(path: &Path) -> Result<Export, Error> {
+    if !path.exists() {
+        let text = format!("{} was not found: name the file of a `FileDb`", path.display());
+        return Err(Error::configuration(text));
+    }
+    let disk = Disk::locate(path)?;
+    let _lock = Lock::take(&disk)?;
+    let (content, _) =
+        shared::read(&disk, &Items::new()).map_err(|unreadable| match unreadable {
+            Unreadable::Failed(error) => disk.failed("read", error),
+            Unreadable::Defect(Defect::Damaged(why) | Defect::Foreign(why)) => {
+                Error::new(Kind::Database, format!("{} {why}. It was left as it is", disk.name()))
+            }
+        })?;
+    let mut export = Export { users: Vec::with_capacity(content.items.len()), skipped: 0 };
+    for (key, item) in content.items {
+        match key {
+            Key::User(id) => export.users.push((id, text(&item.text)?)),
+            Key::NoUser(_) => export.skipped += 1,
+        }
+    }
+    Ok(export)
+}
+
+/// The text of the record in an item: without `id`, and without spaces between its parts.
+fn text(item: &str) -> Result<String, Error> {
+    let members = raw::members(item);
+    let is_id = |(name, value): &(&str, &str)| raw::is_string(name, "id") && *value != "null";
+    if !members.iter().any(is_id) {
+        // An item of the first Jovo, which is read as one of today.
+        let record = record::read(item)?;
+        return serde_json::to_string(&record).map_err(|error| Error::encode(error.to_string()));
+    }
+    let mut text = String::with_capacity(item.len());
+    text.push('{');
+    for (name, value) in members.into_iter().filter(|member| !raw::is_string(member.0, "id")) {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(name);
+        text.push(':');
+        push_compact(&mut text, value);
+    }
+    text.push('}');
+    Ok(half_pairs::replace(&text).into_owned())
+}
+
+/// Adds `json` without the spaces that stand outside of its strings.
+fn push_compact(text: &mut String, json: &str) {
+    let (mut is_string, mut is_escaped) = (false, false);
+    text.extend(json.chars().filter(|&char| {
+        if is_string {
+            is_string = is_escaped || char != '"';
+            is_escaped = !is_escaped && char == '\\';
+            return true;
+        }
+        is_string = char == '"';
+        !char.is_ascii_whitespace()
+    }));
+}
