@@ -78,7 +78,7 @@ use crate::{Error, Record};
 /// UPDATE users SET record = json_set(record, '$.user.data.visits', 0) WHERE id = 'user-1';
 /// ```
 ///
-/// An edit like this may be made at any time with a recent `sqlite3`: a trigger gives the record a
+/// An edit like this may be made at any time with `sqlite3` 3.51.3 or later: a trigger gives the record a
 /// new version, so that a turn under way meets a conflict and does not overwrite it. The app's own
 /// tables can be in the same file, under other names.
 ///
