@@ -22,7 +22,8 @@ const POLL: Duration = Duration::from_millis(2);
 /// use std::time::Duration;
 /// use tower_persistence::SqliteDb;
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("db/users.sqlite");
 /// let db = SqliteDb::builder(&path)

@@ -37,7 +37,8 @@ use crate::{Error, Record};
 /// ```
 /// use tower_persistence::{Database, Expected, Record, SqliteDb};
 ///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("db/users.sqlite");
 /// let db = SqliteDb::open(&path).await?;
@@ -66,7 +67,7 @@ use crate::{Error, Record};
 /// | `record` | `TEXT` | the record as JSON, for SQLite's JSON functions |
 /// | `version` | `INTEGER` | counts up over all users, and is never reused |
 /// | `created_at`, `updated_at` | `INTEGER` | milliseconds since 1970 |
-/// | `expires_at` | `INTEGER` | the same, with [`expire_users_after`](SqliteDbBuilder::expire_users_after); else `NULL` |
+/// | `expires_at` | `INTEGER` | the same, or `NULL` without [`expire_users_after`] |
 ///
 /// `tombstones` holds deleted users' [tombstones](Database#what-is-deleted-stays-deleted) for 15
 /// minutes and then until a later save removes them, and `tower_persistence` the last version.
@@ -78,9 +79,9 @@ use crate::{Error, Record};
 /// UPDATE users SET record = json_set(record, '$.user.data.visits', 0) WHERE id = 'user-1';
 /// ```
 ///
-/// An edit like this may be made at any time with `sqlite3` 3.51.3 or later: a trigger gives the record a
-/// new version, so that a turn under way meets a conflict and does not overwrite it. The app's own
-/// tables can be in the same file, under other names.
+/// An edit like this may be made at any time with `sqlite3` 3.51.3 or later: a trigger gives the
+/// record a new version, so that a turn under way meets a conflict and does not overwrite it. The
+/// app's own tables can be in the same file, under other names.
 ///
 /// What a save does not change keeps its spelling also where another program wrote it, such as
 /// integers beyond 64 bits, which are loaded as floats. A record that cannot be read as JSON is an
@@ -100,6 +101,8 @@ use crate::{Error, Record};
 /// does the same without blocking.
 ///
 /// `Debug` shows the path.
+///
+/// [`expire_users_after`]: SqliteDbBuilder::expire_users_after
 #[derive(Clone)]
 pub struct SqliteDb {
     handle: Arc<Handle>,
@@ -140,9 +143,11 @@ impl SqliteDb {
     /// ```
     /// use tower_persistence::SqliteDb;
     ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let directory = tempfile::tempdir()?;
-    /// # let (old, new) = (directory.path().join("db.json"), directory.path().join("users.sqlite"));
+    /// # let old = directory.path().join("db.json");
+    /// # let new = directory.path().join("users.sqlite");
     /// # std::fs::write(&old, r#"[{ "id": "user-1" }]"#)?;
     /// let db = SqliteDb::open(&new).await?;
     /// let imported = db.import_file(&old).await?;
