@@ -1,11 +1,12 @@
 //! FNV-1a with 128 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
 //!
-//! Hashes of event ids are stored, so they have to stay the same in every release, which those of
-//! `std` do not. A collision that a user contrives costs that user an event, and no one else.
+//! Hashes of event ids are stored, so they must stay the same in every release, unlike those of
+//! `std`. A user who contrives a collision loses an event, but other users do not.
 
 const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
 const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
 
+/// Returns the hash of `bytes`.
 pub(crate) fn hash(bytes: impl IntoIterator<Item = u8>) -> u128 {
     let add = |hash: u128, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME);
     bytes.into_iter().fold(OFFSET, add)
@@ -15,7 +16,7 @@ pub(crate) fn hash(bytes: impl IntoIterator<Item = u8>) -> u128 {
 mod tests {
     use super::hash;
 
-    /// The published test vectors: what is stored today has to be known tomorrow.
+    /// Checks the published test vectors: stored hashes must stay valid.
     #[test]
     fn it_is_fnv_1a() {
         for (text, expected) in [

@@ -1,4 +1,4 @@
-//! Events as the layer hands them on: with the platform and the user behind them.
+//! Recognised events, with the platform and the user behind them.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use crate::platform::{ClientSession, Input, NamedPlatform, NewSession};
 
-/// One request to the inner service: its body, and the event in it if there is one.
+/// One request to the inner service: its body, and its event if a platform recognised one.
 pub(crate) struct EventRequest {
     pub(crate) bytes: Bytes,
     pub(crate) event: Option<Recognised>,
 }
 
-/// An event with a user, or with a session at least.
+/// An event with a user, or at least with a session that the client keeps.
 #[derive(Clone)]
 pub(crate) struct Recognised {
     pub(crate) platform: NamedPlatform,
@@ -21,12 +21,11 @@ pub(crate) struct Recognised {
     pub(crate) new_session: NewSession,
     pub(crate) sessionless: bool,
     pub(crate) is_receipt: bool,
-    /// The session that came along, where the platform carries it.
-    pub(crate) carried: Option<ClientSession>,
+    /// The client's session, if one came with the request and is not stored in the record.
+    pub(crate) client_session: Option<ClientSession>,
     pub(crate) deletion_requested: bool,
     pub(crate) id: Option<Arc<str>>,
-    /// How many events of this user the batch has in which it came; 0 for an event that came
-    /// alone.
+    /// The number of this user's events in the batch; 0 for an event that came alone.
     pub(crate) batch_size: usize,
     pub(crate) input: Input,
 }
@@ -37,6 +36,6 @@ pub(crate) struct Identity {
     pub(crate) id: Arc<str>,
     pub(crate) storage_key: Arc<str>,
     pub(crate) person_id: Option<Arc<str>>,
-    /// Whether the id was made for this turn.
+    /// Set if the platform created the id for this turn.
     pub(crate) is_created: bool,
 }

@@ -1,8 +1,8 @@
-//! A Tower middleware that gives voice and chat apps a memory.
+//! Middleware that gives voice and chat apps a memory.
 //!
-//! [`PersistenceLayer`] finds out from the request's body whose request it is, loads what is stored of that user, and puts it
-//! where the handler reaches it: as [`User`], [`Session`] and [`History`]. What the handler changes is stored before the
-//! reply leaves. It is the persistence layer of [Jovo](https://www.jovo.tech) for Rust.
+//! [`PersistenceLayer`] identifies the user behind each request from Alexa, Messenger, Slack or a
+//! web chat, loads that user's data, and hands it to your handler as [`User`], [`Session`] and
+//! [`History`]. Changes made by the handler are stored before the reply leaves.
 //!
 //! ```
 //! use axum::{Router, body::Body, http::Request, routing::post};
@@ -14,65 +14,80 @@
 //!     Ok(format!("This is visit {visits}"))
 //! }
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let layer = PersistenceLayer::new(MemoryDb::new());
 //! let app = Router::new().route("/", post(visit)).layer(layer);
 //!
 //! let from_alexa = r#"{"version":"1.0","context":{"System":{"user":{"userId":"user-1"}}},
 //!     "request":{"type":"LaunchRequest","requestId":"request-1"}}"#;
 //! for expected in ["This is visit 1", "This is visit 2"] {
-//!     let response = app.clone().oneshot(Request::post("/").body(Body::from(from_alexa))?).await?;
+//!     let request = Request::post("/").body(Body::from(from_alexa))?;
+//!     let response = app.clone().oneshot(request).await?;
 //!     let reply = axum::body::to_bytes(response.into_body(), 1024).await?;
 //!     assert_eq!(reply, expected);
 //! }
 //! # Ok(()) }
 //! ```
 //!
-//! **The user id is data from outside.** Whether a request is genuine has to be checked in front of the layer, for instance by
-//! Alexa's signature; the README says for each platform by what.
+//! **The user id comes from the request body, so anyone who reaches the service can claim any id.**
+//! Check that requests are genuine in front of the layer; the [platforms guide][verification] names
+//! the check of each platform.
 //!
-//! # The way of a request
+//! # Request lifecycle
 //!
-//! 1. *Recognise.* A body that is JSON is buffered up to
-//!    [`body_limit`](PersistenceLayer::body_limit) and the [`platform`]s are asked in turn. GET, HEAD
-//!    and OPTIONS requests and other bodies pass through unread, and what no platform claims byte for
-//!    byte.
-//! 2. *Order.* Two requests of one user run one after the other.
-//! 3. *Load.* If that fails, the handler does not run, and nothing can be saved over what was not read.
-//! 4. *Call.* The handler gets the same bytes and, in the request's extensions, the handles.
-//! 5. *Seal.* From here on writing through a handle is an error. No change, no write.
-//! 6. *Save*, on the condition that what was loaded is still what is stored. Only then does the reply go out; a client that hangs up
-//!    meanwhile changes nothing about it.
+#![doc = include_str!("../docs/lifecycle.svg")]
 //!
-//! A handler that panics, fails or answers with a 5xx stores nothing.
+//! The time limits and the answers to failures are options of [`PersistenceLayer`]; the statuses
+//! are those of [`Error::status`].
 //!
 //! # Where to look
 //!
-//! * What a handler holds: [`User`], [`Session`], [`History`]; the user's data as a type of yours: [`UserData`].
-//! * The options: [`PersistenceLayer`]; what is stored: [`StoredElements`].
-//! * Where it is stored, and a database of your own: [`database`]; choosing at start: [`connect`], [`config`].
-//! * What happens when two processes or an outage meet: [`OnConflict`], [`OnOutage`].
-//! * Whose request it is, and a platform of your own: [`platform`].
-//! * What can go wrong, and what is answered then: [`Error`].
-//! * A check of the raw body inside the layer: [`OriginalBody`].
-//! * Without axum: [`FromBuffered`], and `examples/hyper_server.rs`.
+//! | for | see |
+//! | --- | --- |
+//! | reading and writing in a handler | [`User`], [`Session`], [`History`] |
+//! | the user's data as a type of your own, with migrations | [`UserData`], [`Schema`] |
+//! | the options | [`PersistenceLayer`] |
+//! | the elements that are stored | [`StoredElements`] |
+//! | choosing and operating a database | the [databases guide][_documentation::databases] |
+//! | choosing it at start, by a URL or Jovo's JSON | [`connect`], [`config`] |
+//! | a database of your own | [`Database`], `testing::conformance` |
+//! | platforms, and one of your own | the [platforms guide][_documentation::platforms], [`platform`] |
+//! | two processes that write the same user | [`OnConflict`] |
+//! | requests while the database is down | [`OnOutage`], `CircuitBreaker` |
+//! | logs, spans, metrics, alerts | the [operations guide][_documentation::operations] |
+//! | errors | [`Error`] |
+//! | a check of the raw body inside the layer | [`OriginalBody`] |
+//! | hyper without axum | [`FromBuffered`] |
+//! | coming from Jovo | the [Jovo guide][_documentation::jovo] |
+//! | the reasons behind all this | the [design page][_documentation::design] |
 //!
 //! # Features
 //!
-//! | feature | default | |
+//! | feature | default | adds |
 //! | --- | --- | --- |
-//! | `file` | on | the database in a JSON file, `FileDb` |
-//! | `axum` | on | the handles as extractors, [`Error`] as a response |
-//! | `dynamodb`, `aws-config` | | `DynamoDb`, and its region and credentials from the environment |
+//! | `file` | on | `FileDb`, the embedded database in a JSON file |
+//! | `axum` | on | the handles as extractors, and [`Error`] as a response |
+//! | `dynamodb` | | `DynamoDb`; requires Rust 1.94 |
+//! | `aws-config` | | region and credentials of `DynamoDb` from the environment |
+//! | `aws-login` | | the same, with the credentials of `aws login` (26 more packages) |
 //! | `mongodb` | | `MongoDb` |
-//! | `sqlite` | | `SqliteDb`, the embedded database SQLite |
-//! | `circuit-breaker` | | `CircuitBreaker` around any database: one that is dead is not waited for |
-//! | `lambda` | | `lambda_http::Body` as a request body |
-//! | `testing` | | `testing`: what a database of your own has to pass |
+//! | `sqlite` | | `SqliteDb`, the embedded database in an SQLite file |
+//! | `circuit-breaker` | | `CircuitBreaker` around any database, which fails fast while it is down |
+//! | `lambda` | | `lambda_http::Body` as a request body, for functions without axum |
 //! | `metrics` | | counters and histograms for the `metrics` crate |
-//! | `user-hash` | | [`PersistenceLayer`]'s `user_hash_key`: a keyed hash of the user id in spans and failures |
+//! | `user-hash` | | `PersistenceLayer::user_hash_key`, a keyed hash of the user id in spans |
+//! | `testing` | | the conformance suite for a database, and one that fails on purpose |
 //!
-//! A tokio runtime with its time enabled is needed.
+//! # Requirements
+//!
+//! * Rust 1.89 or later, and a Tokio runtime with the time driver enabled.
+//! * `serde_json`'s features are global to a program. This crate switches on `raw_value`,
+//!   `preserve_order` and `float_roundtrip`. Do not enable `arbitrary_precision` beside them.
+//!
+//! [verification]: _documentation::platforms#verification
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
 mod error;
@@ -96,32 +111,91 @@ pub mod stored_elements;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[doc(inline)]
 pub use self::body::{FromBuffered, OriginalBody, ResponseBody};
+#[doc(inline)]
 pub use self::config::{PersistenceConfig, connect};
 #[cfg(feature = "circuit-breaker")]
+#[doc(inline)]
 pub use self::database::CircuitBreaker;
 #[cfg(all(feature = "sqlite", feature = "file"))]
+#[doc(inline)]
 pub use self::database::Imported;
+#[doc(inline)]
 pub use self::database::{
     AnyDatabase, Database, Expected, Loaded, MemoryDb, Saved, Version, VersionedRecord,
 };
 #[cfg(feature = "dynamodb")]
+#[doc(inline)]
 pub use self::database::{DynamoDb, DynamoDbBuilder};
 #[cfg(feature = "file")]
+#[doc(inline)]
 pub use self::database::{FileDb, FileDbBuilder};
 #[cfg(feature = "mongodb")]
+#[doc(inline)]
 pub use self::database::{MongoDb, MongoDbBuilder};
 #[cfg(feature = "sqlite")]
+#[doc(inline)]
 pub use self::database::{SqliteDb, SqliteDbBuilder};
+#[doc(inline)]
 pub use self::error::{BoxError, Error};
+#[doc(inline)]
 pub use self::layer::PersistenceLayer;
+#[doc(inline)]
 pub use self::platform::Platform;
+#[doc(inline)]
 pub use self::policy::{OnConflict, OnOutage};
+#[doc(inline)]
 pub use self::record::Record;
+#[doc(inline)]
 pub use self::service::{Persistence, ResponseFuture};
+#[doc(inline)]
 pub use self::stored_elements::StoredElements;
+#[doc(inline)]
 pub use self::turn::{History, MetaData, Migrated, Migrations, Schema, Session, User, UserData};
+#[doc(inline)]
 pub use self::user_key::UserId;
+
+/// Shows the guides as pages of this documentation.
+///
+/// The module exists only here, not in a build.
+// The pages link to each other by file names, as GitHub needs it. A label that is defined in front
+// of a page takes precedence over the page's own definition, so each link leads to the page here.
+#[cfg(doc)]
+pub mod _documentation {
+    #[doc = "[operations guide]: operations"]
+    #[doc = "[deleted users]: operations#deleted-users"]
+    #[doc = "[Jovo guide]: jovo"]
+    #[doc = ""]
+    // As tests, the examples need every database.
+    #[cfg_attr(
+        any(not(doctest), all(feature = "dynamodb", feature = "mongodb")),
+        doc = include_str!("../docs/databases.md")
+    )]
+    pub mod databases {}
+
+    #[doc = "[platforms guide]: platforms"]
+    #[doc = "[databases guide]: databases"]
+    #[doc = "[operations guide]: operations"]
+    #[doc = "[Jovo guide]: jovo"]
+    #[doc = ""]
+    #[doc = include_str!("../docs/design.md")]
+    pub mod design {}
+
+    #[doc = "[platforms guide]: platforms#keys-and-scopes"]
+    #[doc = "[databases guide]: databases#erasure-and-tombstones"]
+    #[doc = ""]
+    #[doc = include_str!("../docs/jovo.md")]
+    pub mod jovo {}
+
+    #[doc = "[databases guide]: databases#erasure-and-tombstones"]
+    #[doc = ""]
+    #[doc = include_str!("../docs/operations.md")]
+    pub mod operations {}
+
+    #[doc = include_str!("../docs/platforms.md")]
+    pub mod platforms {}
+}
 
 /// Runs the README's code with the tests.
 #[cfg(all(doctest, feature = "axum", feature = "file"))]

@@ -45,7 +45,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// The defaults.
+    /// Makes the defaults.
     pub(crate) fn new(database: &impl Database) -> Self {
         Self {
             platforms: platform::all().into_iter().map(NamedPlatform::from).collect(),
@@ -73,29 +73,29 @@ impl Config {
         }
     }
 
-    /// Says once that a platform's sessions are kept nowhere.
+    /// Logs once that no place keeps a platform's sessions.
     pub(crate) fn warn_of_sessions(&self, platform: &str) {
         self.sessions_missing.0.call_once(|| {
             tracing::warn!(
                 platform,
-                "{platform} does not carry sessions itself: `Session` is empty there until they are stored, which \
-                 `StoredElements::session(true)` switches on"
+                "{platform} has no client-side sessions, so `Session` is empty there: store \
+                 sessions with `StoredElements::session(true)`"
             );
         });
     }
 
-    /// Says once that another layer serves the requests of this one.
+    /// Logs once that another layer serves the requests of this one.
     pub(crate) fn warn_of_nested_layer(&self) {
         self.nested_layer.0.call_once(|| {
             tracing::warn!(
-                "a PersistenceLayer around this one serves its requests, on another database: nothing \
-                 is stored in the inner one's; put each layer around routes of its own"
+                "a PersistenceLayer on another database, around this one, serves its requests, so \
+                 the inner layer stores nothing: put each layer around its own routes"
             );
         });
     }
 }
 
-/// Given once.
+/// A warning that is logged once.
 struct Warning(Once);
 
 impl Default for Warning {

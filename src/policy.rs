@@ -1,40 +1,58 @@
-//! What happens in a conflict, and in an outage.
+//! The policies for conflicting writes and for outages of the database.
 
-/// Decides what happens when another process saved the same user's record between load and save. Within
-/// one process the user's turns run one after the other.
+/// The policy if another process saved the same user's record between load and save.
 ///
-/// A user who was deleted meanwhile stays deleted, whatever the policy, and the reply goes out.
+/// Within one process, the turns of a user run one after the other. A user deleted in the meantime
+/// stays deleted under every policy, and the reply is sent.
+///
+/// ```
+/// use tower_persistence::{MemoryDb, OnConflict, PersistenceLayer};
+///
+/// let rerun = OnConflict::Rerun { attempts: 3 };
+/// let layer = PersistenceLayer::new(MemoryDb::new()).on_conflict(rerun);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnConflict {
-    /// What this turn changed is done to what is stored now, key by key of user and session data:
+    /// Applies the changes of this turn to the stored record, key by key of user and session data:
     ///
-    /// * A key that only one side changed is taken from that side; of two objects, the same goes for their keys. Arrays and
-    ///   other values are taken as a whole.
-    /// * What `increment` added is added to the number that is there now.
-    /// * A key that both changed to different values, or that one removed and the other changed, is a conflict: nothing is
-    ///   written, and the error is [`is_conflict`](crate::Error::is_conflict), a 409.
-    /// * The history has the items of both. Timestamps, session counts and the session's state never conflict.
+    /// * A key that only one side changed is taken from that side; if both values are objects, the
+    ///   same holds for their keys. Arrays and other values are taken as a whole.
+    /// * The sum of this turn's `increment`s is added to the stored number.
+    /// * A key that both sides changed to different values, or that one side removed and the other
+    ///   changed, is a conflict: nothing is written, and the error is
+    ///   [`is_conflict`](crate::Error::is_conflict), a 409.
+    /// * The history holds the turns of both sides. Timestamps, session counts and the session's
+    ///   state never conflict.
     #[default]
     Merge,
-    /// The handler runs again on what is stored now, up to this many times: for handlers without effects elsewhere. It is called with
-    /// the same request and fresh handles, by a clone of the inner service. After that many it is a conflict.
+    /// Runs the handler again on the stored record, for handlers without effects elsewhere. It is
+    /// called with the same request and fresh handles, by a clone of the inner service. After the
+    /// last attempt the turn fails with a conflict.
     Rerun {
-        /// How often it runs again.
+        /// The maximum number of additional runs.
         attempts: u32,
     },
-    /// What this turn stores replaces what somebody else has stored. Their changes are lost.
+    /// Replaces the stored record with this turn's. The changes of the other process are lost.
     Overwrite,
 }
 
-/// What happens when loading fails or takes too long.
+/// The policy if loading fails or takes too long.
+///
+/// ```
+/// use tower_persistence::{MemoryDb, OnOutage, PersistenceLayer};
+///
+/// let layer = PersistenceLayer::new(MemoryDb::new()).on_outage(OnOutage::Degrade);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnOutage {
-    /// The handler does not run; the reply is a 503, or [`on_error`](crate::PersistenceLayer::on_error)'s.
+    /// Does not run the handler; the reply is a 503, or that of
+    /// [`on_error`](crate::PersistenceLayer::on_error).
     #[default]
     Reject,
-    /// The handler runs without memory: [`User::is_degraded`](crate::User::is_degraded) tells it. Everything reads as empty, what it
-    /// writes it reads again in this turn, and nothing of it is stored.
+    /// Runs the handler without memory, which [`User::is_degraded`](crate::User::is_degraded)
+    /// reports. Everything reads as empty, the handler can read its own writes in this turn, and
+    /// nothing is stored.
     Degrade,
 }

@@ -1,4 +1,4 @@
-//! The stored item of one user.
+//! The stored record of a user.
 //!
 //! ```
 //! use serde_json::json;
@@ -18,37 +18,60 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::Error;
+use crate::error::Error;
 
-/// The stored item of one user, as Jovo v4 stores it: `user: {data}`,
-/// `session: {id, data, state, createdAt, updatedAt}`, `history: {items}`, `createdAt`, `updatedAt`; with
-/// `meta_data` also `metaData`, and with a [quarantine](crate::Migrations::quarantine_unreadable) `user.quarantine`. The user id is not part of it: every database keeps it in a place of its own.
+/// The stored record of a user, in the format of Jovo v4.
 ///
-/// Fields that this crate does not know are kept, at every level; in their order, where the database keeps one.
+/// Its fields are `user: {data}`, `session: {id, data, state, createdAt, updatedAt}`,
+/// `history: {items}`, `createdAt` and `updatedAt`; with `meta_data` also `metaData`, and with a
+/// [quarantine](crate::Migrations::quarantine_unreadable) `user.quarantine`. The user id is not
+/// part of it: each database keeps it in its own place.
 ///
-/// A [`Database`](crate::Database) writes a record as the JSON object that it serializes to, or field by field
-/// with [`fields`](Self::fields), and makes it again from one. Clones share the fields until one of them is changed.
+/// Fields that this crate does not know are kept at every level, in their order if the database
+/// keeps an order.
 ///
-/// `Debug` shows which fields there are, not what is in them.
+/// A [`Database`](crate::Database) writes a record as the JSON object that it serializes to, or
+/// field by field with [`fields`](Self::fields), and reads it back from the same. Clones share
+/// their fields until one of them is changed.
+///
+/// `Debug` shows the names of the top-level fields, not their values.
 #[derive(Clone, Default, PartialEq)]
 pub struct Record {
     fields: Arc<Map<String, Value>>,
 }
 
 impl Record {
-    /// A record of these fields.
+    /// Creates a record with these fields.
+    ///
+    /// ```
+    /// use serde_json::{Map, json};
+    /// use tower_persistence::Record;
+    ///
+    /// let fields = Map::from_iter([("user".to_owned(), json!({ "data": { "visits": 3 } }))]);
+    /// let record = Record::new(fields);
+    /// ```
     #[must_use]
     pub fn new(fields: Map<String, Value>) -> Self {
         Self { fields: Arc::new(fields) }
     }
 
-    /// The fields in their order.
+    /// Returns the fields in their order.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tower_persistence::Record;
+    ///
+    /// let record: Record = serde_json::from_value(json!({ "user": { "data": {} }, "x": 1 }))?;
+    /// assert_eq!(record.fields().keys().collect::<Vec<_>>(), ["user", "x"]);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn fields(&self) -> &Map<String, Value> {
         &self.fields
     }
 
-    /// What is stored under `path`; `null` counts as nothing, since Jovo v4 on MongoDB writes `null` for what is absent.
+    /// Returns the value under `path`, unless it is `null`: Jovo v4 on MongoDB writes `null` for
+    /// absent fields.
     pub(crate) fn get(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         let mut value = self.fields.get(*first)?;
@@ -62,12 +85,12 @@ impl Record {
         self.get(path)?.as_str()
     }
 
-    /// The object under `path`.
+    /// Returns the object under `path`.
     pub(crate) fn object(&self, path: &[&str]) -> Option<&Map<String, Value>> {
         self.get(path)?.as_object()
     }
 
-    /// The object under `path`, made where there is none.
+    /// Returns the object under `path`, and creates it if there is none.
     pub(crate) fn object_mut(&mut self, path: &[&str]) -> &mut Map<String, Value> {
         let mut fields = Arc::make_mut(&mut self.fields);
         for name in path {
@@ -83,13 +106,13 @@ impl Record {
         fields
     }
 
-    /// Whether both share their fields, so that they cannot differ.
+    /// Returns whether both share their fields, so that they cannot differ.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.fields, &other.fields)
     }
 
-    /// Refuses an item in which another type stands where an object or array is expected: it would have to be
-    /// overwritten to store anything.
+    /// Rejects a record that holds another type in the place of an object or array, because storing
+    /// anything would overwrite it.
     pub(crate) fn check(&self) -> Result<(), Error> {
         const OBJECTS: [&[&str]; 6] = [
             &["user"],
@@ -102,14 +125,14 @@ impl Record {
         let wrong = OBJECTS.into_iter().find(|path| self.get(path).is_some_and(|v| !v.is_object()));
         if let Some(path) = wrong {
             let path = path.join(".");
-            return Err(Error::decode(format!("`{path}` of the stored item is not an object")));
+            return Err(Error::decode(format!("`{path}` of the stored record is not an object")));
         }
         const ARRAYS: [&[&str]; 3] =
             [&["user", "quarantine"], &["history", "items"], &["otherSessions"]];
         let wrong = ARRAYS.into_iter().find(|path| self.get(path).is_some_and(|v| !v.is_array()));
         if let Some(path) = wrong {
             let path = path.join(".");
-            return Err(Error::decode(format!("`{path}` of the stored item is not an array")));
+            return Err(Error::decode(format!("`{path}` of the stored record is not an array")));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Timestamps as Jovo stores them: RFC 3339 in UTC with milliseconds, `2021-06-30T05:50:04.034Z`.
+//! Timestamps in Jovo's format: RFC 3339 in UTC with milliseconds, `2021-06-30T05:50:04.034Z`.
 
 use std::time::SystemTime;
 

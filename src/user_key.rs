@@ -1,4 +1,4 @@
-//! The key under which a user is stored. Two users never share one.
+//! The key under which a user is stored. Two users never share a key.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::platform::{NamedPlatform, is_id};
 
-/// The id of a user on a platform: the id alone, or a pair of scope and id where ids are unique
-/// only within a scope, such as Slack's team.
+/// The id of a user on a platform: the id alone, or a pair of scope and id if ids are unique only
+/// within a scope, such as a Slack team.
 ///
 /// ```
 /// use tower_persistence::UserId;
@@ -28,14 +28,25 @@ impl<'a> UserId<'a> {
         Self { scope, id }
     }
 
-    /// Returns the part of the platform within which the id is unique, if the platform has such
-    /// parts.
+    /// Returns the scope within which the id is unique, if the platform has scopes.
+    ///
+    /// ```
+    /// use tower_persistence::UserId;
+    ///
+    /// assert_eq!(UserId::from(("T061EG9R6", "U2147483697")).scope(), Some("T061EG9R6"));
+    /// ```
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
     }
 
     /// Returns the id as the platform gives it.
+    ///
+    /// ```
+    /// use tower_persistence::UserId;
+    ///
+    /// assert_eq!(UserId::from(("T061EG9R6", "U2147483697")).id(), "U2147483697");
+    /// ```
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -67,7 +78,7 @@ impl fmt::Debug for UserId<'_> {
     }
 }
 
-/// The platforms of Jovo, whose users are stored under their bare ids, since Jovo stores them so.
+/// Jovo's platforms. Their users are stored under bare ids, as Jovo stores them.
 const JOVO: [&str; 10] = [
     "alexa",
     "core",
@@ -81,23 +92,24 @@ const JOVO: [&str; 10] = [
     "lex",
 ];
 
-/// First parts of keys that belong to no platform.
+/// First parts of keys that do not belong to a platform.
 const RESERVED: [&str; 2] = ["identity", "conversation"];
 
 /// A function of the app's own that makes keys from platform, scope and id.
 pub(crate) type StorageKey = dyn Fn(&str, Option<&str>, &str) -> String + Send + Sync;
 
-/// Makes keys.
+/// Makes the keys of users.
 #[derive(Clone, Default)]
 pub(crate) struct UserKeys {
-    /// Whether the key of every user begins with the platform.
+    /// Set if every key begins with the platform.
     pub(crate) with_platform: bool,
+    /// The app's own function, used instead of the default.
     pub(crate) own: Option<Arc<StorageKey>>,
 }
 
 impl UserKeys {
-    /// The key of user `id` on `platform`, one of the `platforms` in use; `None` for an id that
-    /// cannot be one, and for one whose key would be longer than a key may be.
+    /// Returns the key of user `id` on `platform`, one of the `platforms` in use; `None` if the id
+    /// is not valid, or its key would be too long.
     pub(crate) fn key(
         &self,
         platforms: &[NamedPlatform],
@@ -128,14 +140,14 @@ impl UserKeys {
     }
 }
 
-/// Whether a bare id looks like a key that begins with a platform.
+/// Returns whether a bare id looks like a key that begins with a platform.
 fn seems_prefixed(platforms: &[NamedPlatform], id: &str) -> bool {
     let Some((first, _)) = id.split_once(':') else { return false };
     JOVO.iter().chain(&RESERVED).any(|name| *name == first)
         || platforms.iter().any(|platform| encoded(&platform.name) == first)
 }
 
-/// The part of a key with `:` and `%` percent-encoded.
+/// Returns a part of a key with `:` and `%` percent-encoded.
 fn encoded(part: &str) -> Cow<'_, str> {
     if part.contains([':', '%']) {
         part.replace('%', "%25").replace(':', "%3A").into()
@@ -197,7 +209,7 @@ mod tests {
         assert_eq!(key(&keys, "web", Some("s"), "u").as_deref(), Some(r#"webSome("s")u"#));
     }
 
-    /// Ids that look like keys, with the characters that keys are made of.
+    /// Generates ids that look like keys, of the characters that keys are made of.
     fn part() -> impl Strategy<Value = String> {
         prop_oneof!["(slack|web|alexa|identity|a:b|a%3Ab)?:?[ab:%2A5]{1,6}", ".{1,8}"]
     }
@@ -218,7 +230,8 @@ mod tests {
             let is_bare = |(at, scope, _): &(usize, Option<String>, _)| {
                 !with_platform && *at > 2 && scope.is_none()
             };
-            let is_same_user = one == other || (is_bare(&one) && is_bare(&other) && one.2 == other.2);
+            let is_same_user =
+                one == other || (is_bare(&one) && is_bare(&other) && one.2 == other.2);
             if !is_same_user {
                 prop_assert_ne!(key(&one), key(&other));
             }

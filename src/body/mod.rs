@@ -1,5 +1,5 @@
-//! Bodies: of requests, which are read and put back, and of responses, which may have been read in
-//! part.
+//! The bodies of requests, which are read and put back, and of responses, of which a part may be
+//! read.
 
 mod request;
 mod response;

@@ -1,4 +1,4 @@
-//! The request's body: whether it is read, its limit, and how it is put back.
+//! Decides whether a request's body is read, reads it within its limits, and puts it back.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,16 +12,16 @@ use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use tokio::time::timeout;
 
-use crate::Error;
-use crate::error::{BoxError, Kind};
+use crate::error::{BoxError, Error, Kind};
 
-/// A request body that can be made from bytes, so that the layer can read it and pass it on as what
-/// it was.
+/// A request body that can be made from bytes, so that the layer can read it and pass it on in the
+/// same type.
 ///
-/// It is implemented for [`Full<Bytes>`], [`BoxBody<Bytes, _>`](BoxBody), [`UnsyncBoxBody<Bytes,
-/// _>`](UnsyncBoxBody) and, with feature `axum`, for axum's `Body`, with feature `lambda` for
-/// `lambda_http::Body`. Box another body before it reaches the layer: hyper's `Incoming` with
-/// [`BodyExt::boxed`], in one line of `service_fn` or with tower-http's `MapRequestBodyLayer`.
+/// The trait is implemented for [`Full<Bytes>`], [`BoxBody<Bytes, _>`](BoxBody) and
+/// [`UnsyncBoxBody<Bytes, _>`](UnsyncBoxBody), with feature `axum` also for axum's `Body`, and with
+/// feature `lambda` for `lambda_http::Body`. Box any other body before it reaches the layer: hyper's
+/// `Incoming` with [`BodyExt::boxed`], in one line of `service_fn` or with tower-http's
+/// `MapRequestBodyLayer`.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -33,7 +33,7 @@ use crate::error::{BoxError, Kind};
 /// }
 /// ```
 ///
-/// Any other body does not compile, and the error says what to do:
+/// Any other body does not compile, and the error names the remedy:
 ///
 /// ```compile_fail,E0277
 /// use bytes::Bytes;
@@ -51,12 +51,13 @@ use crate::error::{BoxError, Kind};
 #[diagnostic::on_unimplemented(
     message = "the persistence layer cannot put back a request body of type `{Self}`",
     label = "this body cannot be made from bytes",
-    note = "box it in front of the layer: `.map_request(|request: Request<_>| request.map(BodyExt::boxed))`, \
+    note = "box it in front of the layer: \
+            `.map_request(|request: Request<_>| request.map(BodyExt::boxed))`, \
             or for axum `.layer(MapRequestBodyLayer::new(Body::new))` of tower-http",
     note = "implement `FromBuffered` for a body type of your own"
 )]
 pub trait FromBuffered: Body {
-    /// The body that yields these bytes.
+    /// Makes a body that yields these bytes.
     fn from_buffered(bytes: Bytes) -> Self;
 }
 
@@ -85,7 +86,7 @@ impl FromBuffered for axum_core::body::Body {
     }
 }
 
-/// UTF-8 is text again, as Lambda hands it over.
+/// Makes text of UTF-8 and binary of any other bytes, as Lambda hands bodies over.
 #[cfg(feature = "lambda")]
 impl FromBuffered for lambda_http::Body {
     fn from_buffered(bytes: Bytes) -> Self {
@@ -97,20 +98,20 @@ impl FromBuffered for lambda_http::Body {
     }
 }
 
-/// The request's body as it was sent, in the extensions of a request whose handler gets another
-/// one: an event out of several, as Messenger and Instagram send them, has a body with this event
-/// alone.
+/// The request's body as it was sent, in the extensions of a request if its handler gets a
+/// different one: Messenger and Instagram send several events at once, and each reaches the handler
+/// in a body of its own.
 ///
-/// A check of the raw body inside the layer, such as an HMAC, has to look here first. It is the
-/// same for all events of the request, and cheap to clone. A check outside the layer does not need
-/// it, and comes before the user is loaded.
+/// A check of the raw body inside the layer, such as an HMAC, must look here first. The value is
+/// the same for all events of the request, and cheap to clone. A check outside the layer does not
+/// need it, and runs before the user is loaded.
 ///
 /// ```
 /// use bytes::Bytes;
 /// use http::Request;
 /// use tower_persistence::OriginalBody;
 ///
-/// /// The bytes that were signed.
+/// /// Returns the bytes that were signed.
 /// fn signed<'a>(request: &'a Request<Bytes>) -> &'a Bytes {
 ///     match request.extensions().get::<OriginalBody>() {
 ///         Some(OriginalBody(bytes)) => bytes,
@@ -125,20 +126,20 @@ impl FromBuffered for lambda_http::Body {
 #[derive(Clone)]
 pub struct OriginalBody(pub Bytes);
 
-/// Shows how long it is, not what it says.
+/// Shows the length, not the content.
 impl fmt::Debug for OriginalBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OriginalBody").field("bytes", &self.0.len()).finish()
     }
 }
 
-/// In the extensions of a request that the layer looked at without finding a user.
+/// Marks a request, in its extensions, in which the layer found no user.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoUser;
 
-/// Whether the layer reads the body of this request, which may have a user: a filled one that is
-/// declared as JSON, or one without a content type whose announced length is within `limit`. Any
-/// other passes through unread, so that a stream is never waited for.
+/// Returns whether the layer reads the body of this request: one that is not empty and declared as
+/// JSON, or one without a content type and with an announced length within `limit`. Any other body
+/// passes through unread, so that the layer never waits for a stream.
 pub(crate) fn is_read<B: Body>(
     method: &Method,
     headers: &HeaderMap,
@@ -154,18 +155,18 @@ pub(crate) fn is_read<B: Body>(
     }
 }
 
-/// Whether a request of this kind may have a user, as far as its head tells.
+/// Returns whether a request with this head may have a user.
 pub(crate) fn may_have_user(method: &Method, headers: &HeaderMap) -> bool {
     !is_bodiless(method) && content_type(headers).is_none_or(is_json)
 }
 
-/// The content type, unless it is empty.
+/// Returns the content type, unless it is empty.
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
     let content_type = headers.get(header::CONTENT_TYPE)?;
     (!content_type.as_bytes().trim_ascii().is_empty()).then_some(content_type)
 }
 
-/// The length that the body is said to have.
+/// Returns the length that the body announces.
 fn announced<B: Body>(headers: &HeaderMap, body: &B) -> Option<u64> {
     let in_head = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok();
     body.size_hint().exact().or_else(in_head)
@@ -175,7 +176,7 @@ fn is_within(length: u64, limit: usize) -> bool {
     usize::try_from(length).is_ok_and(|length| length <= limit)
 }
 
-/// Whether a request of this method has no body that means anything.
+/// Returns whether the body of a request with this method, if any, has no meaning.
 #[inline]
 pub(crate) fn is_bodiless(method: &Method) -> bool {
     matches!(
@@ -184,12 +185,12 @@ pub(crate) fn is_bodiless(method: &Method) -> bool {
     )
 }
 
-/// `application/json`, `text/json`, `…+json`, with or without parameters, whatever their case and
-/// spacing. What has JSON within a framing of its own is not: gRPC, Connect, and streams of many
-/// values.
+/// Returns whether a content type is JSON: `application/json`, `text/json` or `…+json`, with or
+/// without parameters, in any case and spacing. Types that wrap JSON in a framing of their own are
+/// not: gRPC, Connect, and streams of many values.
 pub(crate) fn is_json(content_type: &HeaderValue) -> bool {
     const FRAMED: [&[u8]; 5] = [b"grpc", b"grpc-web", b"grpc-web-text", b"connect", b"stream"];
-    // A comma instead of a semicolon is a frequent mistake.
+    // Clients often separate parameters by a comma instead of a semicolon.
     let mut parts = content_type.as_bytes().split(|byte| matches!(byte, b';' | b','));
     let mut essence = parts.next().unwrap_or_default().splitn(2, |byte| *byte == b'/');
     let (Some(kind), Some(subtype)) = (essence.next(), essence.next()) else { return false };
@@ -203,13 +204,13 @@ pub(crate) fn is_json(content_type: &HeaderValue) -> bool {
     })
 }
 
-/// Reads the whole body. Its trailers are dropped.
+/// Reads the whole body, and drops its trailers.
 ///
 /// # Errors
 ///
-/// [`is_body_too_large`](Error::is_body_too_large) over `limit` bytes, before anything is read
-/// where the length is announced; [`is_incomplete_body`](Error::is_incomplete_body) where it ends
-/// too early; [`is_body_timeout`](Error::is_body_timeout) where it takes longer than `time_limit`.
+/// [`is_body_too_large`](Error::is_body_too_large) for more than `limit` bytes, before anything is
+/// read if the length is announced; [`is_incomplete_body`](Error::is_incomplete_body) for a body
+/// that ends too early; [`is_body_timeout`](Error::is_body_timeout) after `time_limit`.
 pub(crate) async fn buffer<B>(
     body: B,
     headers: &HeaderMap,
@@ -220,21 +221,26 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    let too_large = || Error::new(Kind::BodyTooLarge, "the request body is over the limit");
+    let too_large = || {
+        let message = "the request body is over its limit: raise `body_limit` to accept it";
+        Error::new(Kind::BodyTooLarge, message)
+    };
     let least = body.size_hint().lower().max(announced(headers, &body).unwrap_or(0));
     if !is_within(least, limit) {
         return Err(too_large());
     }
     match timeout(time_limit, Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        // Also where a limit in front of this layer has struck.
+        // A limit of the app in front of this layer ends the body with the same error.
         Ok(Err(error)) if is_over_a_limit(&*error) => Err(too_large().with_source(error)),
         Ok(Err(error)) => {
-            Err(Error::new(Kind::IncompleteBody, "the request body broke off").with_source(error))
+            let message = "the request body broke off before its end: send it again";
+            Err(Error::new(Kind::IncompleteBody, message).with_source(error))
         }
         Err(_) => {
             let message = format!(
-                "the request body did not end within {time_limit:?}: `body_timeout` sets how long it may take"
+                "the request body did not end within {time_limit:?}: send it faster, or raise \
+                 `body_timeout`"
             );
             Err(Error::new(Kind::BodyTimeout, message))
         }
@@ -245,7 +251,7 @@ fn is_over_a_limit(error: &(dyn StdError + 'static)) -> bool {
     error.is::<LengthLimitError>() || error.source().is_some_and(is_over_a_limit)
 }
 
-/// Returns the request with its body again.
+/// Returns the request with its body put back.
 pub(crate) fn put_back<B: FromBuffered>(parts: Parts, bytes: Bytes) -> Request<B> {
     Request::from_parts(parts, B::from_buffered(bytes))
 }

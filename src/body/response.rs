@@ -12,8 +12,8 @@ use pin_project_lite::pin_project;
 use tokio::time::timeout;
 
 pin_project! {
-    /// The body of a response that passed the layer: the inner service's, whole or in part read already, or that of a
-    /// reply that the layer made itself.
+    /// The body of a response that passed the layer: that of the inner service, of which the layer
+    /// may have read the beginning, or that of a reply that the layer made itself.
     pub struct ResponseBody<B: Body> {
         #[pin]
         kind: Kind<B>,
@@ -25,124 +25,186 @@ pin_project! {
     enum Kind<B: Body> {
         Inner { #[pin] body: B },
         Own { bytes: Option<Bytes> },
-        // Boxed, so that the others stay small.
-        Begun { begun: Box<Begun<B>> },
+        // Boxed, so that the other kinds stay small.
+        Buffered { buffered: Box<Buffered<B>> },
     }
 }
 
-/// A body that has been read, at least in part.
-struct Begun<B: Body> {
-    read: Option<Bytes>,
-    /// What came after it: an error, or trailers.
-    next: Option<Result<Frame<Bytes>, B::Error>>,
-    rest: Option<Pin<Box<B>>>,
-    /// Why `read` is not all.
-    unread: Option<Unread>,
+/// A body, the beginning of which has been read.
+struct Buffered<B: Body> {
+    /// The bytes that were read, until they are sent; `None` if there were none.
+    prefix: Option<Bytes>,
+    end: End<B>,
 }
 
-/// Why a body was not read to its end.
+/// The end of reading, and the part of the body that comes after the prefix.
+enum End<B: Body> {
+    /// The prefix is the whole body, before its trailers.
+    Complete { trailers: Option<Frame<Bytes>> },
+    /// The body broke off after the prefix.
+    Broken { error: Option<B::Error> },
+    /// Reading stopped early. The rest is streamed.
+    Stopped { reason: Unread, rest: Pin<Box<B>> },
+}
+
+/// The reason why a body was not read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
     TooLong,
     TooSlow,
     Broken,
-    /// What came first is not what is looked for.
+    /// The beginning does not suit the reader.
     Unsuitable,
 }
 
 impl<B: Body> ResponseBody<B> {
-    /// The inner service's body, untouched.
+    /// Passes on the inner service's body untouched.
     pub(crate) fn inner(body: B) -> Self {
         Self { kind: Kind::Inner { body } }
     }
 
-    /// A body of the layer's own.
+    /// Makes a body of the layer's own.
     pub(crate) fn own(bytes: Bytes) -> Self {
         Self { kind: Kind::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) } }
     }
 
     /// Reads up to `limit` bytes, for no longer than `time_limit` and as long as they are
-    /// `suitable`, unless it was read before. Returns the body as it is to go on, and all bytes of
-    /// it.
+    /// `suitable`, unless the body was read before. Returns the body to send on, and all its bytes.
     ///
     /// # Errors
     ///
-    /// Where the body has not ended by then, or breaks off. What was read goes out first all the
-    /// same.
+    /// The reason why not all bytes are known. The body to send on still begins with those that
+    /// were read.
     pub(crate) async fn read(
         self,
         limit: usize,
         time_limit: Duration,
         suitable: fn(&[u8]) -> bool,
     ) -> (Self, Result<Bytes, Unread>) {
-        let begun = match self.kind {
-            Kind::Inner { body } => Box::new(Begun::read(body, limit, time_limit, suitable).await),
+        let buffered = match self.kind {
+            Kind::Inner { body } => {
+                Box::new(Buffered::read(body, limit, time_limit, suitable).await)
+            }
             Kind::Own { bytes } => {
                 let all = bytes.clone().unwrap_or_default();
                 return (Self { kind: Kind::Own { bytes } }, Ok(all));
             }
-            Kind::Begun { begun } => begun,
+            Kind::Buffered { buffered } => buffered,
         };
-        let all = match begun.unread {
-            None => Ok(begun.read.clone().unwrap_or_default()),
-            Some(unread) => Err(unread),
-        };
-        (Self { kind: Kind::Begun { begun } }, all)
+        let all = buffered.all();
+        (Self { kind: Kind::Buffered { buffered } }, all)
     }
 
-    /// Puts `bytes` in the place of all that was read. What came after it, such as trailers, stays.
+    /// Replaces the bytes that were read. Trailers behind them stay.
     pub(crate) fn replace(&mut self, bytes: Bytes) {
         match &mut self.kind {
-            Kind::Begun { begun } => begun.read = Some(bytes),
+            Kind::Buffered { buffered } => buffered.prefix = Some(bytes),
             kind => *kind = Kind::Own { bytes: Some(bytes) },
         }
     }
 }
 
-impl<B: Body> Begun<B> {
+impl<B: Body> Buffered<B> {
     async fn read(
         body: B,
         limit: usize,
         time_limit: Duration,
         suitable: fn(&[u8]) -> bool,
     ) -> Self {
-        let is_too_long = |length: u64| usize::try_from(length).map_or(true, |it| it > limit);
-        let mut begun = Self { read: None, next: None, rest: None, unread: None };
         let mut body = Box::pin(body);
-        let mut read = BytesMut::new();
+        let mut prefix = BytesMut::new();
         let reading = async {
             loop {
-                if is_too_long((read.len() as u64).saturating_add(body.size_hint().lower())) {
-                    return Some(Unread::TooLong);
+                let least = (prefix.len() as u64).saturating_add(body.size_hint().lower());
+                if usize::try_from(least).map_or(true, |least| least > limit) {
+                    return Err(Unread::TooLong);
                 }
-                if !suitable(&read) {
-                    return Some(Unread::Unsuitable);
+                if !suitable(&prefix) {
+                    return Err(Unread::Unsuitable);
                 }
                 match body.frame().await {
-                    None => return None,
-                    Some(Err(error)) => {
-                        begun.next = Some(Err(error));
-                        return Some(Unread::Broken);
-                    }
+                    None => return Ok(End::Complete { trailers: None }),
+                    Some(Err(error)) => return Ok(End::Broken { error: Some(error) }),
                     Some(Ok(frame)) => match frame.into_data() {
                         Ok(mut data) => {
-                            read.extend_from_slice(&data.copy_to_bytes(data.remaining()));
+                            prefix.extend_from_slice(&data.copy_to_bytes(data.remaining()));
                         }
-                        // Trailers, which end the body, are the only other frames that there are.
+                        // Trailers, which end the body, are the only other kind of frame.
                         Err(frame) => {
-                            begun.next = Some(Ok(frame.map_data(|_| Bytes::new())));
-                            return None;
+                            let trailers = frame.map_data(|_| Bytes::new());
+                            return Ok(End::Complete { trailers: Some(trailers) });
                         }
                     },
                 }
             }
         };
-        begun.unread = timeout(time_limit, reading).await.unwrap_or(Some(Unread::TooSlow));
-        begun.read = Some(read.freeze()).filter(|read| !read.is_empty());
-        let has_ended = matches!(begun.unread, None | Some(Unread::Broken));
-        begun.rest = (!has_ended).then_some(body);
-        begun
+        let end = match timeout(time_limit, reading).await.unwrap_or(Err(Unread::TooSlow)) {
+            Ok(end) => end,
+            Err(reason) => End::Stopped { reason, rest: body },
+        };
+        Self { prefix: Some(prefix.freeze()).filter(|prefix| !prefix.is_empty()), end }
     }
+
+    /// Returns all bytes of the body.
+    fn all(&self) -> Result<Bytes, Unread> {
+        match &self.end {
+            End::Complete { .. } => Ok(self.prefix.clone().unwrap_or_default()),
+            End::Broken { .. } => Err(Unread::Broken),
+            End::Stopped { reason, .. } => Err(*reason),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(prefix) = self.prefix.take() {
+            return Poll::Ready(Some(Ok(Frame::data(prefix))));
+        }
+        match &mut self.end {
+            End::Complete { trailers } => Poll::Ready(trailers.take().map(Ok)),
+            End::Broken { error } => Poll::Ready(error.take().map(Err)),
+            End::Stopped { rest, .. } => poll_bytes(rest.as_mut(), cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.prefix.is_none()
+            && match &self.end {
+                End::Complete { trailers } => trailers.is_none(),
+                End::Broken { error } => error.is_none(),
+                End::Stopped { rest, .. } => rest.is_end_stream(),
+            }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = match &self.end {
+            // An exact length would end the body for hyper before the trailers or the error.
+            End::Complete { trailers: Some(_) } | End::Broken { error: Some(_) } => SizeHint::new(),
+            End::Complete { trailers: None } | End::Broken { error: None } => {
+                SizeHint::with_exact(0)
+            }
+            End::Stopped { rest, .. } => rest.size_hint(),
+        };
+        let prefix = length(&self.prefix);
+        let mut hint = SizeHint::new();
+        hint.set_lower(prefix.saturating_add(rest.lower()));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(prefix.saturating_add(upper));
+        }
+        hint
+    }
+}
+
+/// Polls a frame of `body`, with its data as `Bytes`.
+fn poll_bytes<B: Body>(
+    body: Pin<&mut B>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    let to_bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+    let frame = ready!(body.poll_frame(cx));
+    Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(to_bytes))))
+}
+
+fn length(bytes: &Option<Bytes>) -> u64 {
+    bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)
 }
 
 impl<B: Body> Body for ResponseBody<B> {
@@ -153,65 +215,33 @@ impl<B: Body> Body for ResponseBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let to_bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
-        let frame = match self.project().kind.project() {
-            KindProjection::Inner { body } => ready!(body.poll_frame(cx)),
+        match self.project().kind.project() {
+            KindProjection::Inner { body } => poll_bytes(body, cx),
             KindProjection::Own { bytes } => {
-                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
-            KindProjection::Begun { begun } => {
-                if let Some(bytes) = begun.read.take() {
-                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
-                }
-                if let Some(next) = begun.next.take() {
-                    return Poll::Ready(Some(next));
-                }
-                match &mut begun.rest {
-                    Some(body) => ready!(body.as_mut().poll_frame(cx)),
-                    None => None,
-                }
-            }
-        };
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(to_bytes))))
+            KindProjection::Buffered { buffered } => buffered.poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Own { bytes } => bytes.is_none(),
-            Kind::Begun { begun } => {
-                begun.read.is_none()
-                    && begun.next.is_none()
-                    && begun.rest.as_ref().is_none_or(|body| body.is_end_stream())
-            }
+            Kind::Buffered { buffered } => buffered.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let begun = match &self.kind {
-            Kind::Inner { body } => return body.size_hint(),
-            Kind::Own { bytes } => return SizeHint::with_exact(length(bytes)),
-            Kind::Begun { begun } => begun,
-        };
-        let read = length(&begun.read);
-        if begun.next.is_some() {
-            // An exact length would end the body for hyper before the error or the trailers.
-            let mut hint = SizeHint::new();
-            hint.set_lower(read);
-            return hint;
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint(),
+            Kind::Own { bytes } => SizeHint::with_exact(length(bytes)),
+            Kind::Buffered { buffered } => buffered.size_hint(),
         }
-        let rest = begun.rest.as_ref().map_or(SizeHint::with_exact(0), |body| body.size_hint());
-        let mut hint = SizeHint::new();
-        hint.set_lower(read.saturating_add(rest.lower()));
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(read.saturating_add(upper));
-        }
-        hint
     }
 }
 
-/// tower-http's time-out layer makes an empty body of it.
+/// Makes an empty body, which tower-http's timeout layer needs.
 impl<B: Body + Default> Default for ResponseBody<B> {
     fn default() -> Self {
         Self::inner(B::default())
@@ -232,7 +262,7 @@ mod tests {
 
     use super::*;
 
-    /// Yields its frames, and then waits for ever if it is told to.
+    /// Yields its frames, and then ends, or never does if `hangs`.
     #[derive(Default)]
     struct Frames {
         frames: VecDeque<Result<Frame<Bytes>, &'static str>>,
@@ -268,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_read_and_what_was_not_comes_out_in_order() {
+    async fn read_and_unread_bytes_are_sent_in_order() {
         for (texts, all) in [
             (&[][..], Ok("")),
             (&["ab", "cde"], Ok("abcde")),
@@ -284,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn trailers_and_errors_come_after_what_was_read() {
+    async fn trailers_and_errors_are_sent_after_the_bytes_read() {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sum", HeaderValue::from_static("7"));
         let mut body = frames(&["ab"]);
@@ -299,7 +329,7 @@ mod tests {
         let mut body = frames(&["ab"]);
         body.frames.push_back(Err("broken"));
         let (mut body, all) = read(body).await;
-        assert_eq!(all, Err(Unread::Broken), "a reply that breaks off is not what was said");
+        assert_eq!(all, Err(Unread::Broken), "a reply that breaks off is not read as a whole one");
         assert_eq!(body.size_hint().exact(), None, "hyper would stop before the error");
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
         assert_eq!(body.frame().await.unwrap().unwrap_err(), "broken");
@@ -307,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_to_an_end_is_not_waited_for() {
+    async fn an_endless_body_is_not_waited_for() {
         let body = Frames { hangs: true, ..frames(&["ab"]) };
         let (mut body, all) = read(body).await;
         assert_eq!(all, Err(Unread::TooSlow));
@@ -317,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_is_read_once_and_for_any_time() {
+    async fn a_body_is_read_only_once() {
         let (body, all) =
             ResponseBody::inner(frames(&["ab"])).read(5, Duration::MAX, |_| true).await;
         assert_eq!(all.as_deref(), Ok(&b"ab"[..]));

@@ -1,3 +1,5 @@
+//! Opening a database from a url.
+
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -5,24 +7,32 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, Secret, SqliteConfig};
-use crate::error::Kind;
-use crate::{AnyDatabase, Error};
+use crate::database::AnyDatabase;
+use crate::error::{Error, Kind};
 
-const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `memory:`, `sqlite:` with a path \
-                     after it, `dynamodb://` with a table after it, and `mongodb://`";
+const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memory:`, `sqlite:` \
+                     followed by a path, `dynamodb://` followed by a table, or `mongodb://`";
 
-/// Opens the database that `url` names, so that one program runs with a file here and another database there.
+/// Opens the database that `url` names, so that one program can use a file in development and
+/// another database in production.
 ///
 /// | url | database | feature |
 /// | --- | --- | --- |
-/// | `file:db/db.json` | `FileDb`; what follows `file:` is the path as it is, relative or not, nothing in it is decoded | `file` |
+/// | `file:db/db.json` | `FileDb` | `file` |
 /// | `memory:` | [`MemoryDb`](crate::MemoryDb) | |
-/// | `sqlite:db/users.sqlite` | `SqliteDb`; the path as for `file:` | `sqlite` |
-/// | `dynamodb://Table?region=eu-west-1` | `DynamoDb`; all options: `region`, `endpoint`, `create_table=false`, and in milliseconds `timeout_ms` and `ready_timeout_ms` | `dynamodb`, and `aws-config` for credentials from the environment |
-/// | `mongodb://host/database?collection=users` | `MongoDb`; `collection` is taken out, the rest is the driver's; also `mongodb+srv` | `mongodb` |
+/// | `sqlite:db/users.sqlite` | `SqliteDb` | `sqlite` |
+/// | `dynamodb://Table?region=eu-west-1` | `DynamoDb` | `dynamodb` |
+/// | `mongodb://host/database?collection=users` | `MongoDb`, also with `mongodb+srv:` | `mongodb` |
+///
+/// * `file:` and `sqlite:` are followed by the path, absolute or relative. Nothing in it is decoded.
+/// * `dynamodb:` has the options `region`, `endpoint`, `create_table=false`, and in milliseconds
+///   `timeout_ms` and `ready_timeout_ms`. To take credentials from the environment, enable the
+///   feature `aws-config`.
+/// * `mongodb:` has the option `collection`. The rest of the url is passed to the driver.
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_persistence::Error> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_persistence::Error> {
 /// let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| "memory:".to_owned());
 /// let db = tower_persistence::connect(&url).await?;
 /// # Ok(()) }
@@ -30,9 +40,10 @@ const KNOWN: &str = "`file:` with a path after it, as in `file:db/db.json`, `mem
 ///
 /// # Errors
 ///
-/// * The url is none of these, or the feature is off ([`is_configuration`](Error::is_configuration)). Of the url, only
-///   what stands before the first `:` and the names of options are shown, as the rest may hold a password.
-/// * The database could not be opened.
+/// * The url is none of these, or the feature is off
+///   ([`is_configuration`](Error::is_configuration)). The error shows only the scheme of the url
+///   and the names of its options, because the rest may hold a password.
+/// * The database cannot be opened.
 pub async fn connect(url: &str) -> Result<AnyDatabase, Error> {
     parse(url).map_err(|message| Error::new(Kind::Configuration, message))?.open().await
 }
@@ -42,7 +53,7 @@ type Message = Cow<'static, str>;
 fn parse(url: &str) -> Result<DatabaseConfig, Message> {
     let Some((scheme, rest)) = url.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) else {
         return Err(format!(
-            "the database url does not begin with a scheme such as `file:`; known are {KNOWN}"
+            "the database url does not begin with a scheme such as `file:`; use {KNOWN}"
         )
         .into());
     };
@@ -51,24 +62,26 @@ fn parse(url: &str) -> Result<DatabaseConfig, Message> {
         "sqlite" => path("sqlite", rest, "users.sqlite")
             .map(|path| DatabaseConfig::Sqlite(SqliteConfig { path, ..SqliteConfig::default() })),
         "memory" if rest.is_empty() => Ok(DatabaseConfig::Memory),
-        "memory" => Err("nothing may follow `memory:` in the database url".into()),
+        "memory" => Err("unexpected text after `memory:` in the database url; remove it".into()),
         "dynamodb" => dynamodb(rest),
         "mongodb" | "mongodb+srv" => Ok(mongodb(url)),
-        _ => {
-            Err(format!("unknown scheme `{scheme}` in the database url; known are {KNOWN}").into())
-        }
+        _ => Err(format!("unknown scheme `{scheme}` in the database url; use {KNOWN}").into()),
     }
 }
 
 fn path(scheme: &str, path: &str, example: &str) -> Result<PathBuf, Message> {
     if path.is_empty() {
-        return Err(format!("the path after `{scheme}:` in the database url is empty").into());
+        return Err(format!(
+            "the path after `{scheme}:` in the database url is empty; write it as in \
+             `{scheme}:db/{example}`"
+        )
+        .into());
     }
-    // Meant as a relative path, it would be taken as one from the root.
+    // Such a path is probably meant to be relative, but would be taken as absolute.
     if path.starts_with("//") && !path.starts_with("///") {
         return Err(format!(
             "a host after `{scheme}://` in the database url is not supported; write \
-             `{scheme}:db/{example}`, or `{scheme}:/srv/{example}` for a path from the root"
+             `{scheme}:db/{example}`, or `{scheme}:/srv/{example}` for an absolute path"
         )
         .into());
     }
@@ -80,7 +93,7 @@ fn dynamodb(rest: &str) -> Result<DatabaseConfig, Message> {
     let (table, options) = rest.split_once('?').unwrap_or((rest, ""));
     let table = decode(table.trim_end_matches('/'));
     if table.is_empty() {
-        return Err("the table after `dynamodb://` in the database url is missing".into());
+        return Err("the table after `dynamodb://` in the database url is missing; add it".into());
     }
     let mut config = DynamoDbConfig { table, ..DynamoDbConfig::default() };
     for option in options.split('&').filter(|option| !option.is_empty()) {
@@ -92,14 +105,16 @@ fn dynamodb(rest: &str) -> Result<DatabaseConfig, Message> {
             ("create_table", "true") => config.create_table = Some(true),
             ("create_table", "false") => config.create_table = Some(false),
             ("create_table", _) => {
-                return Err("`create_table` in the database url is neither true nor false".into());
+                return Err("`create_table` in the database url is not a boolean; \
+                            set it to `true` or `false`"
+                    .into());
             }
             ("timeout_ms", _) => config.timeout = Some(milliseconds(name, &value)?),
             ("ready_timeout_ms", _) => config.ready_timeout = Some(milliseconds(name, &value)?),
             _ => {
                 return Err(format!(
-                    "unknown option `{name}` in the database url; known are `region`, `endpoint`, \
-                     `create_table`, `timeout_ms` and `ready_timeout_ms`"
+                    "unknown option `{name}` in the database url; use `region`, `endpoint`, \
+                     `create_table`, `timeout_ms` or `ready_timeout_ms`"
                 )
                 .into());
             }
@@ -110,11 +125,16 @@ fn dynamodb(rest: &str) -> Result<DatabaseConfig, Message> {
 
 fn milliseconds(name: &str, value: &str) -> Result<Duration, Message> {
     value.parse().map(Duration::from_millis).map_err(|_| {
-        format!("`{name}` in the database url is not a number of milliseconds, such as 5000").into()
+        format!(
+            "`{name}` in the database url is not a number of milliseconds; write it as in \
+             `{name}=5000`"
+        )
+        .into()
     })
 }
 
-/// The driver refuses options that it does not know: `collection` is ours.
+/// Returns the configuration of a MongoDB url, without `collection`: the driver rejects options
+/// that it does not know.
 fn mongodb(url: &str) -> DatabaseConfig {
     let (address, options) = url.split_once('?').unwrap_or((url, ""));
     let is_ours = |option: &&str| option.starts_with("collection=");
@@ -194,7 +214,7 @@ mod tests {
     async fn a_database_without_its_feature_says_which_to_add() {
         let error = connect("file:SECRET").await.unwrap_err();
         assert!(error.is_configuration());
-        assert!(error.to_string().contains("needs the feature `file`"), "{error}");
+        assert!(error.to_string().contains("the feature `file` is off"), "{error}");
         assert!(!format!("{error:?}").contains("SECRET"));
     }
 
@@ -203,7 +223,7 @@ mod tests {
     async fn a_driver_without_its_feature_says_which_to_add() {
         let error = connect("mongodb://anna:SECRET@host").await.unwrap_err();
         assert!(error.is_configuration());
-        assert!(error.to_string().contains("needs the feature `mongodb`"), "{error}");
+        assert!(error.to_string().contains("the feature `mongodb` is off"), "{error}");
         assert!(!format!("{error:?}").contains("SECRET"));
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration's JSON forms.
+//! Deserializing the configuration from Jovo's JSON.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     DatabaseConfig, DynamoDbConfig, MongoDbConfig, PersistenceConfig, Secret, SqliteConfig,
 };
-use crate::StoredElements;
+use crate::stored_elements::StoredElements;
 
 type Settings = Map<String, Value>;
 
@@ -24,11 +24,17 @@ impl<'de> Deserialize<'de> for PersistenceConfig {
 fn read(mut settings: Settings) -> Result<PersistenceConfig, String> {
     if let Some(db) = settings.shift_remove("db") {
         if let Some(name) = settings.keys().next() {
-            return Err(format!("unknown key `{name}` beside `db`"));
+            return Err(format!(
+                "unknown key `{name}` beside `db`; move it into `db`, or remove it"
+            ));
         }
         settings = match db {
             Value::Object(db) => db,
-            _ => return Err("`db` is not an object".to_owned()),
+            _ => {
+                return Err(
+                    "`db` is not an object; set it to the settings of the database".to_owned()
+                );
+            }
         };
     }
     let stored_elements = match settings.shift_remove("storedElements") {
@@ -46,17 +52,18 @@ fn read(mut settings: Settings) -> Result<PersistenceConfig, String> {
         "mongodb" => DatabaseConfig::MongoDb(parse::<MongoDb>(settings)?.config()),
         "sqlite" => DatabaseConfig::Sqlite(parse::<Sqlite>(settings)?.config()),
         _ => {
-            let known = "`file`, `memory`, `sqlite`, `dynamodb` and `mongodb`";
-            return Err(format!("`type` is none of {known}"));
+            return Err("`type` is not a known database; set it to `file`, `memory`, `sqlite`, \
+                        `dynamodb` or `mongodb`"
+                .to_owned());
         }
     };
     Ok(PersistenceConfig { database, stored_elements })
 }
 
-/// The database that `type` names, or that the other keys give away.
+/// Returns the database that `type` names, or that the other keys imply.
 fn kind(settings: &mut Settings) -> Result<String, String> {
     if let Some(kind) = settings.shift_remove("type") {
-        let kind = kind.as_str().ok_or("`type` is not text")?;
+        let kind = kind.as_str().ok_or("`type` is not text; set it to the name of a database")?;
         return Ok(kind.to_ascii_lowercase());
     }
     let has = |names: &[&str]| names.iter().any(|name| settings.contains_key(*name));
@@ -70,12 +77,18 @@ fn kind(settings: &mut Settings) -> Result<String, String> {
     Ok(kind.to_owned())
 }
 
-/// serde's own errors quote values, and here a value may be a password.
+/// Parses the settings of a database. serde's own errors quote values, which may be passwords.
 fn parse<T: DeserializeOwned>(settings: Settings) -> Result<T, String> {
     T::deserialize(Value::Object(settings)).map_err(|error| {
         let error = error.to_string();
         let names_a_key = ["unknown field", "missing field"].iter().any(|it| error.starts_with(it));
-        if names_a_key { error } else { "a setting of the database is of another type".to_owned() }
+        if names_a_key {
+            error
+        } else {
+            "a setting of the database has another type than expected; compare the settings with \
+             the docs of `PersistenceConfig`"
+                .to_owned()
+        }
     })
 }
 
@@ -94,7 +107,7 @@ impl File {
     fn path(self) -> Result<PathBuf, String> {
         match (self.path_to_file, self.local_db_filename) {
             (Some(_), Some(_)) => {
-                Err("`pathToFile` and `localDbFilename` name two files".to_owned())
+                Err("`pathToFile` and `localDbFilename` both name a file; remove one".to_owned())
             }
             (Some(path), None) => Ok(path),
             (None, name) => Ok(format!("db/{}.json", name.as_deref().unwrap_or("db")).into()),
@@ -106,7 +119,7 @@ impl File {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DynamoDb {
     table: Option<Table>,
-    // Version 1 and version 3 have the table's settings here.
+    // Versions 1 and 3 have the table's settings here.
     table_name: Option<String>,
     create_table_on_init: Option<bool>,
     primary_key_column: Option<String>,
@@ -149,7 +162,7 @@ impl DynamoDb {
             create_table: self.create_table_on_init,
             timeout: self.timeout_ms.map(Duration::from_millis),
             ready_timeout: self.ready_timeout_ms.map(Duration::from_millis),
-            // Version 3 has this value of its own.
+            // Version 3 always uses this value.
             sort_key: self.sort_key_column.map(|name| {
                 (name, self.sort_key.unwrap_or_else(|| "USER#jovo.user.data".to_owned()))
             }),
@@ -158,7 +171,12 @@ impl DynamoDb {
         match (self.table_name, self.table) {
             (Some(name), None) => config.table = name,
             (None, Some(table)) => table.put_into(&mut config)?,
-            _ => return Err("the table has to be named once, by `table` or `tableName`".to_owned()),
+            _ => {
+                return Err(
+                    "the table is not named exactly once; set either `table` or `tableName`"
+                        .to_owned(),
+                );
+            }
         }
         if let Some(aws) = self.aws_config {
             config.region = aws.region;
@@ -167,7 +185,11 @@ impl DynamoDb {
                 (Some(id), Some(secret)) => Some((Secret(id), Secret(secret))),
                 (None, None) => None,
                 _ => {
-                    return Err("`accessKeyId` and `secretAccessKey` belong together".to_owned());
+                    return Err(
+                        "only one of `accessKeyId` and `secretAccessKey` is set; set both, \
+                                or neither"
+                            .to_owned(),
+                    );
                 }
             };
         }
@@ -183,14 +205,14 @@ impl Table {
         let units = (self.read_capacity_units, self.write_capacity_units);
         config.provisioned = match (self.billing_mode.as_deref(), units) {
             (Some("PAY_PER_REQUEST"), _) | (None, (None, None)) => None,
-            // Version 4 has 2 of each where nothing is said.
+            // Version 4 defaults to 2 of each.
             (Some("PROVISIONED") | None, (read, write)) => {
                 Some((read.unwrap_or(2), write.unwrap_or(2)))
             }
             (Some(_), _) => {
-                return Err(
-                    "`billingMode` is neither `PAY_PER_REQUEST` nor `PROVISIONED`".to_owned()
-                );
+                return Err("`billingMode` is not a known mode; set it to `PAY_PER_REQUEST` or \
+                            `PROVISIONED`"
+                    .to_owned());
             }
         };
         Ok(())

@@ -1,10 +1,12 @@
-//! Choosing at start: the database by a url, or database and stored elements by Jovo's JSON configuration.
+//! Configuring at startup: the database from a url, or the database and the stored elements from
+//! Jovo's JSON.
 //!
 //! ```
 //! use tower_persistence::config::PersistenceConfig;
 //! use tower_persistence::PersistenceLayer;
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config: PersistenceConfig = serde_json::from_str(
 //!     r#"{ "db": { "type": "memory", "storedElements": { "session": true } } }"#,
 //! )?;
@@ -21,12 +23,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::connect::connect;
-use crate::StoredElements;
+use crate::stored_elements::StoredElements;
 
-/// Which database, and what is stored: Jovo's JSON configuration of the persistence layer, from v1 to v4.
+/// The database and the stored elements, read from Jovo's JSON configuration (v1 to v4).
 ///
-/// It deserializes from the configuration of the database, with or without the object `db` around it. The database is told by
-/// `type`, or else by the other keys:
+/// It deserializes from the configuration of the database, with or without the object `db` around
+/// it. Either `type` or the other keys identify the database:
 ///
 /// | database | JSON |
 /// | --- | --- |
@@ -34,17 +36,33 @@ use crate::StoredElements;
 /// | file `db/users.json` | `{"type": "file", "localDbFilename": "users"}` |
 /// | file, relative to the working directory | `{"pathToFile": "../db/db.json"}` |
 /// | memory | `{"type": "memory"}` |
-/// | SQLite, not known to Jovo | `{"type": "sqlite", "pathToFile": "db/users.sqlite", "timeoutMs": 5000}`; the path is the default |
-/// | DynamoDB, v1 | `{"type": "dynamodb", "tableName": "…", "awsConfig": {"accessKeyId": "…", "secretAccessKey": "…", "region": "…"}}` |
-/// | DynamoDB, v3 | `tableName`, `createTableOnInit`, `primaryKeyColumn`, `primaryKeyPrefix`, `prefixPrimaryKeyWithPlatform`, `sortKeyColumn`, `sortKey`, `awsConfig` |
-/// | DynamoDB, v4 | `{"table": {"name": "…", "primaryKeyColumn": "…", "createTableOnInit": true, "billingMode": "PROVISIONED", "readCapacityUnits": 2, "writeCapacityUnits": 2}}` |
+/// | SQLite `db/users.sqlite` | `{"type": "sqlite"}`, also with `pathToFile` and `timeoutMs` |
+/// | DynamoDB | `{"table": {"name": "…"}}`, `{"tableName": "…"}` |
 /// | MongoDB | `{"connectionString": "…", "databaseName": "…", "collectionName": "…"}` |
 ///
-/// Each takes `storedElements`: see [`StoredElements`]. An unknown key is an error that names it.
+/// Every database accepts `storedElements`: see [`StoredElements`]. An unknown key is an error that
+/// names it.
 ///
-/// Without `billingMode` or capacity units a table is created with on-demand billing. `awsConfig` takes `endpoint`,
-/// too, and where it is missing, region and credentials come from the environment. Beside Jovo's own,
-/// DynamoDB takes `timeoutMs` and `readyTimeoutMs`, its time-outs in milliseconds.
+/// DynamoDB accepts the keys of each version of Jovo:
+///
+/// * v1: `tableName`, and `awsConfig` with `accessKeyId`, `secretAccessKey` and `region`.
+/// * v3: also `createTableOnInit`, `primaryKeyColumn`, `primaryKeyPrefix`,
+///   `prefixPrimaryKeyWithPlatform`, `sortKeyColumn` and `sortKey`.
+/// * v4: `table` with `name`, `primaryKeyColumn`, `createTableOnInit`, `billingMode`,
+///   `readCapacityUnits` and `writeCapacityUnits`. Without `billingMode` or capacity units, a table
+///   is created with on-demand billing.
+///
+/// In addition, `awsConfig` accepts `endpoint`, and `timeoutMs` and `readyTimeoutMs` set time-outs
+/// in milliseconds. Without `awsConfig`, region and credentials come from the environment.
+///
+/// ```
+/// use tower_persistence::config::PersistenceConfig;
+///
+/// let config: PersistenceConfig = serde_json::from_str(
+///     r#"{ "table": { "name": "Users" }, "storedElements": { "history": { "size": 5 } } }"#,
+/// )?;
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct PersistenceConfig {
     pub(crate) database: DatabaseConfig,
@@ -61,13 +79,15 @@ pub(crate) enum DatabaseConfig {
 }
 
 impl DatabaseConfig {
-    /// Whether keys begin with the platform's type, as in Jovo v3's `prefixPrimaryKeyWithPlatform`.
+    /// Returns whether keys begin with the platform's type, as with Jovo v3's
+    /// `prefixPrimaryKeyWithPlatform`.
     pub(crate) fn has_platform_prefix(&self) -> bool {
         matches!(self, Self::DynamoDb(config) if config.has_platform_prefix)
     }
 }
 
-/// The key of Jovo v3's `prefixPrimaryKeyWithPlatform`: the class that v3 has for the platform, and the user id.
+/// Returns the key under Jovo v3's `prefixPrimaryKeyWithPlatform`: v3's class for the platform, and
+/// the user id.
 pub(crate) fn jovo_v3_key(platform: &str, user_id: &str) -> String {
     let class = match platform {
         "alexa" => "AlexaSkill",
@@ -101,7 +121,7 @@ pub(crate) struct DynamoDbConfig {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MongoDbConfig {
-    /// With user name and password.
+    /// Includes the user name and password.
     pub(crate) uri: Secret,
     pub(crate) database: Option<String>,
     pub(crate) collection: Option<String>,

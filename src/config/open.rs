@@ -1,14 +1,15 @@
-//! Opening what the configuration names.
+//! Opening the configured database.
 
 use super::DatabaseConfig;
-use crate::{AnyDatabase, Error, MemoryDb};
+use crate::database::{AnyDatabase, MemoryDb};
+use crate::error::Error;
 
 impl DatabaseConfig {
     pub(crate) async fn open(self) -> Result<AnyDatabase, Error> {
         match self {
             Self::Memory => Ok(AnyDatabase::new(MemoryDb::new())),
             #[cfg(feature = "file")]
-            Self::File(path) => crate::FileDb::open(path).await.map(AnyDatabase::new),
+            Self::File(path) => crate::database::FileDb::open(path).await.map(AnyDatabase::new),
             #[cfg(not(feature = "file"))]
             Self::File(_) => Err(without("file")),
             #[cfg(feature = "dynamodb")]
@@ -30,7 +31,7 @@ impl DatabaseConfig {
 #[cfg(feature = "dynamodb")]
 impl super::DynamoDbConfig {
     async fn open(self) -> Result<AnyDatabase, Error> {
-        let mut builder = crate::DynamoDb::builder(self.table);
+        let mut builder = crate::database::DynamoDb::builder(self.table);
         if let Some(region) = self.region {
             builder = builder.region(region);
         }
@@ -68,7 +69,7 @@ impl super::DynamoDbConfig {
 #[cfg(feature = "mongodb")]
 impl super::MongoDbConfig {
     async fn open(self) -> Result<AnyDatabase, Error> {
-        let mut builder = crate::MongoDb::builder().uri(self.uri.0);
+        let mut builder = crate::database::MongoDb::builder().uri(self.uri.0);
         if let Some(database) = self.database {
             builder = builder.database(database);
         }
@@ -82,7 +83,7 @@ impl super::MongoDbConfig {
 #[cfg(feature = "sqlite")]
 impl super::SqliteConfig {
     async fn open(self) -> Result<AnyDatabase, Error> {
-        let mut builder = crate::SqliteDb::builder(self.path);
+        let mut builder = crate::database::SqliteDb::builder(self.path);
         if let Some(timeout) = self.timeout {
             builder = builder.timeout(timeout);
         }
@@ -92,6 +93,8 @@ impl super::SqliteConfig {
 
 #[cfg(not(all(feature = "file", feature = "dynamodb", feature = "mongodb", feature = "sqlite")))]
 fn without(feature: &str) -> Error {
-    let message = format!("the database needs the feature `{feature}` of tower-persistence");
+    let message = format!(
+        "the feature `{feature}` is off; enable it in tower-persistence to use this database"
+    );
     Error::new(crate::error::Kind::Configuration, message)
 }

@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// Any database behind one type, for programs that choose at start, as [`connect`](crate::connect) does.
 ///

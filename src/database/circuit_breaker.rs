@@ -15,8 +15,8 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
-use crate::error::Kind;
-use crate::{Error, Record};
+use crate::error::{Error, Kind};
+use crate::record::Record;
 
 /// How long [`Database::ensure_ready`] may take: as long as the layer waits for it by default, since it may create a table.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use super::tombstone::{self, Tombstones, nothing, permits};
 use super::{Database, Expected, Loaded, Saved, Version, VersionedRecord};
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// A database in memory, for tests and for trying things out: what it holds ends with the process.
 ///

@@ -48,7 +48,8 @@ pub use self::mongodb::{MongoDb, MongoDbBuilder};
 pub use self::sqlite::Imported;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteDb, SqliteDbBuilder};
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// Where users are stored.
 ///

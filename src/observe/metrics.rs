@@ -1,4 +1,4 @@
-//! The numbers of feature `metrics`. Without it, nothing is left of this.
+//! The metrics of feature `metrics`. Without the feature these functions do nothing.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use metrics::{
     Label, SharedString, Unit, counter, describe_counter, describe_histogram, histogram,
 };
 
-/// On which database and by which platform.
+/// The labels of all metrics: the database and the platform.
 pub(super) struct Labels {
     #[cfg(feature = "metrics")]
     labels: Vec<Label>,
@@ -16,7 +16,7 @@ pub(super) struct Labels {
 #[cfg(feature = "metrics")]
 impl Labels {
     pub(super) fn new(database: &Arc<str>, platform: Option<&Arc<str>>) -> Self {
-        // A recorder may want each name to have the same labels every time.
+        // The label is never left out: some recorders want each metric to have the same labels.
         let platform = platform.map_or(SharedString::const_str("none"), shared);
         let labels =
             vec![Label::new("database", shared(database)), Label::new("platform", platform)];
@@ -80,20 +80,26 @@ fn shared(text: &Arc<str>) -> SharedString {
     SharedString::from_shared(Arc::clone(text))
 }
 
-/// Tells a recorder that is there already what the numbers mean.
+/// Describes the metrics to the recorder, if one is installed already.
 #[cfg(feature = "metrics")]
 pub(super) fn describe() {
     describe_counter!("tower_persistence.loads", "Loads of a user, by outcome");
     describe_counter!("tower_persistence.saves", "Saves and deletions of a user, by outcome");
     describe_counter!("tower_persistence.saves.skipped", "Turns that stored nothing, by reason");
-    describe_counter!("tower_persistence.conflicts", "Saves that found another process's");
+    describe_counter!(
+        "tower_persistence.conflicts",
+        "Saves that found a record modified by another process"
+    );
     describe_counter!("tower_persistence.degraded", "Turns that ran without memory, by error");
-    describe_counter!("tower_persistence.refused", "Requests the handler did not answer, by error");
+    describe_counter!(
+        "tower_persistence.refused",
+        "Requests that the handler did not answer, by error"
+    );
     describe_counter!(
         "tower_persistence.replies_unwritten",
         "Sessions and created ids that could not be written into the reply, by reason"
     );
-    describe_histogram!("tower_persistence.bytes", Unit::Bytes, "Sizes of items as JSON");
+    describe_histogram!("tower_persistence.bytes", Unit::Bytes, "Sizes of records as JSON");
     describe_histogram!("tower_persistence.duration", Unit::Seconds, "Times of loads and saves");
 }
 

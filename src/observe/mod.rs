@@ -1,5 +1,5 @@
-//! What is seen of a request's way from outside: spans, events and, with feature `metrics`,
-//! numbers. No user id and no data stands in any of them.
+//! Reports the request lifecycle: spans, log events and, with feature `metrics`, metrics. None of
+//! them holds a user id or user data.
 
 mod metrics;
 mod step;
@@ -21,7 +21,7 @@ use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::Recognised;
 
-/// What is the same for all requests.
+/// The values that are the same for all requests.
 #[derive(Clone)]
 pub(crate) struct Settings {
     database: Arc<str>,
@@ -52,7 +52,7 @@ impl Settings {
     }
 }
 
-/// Watches over one event of one user.
+/// Reports on one event.
 #[derive(Clone)]
 pub(crate) struct Observer {
     settings: Arc<Settings>,
@@ -60,9 +60,8 @@ pub(crate) struct Observer {
     user_hash: Option<Arc<str>>,
 }
 
-/// A span, if anybody looks at this level at all. `debug_span` alone is not cheap enough: where
-/// some crate has switched on tracing's feature `log`, it goes through its fields for a log that
-/// nobody reads.
+/// Makes a debug span if the level is on at all. `debug_span` alone is not cheap enough: if some
+/// crate has switched on tracing's feature `log`, it formats its fields even for a log that is off.
 macro_rules! span {
     ($($span:tt)*) => {
         match LevelFilter::current() >= LevelFilter::DEBUG {
@@ -72,18 +71,18 @@ macro_rules! span {
     };
 }
 
-/// A span around work of the database's. What is not known yet is recorded at its end.
+/// Makes a span around work of the database. Empty fields are recorded at its end.
 macro_rules! database_span {
-    ($watch:expr, $name:literal, $operation:literal) => {
+    ($observer:expr, $name:literal, $operation:literal) => {
         span!(
             $name,
             otel.kind = "client",
             otel.status_code = Empty,
-            db.system.name = &*$watch.settings.database,
-            db.collection.name = $watch.settings.collection.as_deref(),
+            db.system.name = &*$observer.settings.database,
+            db.collection.name = $observer.settings.collection.as_deref(),
             db.operation.name = $operation,
-            platform = &*$watch.platform,
-            user.hash = $watch.user_hash.as_deref(),
+            platform = &*$observer.platform,
+            user.hash = $observer.user_hash.as_deref(),
             outcome = Empty,
             error.type = Empty,
             conflicts = Empty,
@@ -114,7 +113,7 @@ impl Observer {
         StepSpan::begin(Operation::Load, database_span!(self, "load", "load"), Some(self))
     }
 
-    /// The handler runs without memory, because of this error.
+    /// Reports that the handler runs without memory because of this error.
     pub(crate) fn degraded(&self, error: &Error) {
         let (database, platform) = (&*self.settings.database, &*self.platform);
         tracing::error!(
@@ -141,7 +140,7 @@ impl Observer {
         StepSpan::begin(Operation::Call, span, None)
     }
 
-    /// Nothing is stored, for this reason.
+    /// Reports that nothing is stored, for this reason.
     pub(crate) fn skip(&self, reason: &'static str) {
         span!(
             "save",
@@ -152,7 +151,8 @@ impl Observer {
         self.labels().skipped(reason);
     }
 
-    /// Something that the platform was to bring back could not be written into the reply.
+    /// Reports that `what`, which the platform should send back, could not be written into the
+    /// reply.
     pub(crate) fn unwritten(&self, what: &'static str, reason: &'static str, cause: &'static str) {
         tracing::warn!(
             platform = &*self.platform,
@@ -172,7 +172,7 @@ impl Observer {
     }
 }
 
-/// Reading the body and finding out whose event is in it.
+/// Begins the step that reads the body and recognises its events.
 pub(crate) fn recognise() -> StepSpan<'static> {
     let span = span!(
         "recognise",
@@ -185,14 +185,15 @@ pub(crate) fn recognise() -> StepSpan<'static> {
     StepSpan::begin(Operation::Recognise, span, None)
 }
 
-/// The layer answers in the handler's place. `watch` is there once the event was recognised.
-pub(crate) fn refused(settings: &Settings, watch: Option<&Observer>, error: &Error) {
-    /// A level has to be known when the program is compiled.
+/// Reports that the layer answers in the handler's place. `observer` is that of the event, once it
+/// was recognised.
+pub(crate) fn refused(settings: &Settings, observer: Option<&Observer>, error: &Error) {
+    /// A macro, since tracing needs the level at compile time.
     macro_rules! log {
         ($log:ident) => {
             tracing::$log!(
                 platform = error.platform(),
-                user.hash = watch.and_then(|watch| watch.user_hash.as_deref()),
+                user.hash = observer.and_then(|observer| observer.user_hash.as_deref()),
                 error.type = error_type(error),
                 "request not served: {error:?}"
             )
@@ -200,21 +201,21 @@ pub(crate) fn refused(settings: &Settings, watch: Option<&Observer>, error: &Err
     }
     match error.kind() {
         _ if error.status().is_server_error() => log!(error),
-        // What the user said is lost; or two platforms are served where one is checked.
+        // A conflict loses the user's message; an ambiguous request may circumvent a check.
         Kind::Conflict | Kind::Ambiguous => log!(warn),
         _ => log!(debug),
     }
-    let labels = watch.map_or_else(|| Labels::new(&settings.database, None), Observer::labels);
+    let labels = observer.map_or_else(|| Labels::new(&settings.database, None), Observer::labels);
     labels.refused(error_type(error));
 }
 
-/// The user's data cannot be read as the type that a handler asks for, so the handler does not run.
+/// Reports that the handler does not run, because the user's data is not of the type it asks for.
 #[cfg(feature = "axum")]
 pub(crate) fn not_read(platform: &str, error: &Error) {
     tracing::error!(platform, error.type = error_type(error), "request not served: {error}");
 }
 
-/// The user's data cannot be read, and is set aside.
+/// Reports that unreadable user data is set aside.
 pub(crate) fn set_aside(platform: &str, error: &Error) {
     tracing::warn!(
         platform,

@@ -1,3 +1,5 @@
+//! One step of the request lifecycle: its span, its duration and its outcome.
+
 use std::future::Future;
 use std::io;
 
@@ -20,14 +22,14 @@ pub(super) enum Operation {
     Save,
 }
 
-/// A step under way. If it is dropped before it has ended, it was given up: the client hung up, or
-/// the code in it panicked.
+/// A step under way. Dropped before its end, it is reported as cancelled, because the client hung
+/// up, or as panicked.
 pub(crate) struct StepSpan<'a> {
     operation: Operation,
     span: Span,
-    /// Where its numbers go, if there are any.
-    watch: Option<&'a Observer>,
-    /// Where nobody looks, nothing is measured.
+    /// The observer with the metrics of the step, if it is counted.
+    observer: Option<&'a Observer>,
+    /// The beginning; `None` if neither span nor metrics are on, so that nothing is measured.
     began: Option<Instant>,
     bytes: Option<u64>,
     conflicts: u32,
@@ -35,30 +37,30 @@ pub(crate) struct StepSpan<'a> {
 }
 
 impl<'a> StepSpan<'a> {
-    pub(super) fn begin(operation: Operation, span: Span, watch: Option<&'a Observer>) -> Self {
-        let is_counted = cfg!(feature = "metrics") && watch.is_some();
+    pub(super) fn begin(operation: Operation, span: Span, observer: Option<&'a Observer>) -> Self {
+        let is_counted = cfg!(feature = "metrics") && observer.is_some();
         let began = (is_counted || !span.is_disabled()).then(Instant::now);
-        Self { operation, span, watch, began, bytes: None, conflicts: 0, has_ended: false }
+        Self { operation, span, observer, began, bytes: None, conflicts: 0, has_ended: false }
     }
 
     pub(crate) fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// Runs `work` in the span. This is no `async fn`, which would hold the work twice: copying it
-    /// is what costs.
+    /// Runs `work` in the span. Not an `async fn`, which would hold the large future twice and copy
+    /// it.
     #[inline]
     pub(crate) fn run<F: Future>(&self, work: F) -> Instrumented<F> {
         work.instrument(self.span.clone())
     }
 
-    /// Runs what `call` makes, and `call` itself, in the span.
+    /// Runs `call`, and the future that it returns, in the span.
     #[inline]
     pub(crate) fn call<F: Future>(&self, call: impl FnOnce() -> F) -> Instrumented<F> {
         self.run(self.span.in_scope(call))
     }
 
-    /// What was loaded, or is to be saved.
+    /// Notes the size of the record that was loaded or is to be saved.
     pub(crate) fn holds(&mut self, record: &Record) {
         if self.began.is_some() {
             self.bytes = size(record);
@@ -108,17 +110,17 @@ impl<'a> StepSpan<'a> {
         }
     }
 
-    /// Somebody else has stored something of the same user; `answer` is what is done about it.
+    /// Reports that another process modified the record concurrently, and how this is resolved.
     pub(crate) fn conflict(&mut self, answer: &'static str) {
         self.conflicts += 1;
         let attempt = self.conflicts;
         tracing::debug!(
             attempt,
             answer,
-            "conflict: somebody else has stored something of the same user"
+            "conflict: the record was modified concurrently by another process"
         );
-        if let Some(watch) = self.watch {
-            watch.labels().conflict(answer);
+        if let Some(observer) = self.observer {
+            observer.labels().conflict(answer);
         }
     }
 
@@ -132,10 +134,10 @@ impl<'a> StepSpan<'a> {
         if self.conflicts > 0 {
             self.span.record("conflicts", self.conflicts);
         }
-        let Some(watch) = self.watch else { return };
+        let Some(observer) = self.observer else { return };
         match self.operation {
-            Operation::Load => watch.labels().loaded(outcome, seconds, self.bytes),
-            Operation::Save => watch.labels().saved(outcome, seconds, self.bytes),
+            Operation::Load => observer.labels().loaded(outcome, seconds, self.bytes),
+            Operation::Save => observer.labels().saved(outcome, seconds, self.bytes),
             Operation::Recognise | Operation::Call => {}
         }
     }
@@ -164,7 +166,7 @@ impl Drop for StepSpan<'_> {
     }
 }
 
-/// What went wrong, in one of few words: the value of `error.type`.
+/// Returns the value of `error.type`, one of few words.
 pub(super) fn error_type(error: &Error) -> &'static str {
     match error.kind() {
         Kind::BodyTooLarge => "body_too_large",
@@ -186,9 +188,9 @@ pub(super) fn error_type(error: &Error) -> &'static str {
     }
 }
 
-/// How long the record is as JSON.
+/// Returns the length of the record as JSON.
 fn size(record: &Record) -> Option<u64> {
-    /// Counts what is written, and keeps nothing of it.
+    /// Counts the bytes written to it, and drops them.
     struct Count(u64);
 
     impl io::Write for Count {

@@ -1,23 +1,25 @@
+//! The keyed hash of user ids for spans and logs.
+
 use std::fmt::Write;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The app's key. It has no `Debug`, so that it cannot get into a log.
+/// The app's key. It does not implement `Debug`, so that it cannot get into a log.
 #[derive(Clone)]
 pub(crate) struct Key(Hmac<Sha256>);
 
 impl Key {
     pub(crate) fn new(key: &[u8]) -> Option<Self> {
-        // Whoever can guess an id can find out its hash under the empty key.
+        // Under the empty key, anyone could compute the hash of an id and find it in the logs.
         if key.is_empty() {
             return None;
         }
         Hmac::new_from_slice(key).ok().map(Self)
     }
 
-    /// The first 128 bits, which is enough to tell all users apart.
+    /// Returns the first 128 bits of the hash, which are enough to tell all users apart.
     pub(super) fn hash(&self, user_id: &str) -> Arc<str> {
         let mut hmac = self.0.clone();
         hmac.update(user_id.as_bytes());

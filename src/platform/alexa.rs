@@ -1,3 +1,5 @@
+//! Amazon Alexa.
+
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
@@ -5,21 +7,24 @@ use serde_json::{Map, Value, json};
 use super::raw::{boolean, filled_object, id, members, read, text, truthy};
 use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 
-/// Amazon Alexa
-/// ([request reference](https://developer.amazon.com/en-US/docs/alexa/custom-skills/request-and-response-json-reference.html)).
+/// Amazon Alexa ([request reference]).
 ///
 /// | | |
 /// | --- | --- |
 /// | recognised by | `version` and `request.requestId` |
 /// | user id | `context.System.user.userId`, else `session.user.userId` |
 /// | session id | `session.sessionId` |
-/// | session data | `session.attributes`, in the reply `sessionAttributes` unless `response.shouldEndSession` is `true` |
+/// | session data | `session.attributes` |
+/// | … in the reply | `sessionAttributes`, unless `response.shouldEndSession` is `true` |
 /// | new session | `session.new` |
 /// | person id | `context.System.person.personId` |
 ///
-/// AudioPlayer, PlaybackController and skill events come without `session`: they stand outside any session. The event
-/// `AlexaSkillEvent.SkillDisabled` with `NOT_PERSISTED` says that the user's data is to be deleted
-/// ([skill events](https://developer.amazon.com/en-US/docs/alexa/smapi/skill-events-in-alexa-skills.html)).
+/// AudioPlayer, PlaybackController and skill events have no `session`: they are sessionless. The
+/// event `AlexaSkillEvent.SkillDisabled` with `NOT_PERSISTED` requests the deletion of the user's
+/// data ([skill events]).
+///
+/// [request reference]: https://developer.amazon.com/en-US/docs/alexa/custom-skills/request-and-response-json-reference.html
+/// [skill events]: https://developer.amazon.com/en-US/docs/alexa/smapi/skill-events-in-alexa-skills.html
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alexa;
 
@@ -58,9 +63,9 @@ impl Platform for Alexa {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
+    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
         let ends = boolean(reply.get("/response/shouldEndSession")) == Some(true);
-        if let (Some(session), false) = (carried.session, ends) {
+        if let (Some(session), false) = (state.session, ends) {
             let [came] = request.members("session", ["attributes"]);
             reply.put_over("/sessionAttributes", came, &session.as_it_came());
         }
@@ -86,7 +91,7 @@ impl Platform for Alexa {
     }
 }
 
-/// The filled slots as Jovo's entities: what was said, and what the skill's own list of values made of it.
+/// Returns the filled slots as Jovo's entities: the spoken value, and the skill's matching value.
 fn entities(slots: Map<String, Value>) -> Map<String, Value> {
     let entity = |(name, slot): (String, Value)| {
         let value = slot.get("value")?.as_str()?;

@@ -1,3 +1,5 @@
+//! Jovo Core, in versions 3 and 4.
+
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
@@ -5,22 +7,32 @@ use serde_json::{Map, Value, json};
 use super::raw::{boolean, filled_array, filled_object, id, is_empty, members, read, text, truthy};
 use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 
-/// Jovo Core, the platform of Jovo's own clients ([documentation](https://www.jovo.tech/marketplace/platform-core)).
+/// Jovo Core, the platform of Jovo's own clients
+/// ([documentation](https://www.jovo.tech/marketplace/platform-core)).
 ///
-/// | | version 4 | version 3 |
-/// | --- | --- | --- |
-/// | recognised by | `version`, `timestamp`, `input.type` and `platform: "core"` | `version`, `request.type` and `type: "jovo-platform-core"` |
-/// | user id | `context.user.id` | the same |
-/// | session id | `context.session.id` | the same |
-/// | session data | `context.session`, if its `data` or `state` is filled | `context.session.data` |
-/// | … in the reply | `context.session.data` and `.state`, unless `context.session.end` is `true` | `session.data`, unless `session.end` is `true` |
-/// | new session | `context.session.isNew` | `context.session.new` |
+/// | | version 4 |
+/// | --- | --- |
+/// | recognised by | `version`, `timestamp`, `input.type` and `platform: "core"` |
+/// | user id | `context.user.id` |
+/// | session id | `context.session.id` |
+/// | session data | `context.session`, if its `data` or `state` is not empty |
+/// | … in the reply | `context.session.data` and `.state`, unless `context.session.end` is `true` |
+/// | new session | `context.session.isNew` |
 ///
-/// Where the request does not say whether the session is new, Jovo takes it for new; here a stored session of the same
-/// id goes on: [`NewSession::Presumed`].
+/// | | version 3 |
+/// | --- | --- |
+/// | recognised by | `version`, `request.type` and `type: "jovo-platform-core"` |
+/// | user id | `context.user.id` |
+/// | session id | `context.session.id` |
+/// | session data | `context.session.data` |
+/// | … in the reply | `session.data`, unless `session.end` is `true` |
+/// | new session | `context.session.new` |
 ///
-/// The session is the client's: it keeps it, and can send what it likes. What stands in it is a claim.
-/// What the app has to rely on belongs into [`User`](crate::User), or into a session that is
+/// If the request does not state whether the session is new, Jovo treats it as new; this crate
+/// continues a stored session with the same id: [`NewSession::Presumed`].
+///
+/// The client keeps the session and may send anything in it, so its contents are untrusted. Store
+/// data that the app relies on in [`User`](crate::User), or in a session that is
 /// [stored](crate::StoredElements::session).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Core;
@@ -38,8 +50,8 @@ impl Platform for Core {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
-        write_reply(request, carried, reply);
+    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+        write_reply(request, state, reply);
     }
 
     fn empty_reply(&self) -> &'static str {
@@ -51,15 +63,15 @@ impl Platform for Core {
     }
 }
 
-/// Writes the session where the client looks for it, in either version.
-pub(super) fn write_reply(request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
-    let Some(session) = carried.session else { return };
+/// Writes the session to the place in which the client looks for it, in either version.
+pub(super) fn write_reply(request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+    let Some(session) = state.session else { return };
     let is_current = request.has("input");
     let at = if is_current { "/context/session" } else { "/session" };
     let here = |name| format!("{at}/{name}");
     let [came_data, came_state] = request.members("context", ["session/data", "session/state"]);
     let ends = boolean(reply.get(&here("end"))) == Some(true);
-    // The handler's own, were it but the state.
+    // If the handler set one of the two, it chose the session: writing the other would mix them.
     let is_free =
         reply.is_free(&here("data"), came_data) && reply.is_free(&here("state"), came_state);
     if ends || !is_free {
@@ -75,7 +87,7 @@ pub(super) fn write_reply(request: &Document<'_>, carried: &ReplyState<'_>, repl
     reply.put_over(&here("data"), came_data, &session.data_text());
     match session.state_text() {
         Some(state) => drop(reply.put_over(&here("state"), came_state, &state)),
-        // The copy of a state that was removed.
+        // An empty list erases the copy of a state that was removed.
         None if !is_empty(reply.get(&here("state"))) => {
             reply.put_over(&here("state"), came_state, &[(); 0]);
         }
@@ -83,7 +95,7 @@ pub(super) fn write_reply(request: &Document<'_>, carried: &ReplyState<'_>, repl
     }
 }
 
-/// The event in a request whose platform is called `platform` in version 4 and `legacy_type` in version 3.
+/// Returns the event in a request of `platform`, called `legacy_type` in version 3.
 pub(super) fn recognise<'a>(
     request: &Document<'a>,
     platform: &str,
@@ -118,7 +130,8 @@ pub(super) fn recognise<'a>(
     }])
 }
 
-/// What the user said, in either version. Audio is left out: it can be a hundred times the rest of the record.
+/// Returns the user's input, in either version. Audio is omitted: it can be a hundred times the
+/// size of the rest of the record.
 pub(super) fn input(request: &Document<'_>) -> Input {
     if request.has("input") {
         let mut input: Map<String, Value> = read(request.get("input"));

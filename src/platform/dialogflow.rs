@@ -1,3 +1,5 @@
+//! Dialogflow ES, and the parts that it shares with Google Assistant through Dialogflow.
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -13,29 +15,36 @@ use super::raw::{
 use super::same::same;
 use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 
-/// Dialogflow ES with every source but Google Assistant, which is [`DialogflowGoogle`](super::DialogflowGoogle)
-/// ([webhook reference](https://cloud.google.com/dialogflow/es/docs/reference/rpc/google.cloud.dialogflow.v2#webhookrequest)).
+/// Dialogflow ES with every source except Google Assistant, which is
+/// [`DialogflowGoogle`](super::DialogflowGoogle) ([webhook reference]).
 ///
 /// | | |
 /// | --- | --- |
 /// | recognised by | `responseId`, `queryResult` and `originalDetectIntentRequest` or `session` |
 /// | user id | see below |
 /// | session id | `session` |
-/// | session data | the parameters of the context `_jovo_session_…`, without those of `queryResult.parameters`; in the reply one of `outputContexts` |
-/// | new session | presumed where there is no context `_jovo_ask_…` |
+/// | session data | the context `_jovo_session_…`, see below |
+/// | … in the reply | a context in `outputContexts` |
+/// | new session | presumed if there is no context `_jovo_ask_…` |
 ///
-/// The user id stands in a place of each source's own, in the payload of `originalDetectIntentRequest`:
+/// The session data is the context's parameters without those of `queryResult.parameters`, which
+/// Dialogflow adds to every context.
+///
+/// Each source has its own place for the user id, in the payload of `originalDetectIntentRequest`:
 ///
 /// | source | user id |
 /// | --- | --- |
 /// | `facebook` | `data.sender.id` |
 /// | `slack`, `slack_testbot` | `data.user` or `data.event.user`, or the `id` of either |
-/// | `GOOGLE_TELEPHONY` | `telephony.caller_id`, unless it is redacted, as it is on the free tier |
+/// | `GOOGLE_TELEPHONY` | `telephony.caller_id`, unless it is redacted, as on the free tier |
 /// | `twilio` | `data.From` |
 ///
-/// A caller who hides their number has no user id: what stands in its place, such as `anonymous` or `+266696687`, is the same for
-/// all of them. Neither has Slackbot. From any other source, such as Dialogflow's console, there is no user: nothing is worse than a constant
-/// that all users share.
+/// A caller with a hidden number has no user id, because the placeholder, such as `anonymous` or
+/// `+266696687`, is the same for all of them. Slackbot has no user id either. Requests from other
+/// sources, such as Dialogflow's console, have no user: the only ids in them are constants that all
+/// users would share.
+///
+/// [webhook reference]: https://cloud.google.com/dialogflow/es/docs/reference/rpc/google.cloud.dialogflow.v2#webhookrequest
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Dialogflow;
 
@@ -73,11 +82,12 @@ impl Platform for Dialogflow {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
-        write_reply(request, carried, reply);
+    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+        write_reply(request, state, reply);
     }
 
-    /// Every member of the reply is optional; Dialogflow then answers with what the intent itself says.
+    /// Returns an empty object: every member of the reply is optional, and Dialogflow then answers
+    /// with the intent's own response.
     fn empty_reply(&self) -> &'static str {
         "{}"
     }
@@ -88,9 +98,9 @@ impl Platform for Dialogflow {
 }
 
 /// Adds the session to the reply as a context that lasts for the next request, as Jovo does.
-pub(super) fn write_reply(request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
+pub(super) fn write_reply(request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
     let session_id = id(request.get("session"));
-    let (Some(session), Some(session_id)) = (carried.session, session_id) else { return };
+    let (Some(session), Some(session_id)) = (state.session, session_id) else { return };
     let prefix = format!("{session_id}/contexts/_jovo_session_");
     let is_session = |context: &RawValue| {
         let [name] = members(Some(context), ["name"]);
@@ -103,10 +113,9 @@ pub(super) fn write_reply(request: &Document<'_>, carried: &ReplyState<'_>, repl
     if contexts.iter().any(|context| is_session(context) && !is_copy(context)) {
         return;
     }
-    // A copy would come back beside the session, or instead of it.
+    // A copy would be sent back beside the session, or instead of it.
     reply.retain("/outputContexts", |context| !is_session(context));
-    // Another name each time: the parameters of a context that is there already would be merged
-    // into it.
+    // A new name each time: Dialogflow would merge the parameters into a context of the same name.
     let suffix = &Uuid::new_v4().simple().to_string()[..5];
     let name = quoted(&format!("{prefix}{suffix}"));
     let parameters = session.attributes();
@@ -118,7 +127,7 @@ pub(super) fn write_reply(request: &Document<'_>, carried: &ReplyState<'_>, repl
     reply.push("/outputContexts", &object_of(context));
 }
 
-/// Whether `context` is the one that came, with a life of any length but none.
+/// Returns whether `context` is a copy of `came`, with any lifespan other than zero.
 fn is_copy(context: &RawValue, came: &RawValue) -> bool {
     let [name, parameters, life] = members(Some(context), ["name", "parameters", "lifespanCount"]);
     let [came_name, came_parameters] = members(Some(came), ["name", "parameters"]);
@@ -150,7 +159,7 @@ fn user_id<'a>(source: Option<&str>, payload: Option<&'a RawValue>) -> Option<Co
     }
 }
 
-/// What Dialogflow's requests hold whatever their source is.
+/// The part of a Dialogflow request that does not depend on its source.
 pub(super) struct Conversation<'a> {
     pub(super) session_id: Option<Cow<'a, str>>,
     parameters: Option<&'a RawValue>,
@@ -165,7 +174,7 @@ impl<'a> Conversation<'a> {
         Self { session_id, parameters, contexts }
     }
 
-    /// The parameters of the session's first context whose own name begins with `prefix`.
+    /// Returns the parameters of the session's first context with a name that begins with `prefix`.
     fn context(&self, prefix: &str) -> Option<Option<&'a RawValue>> {
         let session_id = self.session_id.as_deref()?;
         find_element(self.contexts, |context| {
@@ -176,8 +185,8 @@ impl<'a> Conversation<'a> {
         })
     }
 
-    /// The session data that Jovo keeps in a context. Dialogflow adds what the user just said to every context's
-    /// parameters, as `name` and `name.original`.
+    /// Returns the session data that Jovo keeps in a context. Dialogflow adds the parameters of the
+    /// user's input to those of every context, as `name` and `name.original`.
     pub(super) fn session_data(&self) -> Option<Cow<'a, RawValue>> {
         let data = filled_object(self.context("_jovo_session_").flatten())?;
         let said = object(self.parameters);
@@ -197,7 +206,7 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// What the user said, whatever the source is.
+/// Returns the user's input, whatever the source.
 pub(super) fn input(request: &Document<'_>) -> Input {
     let [intent, parameters, query] =
         request.members("queryResult", ["intent/displayName", "parameters", "queryText"]);
@@ -215,7 +224,8 @@ pub(super) fn input(request: &Document<'_>) -> Input {
     }
 }
 
-/// The parameters as Jovo's entities. One that was not said is empty text.
+/// Returns the parameters as Jovo's entities, without the empty texts that Dialogflow sends for
+/// parameters that the user left out.
 fn entities(parameters: Map<String, Value>) -> Map<String, Value> {
     let said = parameters.into_iter().filter(|(_, value)| !value.is_null() && value != "");
     said.map(|(name, value)| (name, json!({ "value": &value, "resolved": &value, "id": &value })))

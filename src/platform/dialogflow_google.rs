@@ -1,3 +1,5 @@
+//! Google Assistant through Dialogflow ES.
+
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
@@ -6,16 +8,18 @@ use super::dialogflow::{self, Conversation};
 use super::raw::{id, members, text};
 use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 
-/// Google Assistant by way of Dialogflow ES
-/// ([webhook reference](https://developers.google.com/assistant/df-asdk/reference/dialogflow/webhook-format)).
+/// Google Assistant through Dialogflow ES ([webhook reference]).
 ///
 /// | | |
 /// | --- | --- |
-/// | recognised by | `queryResult`, `session` and `originalDetectIntentRequest.source: "google"` |
-/// | user id | `userId` in the JSON text `user.userStorage` of the payload, else its `user.userId` |
+/// | recognised by | `queryResult`, `session`, `originalDetectIntentRequest.source: "google"` |
+/// | user id | `userId` in the payload's JSON text `user.userStorage`, else `user.userId` |
 /// | session id | `session` |
-/// | session data | the parameters of the context `_jovo_session_…`, without those of `queryResult.parameters`; in the reply one of `outputContexts` |
-/// | new session | `conversation.type` of the payload is not `ACTIVE`; presumed where it is missing |
+/// | session data | the context `_jovo_session_…`, as in [`Dialogflow`](super::Dialogflow) |
+/// | … in the reply | a context in `outputContexts` |
+/// | new session | `conversation.type` of the payload is not `ACTIVE`; presumed if it is missing |
+///
+/// [webhook reference]: https://developers.google.com/assistant/df-asdk/reference/dialogflow/webhook-format
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DialogflowGoogle;
 
@@ -55,11 +59,12 @@ impl Platform for DialogflowGoogle {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
-        dialogflow::write_reply(request, carried, reply);
+    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+        dialogflow::write_reply(request, state, reply);
     }
 
-    /// Every member of the reply is optional; Dialogflow then answers with what the intent itself says.
+    /// Returns an empty object: every member of the reply is optional, and Dialogflow then answers
+    /// with the intent's own response.
     fn empty_reply(&self) -> &'static str {
         "{}"
     }
@@ -69,7 +74,8 @@ impl Platform for DialogflowGoogle {
     }
 }
 
-/// The id that the app once put into the user storage: Google's own may change from request to request.
+/// Returns the id that the app once put into the user storage: Google's own may change from request
+/// to request.
 fn stored_id<'a>(storage: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
     let storage = text(storage)?;
     let storage: &RawValue = serde_json::from_str(&storage).ok()?;

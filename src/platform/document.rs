@@ -1,3 +1,5 @@
+//! The request body, parsed once for all platforms.
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -6,31 +8,34 @@ use serde_json::value::RawValue;
 
 use super::raw::{self, Members, UpTo};
 
-/// How many members are listed. A request with more, which no platform sends, is searched each time
-/// instead: the list would be ten times as large as the request.
+/// The largest number of members that is listed. A larger request, which no platform sends, is
+/// searched each time instead: the list would be ten times the size of the request.
 const MOST_LISTED: usize = 256;
 
-/// A request body, parsed once: the members of the top-level object, each as the text it is.
+/// A request body, parsed once: the members of the top-level object, each as text.
 ///
-/// What is inside a member is skipped without recursion and without copying; a platform then reads the one or
-/// two members that it needs. Where a name stands twice the last one counts, as for every handler that parses the body.
+/// The contents of a member are skipped without recursion or copying; a platform then reads the one
+/// or two members that it needs. Of members with the same name, the last one counts, as for every
+/// handler that parses the body.
 ///
 /// ```
 /// use tower_persistence::platform::Document;
 ///
-/// let document = Document::parse(br#"{"team":{"id":"T1"},"events":[{"user":"U1"}]}"#).expect("JSON");
+/// let body = br#"{"team":{"id":"T1"},"events":[{"user":"U1"}]}"#;
+/// let document = Document::parse(body).expect("JSON");
 /// assert_eq!(document.get("team").unwrap().get(), r#"{"id":"T1"}"#);
 /// assert_eq!(document.pointer("/events/0/user").unwrap().get(), r#""U1""#);
-/// assert!(Document::parse(b"no JSON").is_none());
+/// assert!(Document::parse(b"not JSON").is_none());
 /// ```
 pub struct Document<'a> {
     text: &'a str,
-    /// `None` if there are too many of them.
+    /// `None` if there are too many.
     members: Option<Members<'a>>,
 }
 
 impl<'a> Document<'a> {
-    /// The document in `bytes`, or `None` if they are not JSON. JSON other than an object has no members.
+    /// Parses the document in `bytes`; returns `None` if they are not JSON. JSON other than an
+    /// object has no members.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
@@ -44,7 +49,7 @@ impl<'a> Document<'a> {
         Some(Self { text, members })
     }
 
-    /// The member `name`.
+    /// Returns the member `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         match &self.members {
@@ -53,8 +58,8 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// What stands under `pointer` ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)), such as `/session/user/userId` or
-    /// `/entry/0/id`. The empty pointer finds nothing.
+    /// Returns the value under `pointer` ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)), such
+    /// as `/session/user/userId` or `/entry/0/id`. The empty pointer finds nothing.
     #[must_use]
     pub fn pointer(&self, pointer: &str) -> Option<&'a RawValue> {
         let mut names = names(pointer)?;
@@ -62,7 +67,7 @@ impl<'a> Document<'a> {
         names.try_fold(member, |value, name| child(value, &name))
     }
 
-    /// What stands under each of `paths` in the member `name`: see [`raw::members`].
+    /// Returns the value under each of `paths` in the member `name`: see [`raw::members`].
     pub(crate) fn members<const N: usize>(
         &self,
         name: &str,
@@ -71,18 +76,18 @@ impl<'a> Document<'a> {
         raw::members(self.get(name), paths)
     }
 
-    /// Whether the member `name` is there and [truthy](raw::truthy).
+    /// Returns whether the member `name` is [truthy](raw::truthy).
     pub(crate) fn has(&self, name: &str) -> bool {
         raw::truthy(self.get(name))
     }
 
-    /// Whether the member `name` is the text `expected`.
+    /// Returns whether the member `name` is the text `expected`.
     pub(crate) fn is(&self, name: &str, expected: &str) -> bool {
         raw::text(self.get(name)).is_some_and(|text| text == expected)
     }
 }
 
-/// Shows the names of the members, not what is in them.
+/// Shows the names of the members, not their values.
 impl fmt::Debug for Document<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let members = self.members.as_ref().map_or(&[][..], |members| &members.0);
@@ -90,15 +95,16 @@ impl fmt::Debug for Document<'_> {
     }
 }
 
-/// The reference tokens of a JSON pointer; `None` for what is none, and for the empty one.
+/// Returns the reference tokens of a JSON pointer; `None` if it is empty or does not begin with
+/// `/`.
 pub(super) fn names(pointer: &str) -> Option<impl Iterator<Item = Cow<'_, str>>> {
     Some(pointer.strip_prefix('/')?.split('/').map(unescape))
 }
 
-/// The member or element `name` of `raw`.
+/// Returns the member or element `name` of `raw`.
 pub(super) fn child<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     if raw.get().starts_with('[') {
-        // The RFC knows neither signs nor leading zeros; `parse` alone would take both.
+        // The RFC allows neither signs nor leading zeros; `parse` alone would accept both.
         let is_index = name == "0" || name.starts_with(|first: char| matches!(first, '1'..='9'));
         let index = name.parse::<usize>().ok().filter(|_| is_index)?;
         let mut elements = 0..;
@@ -108,7 +114,7 @@ pub(super) fn child<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     }
 }
 
-/// A reference token of a JSON pointer without its escapes.
+/// Returns a reference token of a JSON pointer without its escapes.
 fn unescape(token: &str) -> Cow<'_, str> {
     if token.contains('~') {
         Cow::Owned(token.replace("~1", "/").replace("~0", "~"))

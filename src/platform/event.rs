@@ -1,13 +1,14 @@
+//! The events of a request, as a platform reports them.
+
 use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
 
 use super::{SessionForm, raw};
 
-/// One event of one user, as a platform sends it.
+/// A single event of a single user, as the platform sent it.
 ///
 /// ```
 /// use tower_persistence::platform::{Event, NewSession};
@@ -20,55 +21,59 @@ use super::{SessionForm, raw};
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// Whose event it is. `None`: nobody's, there is no [`User`](crate::User) then, unless the platform
-    /// [makes an id](super::Platform::create_user_id); an id that is empty or longer than 2,048 bytes is none.
+    /// The id of the user that sent the event. If it is `None`, empty or longer than 2,048 bytes,
+    /// there is no [`User`](crate::User), unless the platform [creates an
+    /// id](super::Platform::create_user_id).
     pub user_id: Option<Cow<'a, str>>,
-    /// The part of the platform within which the user id is unique, such as Slack's team; `None` where ids are unique on the whole
-    /// platform. It becomes part of the key under which the user is stored.
+    /// The part of the platform within which the user id is unique, such as Slack's team; `None` if
+    /// ids are unique on the whole platform. It becomes part of the key of the user's record.
     pub scope: Option<Cow<'a, str>>,
     /// The platform's id of the session.
     pub session_id: Option<Cow<'a, str>>,
-    /// Whether a session starts with this event.
+    /// States whether this event starts a session.
     pub new_session: NewSession,
-    /// The session data that the platform brought along, if there is any: an object.
+    /// The session data that the platform sent back, if there is any: an object.
     pub session_data: Option<Cow<'a, RawValue>>,
-    /// The form in which the session data came.
+    /// The form of the session data.
     pub session_form: SessionForm,
-    /// Who of the household speaks, where the platform recognises the voice. It is no part of what is stored.
+    /// The household member speaking, if the platform recognises the voice. It is never stored.
     pub person_id: Option<Cow<'a, str>>,
-    /// Whether the event stands outside any session, as Alexa's AudioPlayer events do: the session is then empty, and
-    /// what is stored or carried of one stays as it is.
+    /// Set if the event belongs to no session, as Alexa's AudioPlayer events do. The handler then
+    /// gets an empty session, and a stored or client-side session stays as it is.
     pub sessionless: bool,
-    /// Whether the event is a receipt, and no turn of the user's: a delivery or read receipt, a reaction, an echo. It reaches the
-    /// handler outside any session, and creates, starts, extends and remembers nothing by itself.
+    /// Set if the event is a receipt, not a turn of the user: a delivery or read receipt, a
+    /// reaction, an echo. It reaches the handler without a session. By itself it creates no user,
+    /// starts or extends no session, and adds nothing to the history.
     pub is_receipt: bool,
-    /// Whether the platform says that the user has left and their data is to be deleted: see
+    /// Set if the user has left and the platform asks for the deletion of their data: see
     /// [`forget_on_skill_disabled`](crate::PersistenceLayer::forget_on_skill_disabled).
     pub deletion_requested: bool,
-    /// The platform's id of the event, unique among the user's, by which a repeated one is known.
+    /// The platform's id of the event, unique among the user's events, which identifies repeats.
     pub id: Option<Cow<'a, str>>,
-    /// The request body with this event alone, where the request has several. `None`: the request's own.
+    /// The request body with this event alone, if the request has several; `None` if the event is
+    /// the whole request.
     pub body: Option<Bytes>,
 }
 
-/// Whether a session starts with an event.
+/// The platform's statement about whether an event starts a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NewSession {
-    /// The platform says nothing: what is stored decides.
+    /// The platform states nothing: the stored session decides.
     #[default]
     Unknown,
-    /// The platform says that it is a new session.
+    /// The platform states that the session is new.
     Yes,
-    /// The platform says that the session goes on.
+    /// The platform states that the session continues.
     No,
-    /// The platform says nothing, but what the app would have sent along in an earlier reply did not come back, which Jovo
-    /// takes for a new session. A session of the same id that is stored, or session data that came, outweighs this.
+    /// The platform states nothing, and did not send back the data that the app would have put into
+    /// an earlier reply; Jovo treats this as a new session. A stored session of the same id, or
+    /// session data in the request, takes precedence.
     Presumed,
 }
 
 impl NewSession {
-    /// What the platform's own flag says; `otherwise` where there is none.
+    /// Converts the platform's own flag; returns `otherwise` if there is none.
     pub(crate) fn from_flag(flag: Option<&RawValue>, otherwise: Self) -> Self {
         match raw::boolean(flag) {
             Some(true) => Self::Yes,
@@ -79,21 +84,44 @@ impl NewSession {
 }
 
 impl<'a> Event<'a> {
-    /// Sets the user id.
+    /// Sets the user id. Default: `None`, the event has no user.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().user_id(Some("user-1".into()));
+    /// assert_eq!(event.user_id.as_deref(), Some("user-1"));
+    /// ```
     #[must_use]
     pub fn user_id(mut self, user_id: Option<Cow<'a, str>>) -> Self {
         self.user_id = user_id;
         self
     }
 
-    /// Sets the part of the platform within which the user id is unique.
+    /// Sets the part of the platform within which the user id is unique. Default: `None`, the whole
+    /// platform.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().user_id(Some("U1".into())).scope(Some("T1".into()));
+    /// assert_eq!(event.scope.as_deref(), Some("T1"));
+    /// ```
     #[must_use]
     pub fn scope(mut self, scope: Option<Cow<'a, str>>) -> Self {
         self.scope = scope;
         self
     }
 
-    /// Sets the session's id and whether it is new.
+    /// Sets the session's id, and whether the session is new. Default: `None` and
+    /// [`NewSession::Unknown`].
+    ///
+    /// ```
+    /// use tower_persistence::platform::{Event, NewSession};
+    ///
+    /// let event = Event::default().session(Some("session-1".into()), NewSession::Yes);
+    /// assert_eq!(event.new_session, NewSession::Yes);
+    /// ```
     #[must_use]
     pub fn session(mut self, session_id: Option<Cow<'a, str>>, new_session: NewSession) -> Self {
         self.session_id = session_id;
@@ -101,14 +129,34 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// Sets the session data that the platform brought along, in either form of [`ClientSession`](super::ClientSession).
+    /// Sets the session data that the platform sent back, in either form of
+    /// [`ClientSession`](super::ClientSession). Default: `None`.
+    ///
+    /// ```
+    /// use std::borrow::Cow;
+    /// use tower_persistence::platform::{Document, Event};
+    ///
+    /// let request = Document::parse(br#"{"data":{"step":1}}"#).expect("JSON");
+    /// let event = Event::default().session_data(request.get("data").map(Cow::Borrowed));
+    /// assert_eq!(event.session_data.unwrap().get(), r#"{"step":1}"#);
+    /// ```
     #[must_use]
     pub fn session_data(mut self, session_data: Option<Cow<'a, RawValue>>) -> Self {
         self.session_data = session_data;
         self
     }
 
-    /// Sets the session data that the platform brought along, where it is always the data itself.
+    /// Sets the session data that the platform sent back, for platforms that always send the data
+    /// itself: [`SessionForm::Plain`].
+    ///
+    /// ```
+    /// use std::borrow::Cow;
+    /// use tower_persistence::platform::{Document, Event, SessionForm};
+    ///
+    /// let request = Document::parse(br#"{"data":{"step":1}}"#).expect("JSON");
+    /// let event = Event::default().plain_session_data(request.get("data").map(Cow::Borrowed));
+    /// assert_eq!(event.session_form, SessionForm::Plain);
+    /// ```
     #[must_use]
     pub fn plain_session_data(mut self, session_data: Option<Cow<'a, RawValue>>) -> Self {
         self.session_data = session_data;
@@ -116,8 +164,18 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// Sets the session data that the platform brought along, where it is always an envelope with
-    /// `data` and `state`.
+    /// Sets the session data that the platform sent back, for platforms that always send an
+    /// envelope with `data` and `state`: [`SessionForm::Envelope`].
+    ///
+    /// ```
+    /// use std::borrow::Cow;
+    /// use tower_persistence::platform::{Document, Event, SessionForm};
+    ///
+    /// let request = Document::parse(br#"{"session":{"data":{"step":1}}}"#).expect("JSON");
+    /// let session = request.get("session").map(Cow::Borrowed);
+    /// let event = Event::default().enveloped_session_data(session);
+    /// assert_eq!(event.session_form, SessionForm::Envelope);
+    /// ```
     #[must_use]
     pub fn enveloped_session_data(mut self, session_data: Option<Cow<'a, RawValue>>) -> Self {
         self.session_data = session_data;
@@ -125,14 +183,29 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// Sets who of the household speaks.
+    /// Sets the id of the household member speaking. Default: `None`.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().person_id(Some("person-1".into()));
+    /// assert_eq!(event.person_id.as_deref(), Some("person-1"));
+    /// ```
     #[must_use]
     pub fn person_id(mut self, person_id: Option<Cow<'a, str>>) -> Self {
         self.person_id = person_id;
         self
     }
 
-    /// Marks the event as a receipt, which is outside any session.
+    /// Marks the event as a receipt, and with it as [`sessionless`](Self::sessionless). Default:
+    /// not a receipt.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().user_id(Some("user-1".into())).receipt();
+    /// assert!(event.is_receipt && event.sessionless);
+    /// ```
     #[must_use]
     pub fn receipt(mut self) -> Self {
         self.is_receipt = true;
@@ -140,28 +213,56 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// Says that the user has left and their data is to be deleted.
+    /// Marks the event as a request to delete the user's data. Default: not requested.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().user_id(Some("user-1".into())).deletion_requested();
+    /// assert!(event.deletion_requested);
+    /// ```
     #[must_use]
     pub fn deletion_requested(mut self) -> Self {
         self.deletion_requested = true;
         self
     }
 
-    /// Sets the event's id.
+    /// Sets the event's id, which identifies repeats. Default: `None`, each repeat counts as a new
+    /// event.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().id(Some("message-1".into()));
+    /// assert_eq!(event.id.as_deref(), Some("message-1"));
+    /// ```
     #[must_use]
     pub fn id(mut self, id: Option<Cow<'a, str>>) -> Self {
         self.id = id;
         self
     }
 
-    /// Sets the request body with this event alone.
+    /// Sets the request body with this event alone. Default: `None`, the body of the request.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().body(r#"{"events":[{"id":1}]}"#);
+    /// assert_eq!(event.body.unwrap(), r#"{"events":[{"id":1}]}"#);
+    /// ```
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Some(body.into());
         self
     }
 
-    /// Puts the event outside any session.
+    /// Marks the event as one that belongs to no session. Default: it may have a session.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// assert!(Event::default().sessionless().sessionless);
+    /// ```
     #[must_use]
     pub fn sessionless(mut self) -> Self {
         self.sessionless = true;
@@ -184,71 +285,6 @@ impl fmt::Debug for Event<'_> {
             .field("deletion_requested", &self.deletion_requested)
             .field("has_id", &self.id.is_some())
             .field("has_body", &self.body.is_some())
-            .finish()
-    }
-}
-
-/// What the user said, in Jovo v4's form, for the history.
-///
-/// ```
-/// use serde_json::json;
-/// use tower_persistence::platform::Input;
-///
-/// let input = Input::intent("OrderIntent", json!({ "drink": { "value": "tea" } })).text("a tea please");
-/// assert_eq!(input.input.unwrap()["type"], "INTENT");
-/// assert_eq!(input.nlu.unwrap()["entities"]["drink"]["value"], "tea");
-/// assert_eq!(input.asr, None);
-/// ```
-#[derive(Clone, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Input {
-    /// The input: its `type` (`LAUNCH`, `INTENT`, `TEXT`, `END`, …), and `intent`, `entities` and `text` where there are any.
-    pub input: Option<Value>,
-    /// What the platform understood: `{"intent": {"name": …}, "entities": {…}}`.
-    pub nlu: Option<Value>,
-    /// What the platform's speech recognition heard: `{"text": …}`.
-    pub asr: Option<Value>,
-}
-
-impl Input {
-    /// An input of this type and nothing more, such as `LAUNCH` or `END`.
-    #[must_use]
-    pub fn of_type(kind: &str) -> Self {
-        Self { input: Some(json!({ "type": kind })), ..Self::default() }
-    }
-
-    /// An intent with its entities, an object of objects by name.
-    #[must_use]
-    pub fn intent(name: &str, entities: Value) -> Self {
-        let nlu = json!({ "intent": { "name": name }, "entities": &entities });
-        let mut input = json!({ "type": "INTENT", "intent": name });
-        input["entities"] = entities;
-        Self { input: Some(input), nlu: Some(nlu), asr: None }
-    }
-
-    /// Adds what the user wrote.
-    #[must_use]
-    pub fn text(mut self, text: &str) -> Self {
-        let input = self.input.get_or_insert_with(|| json!({ "type": "TEXT" }));
-        input.as_object_mut().unwrap_or(&mut Map::new()).insert("text".into(), text.into());
-        self
-    }
-
-    /// Adds what the user said, as the platform's speech recognition heard it.
-    #[must_use]
-    pub fn speech(mut self, text: &str) -> Self {
-        self.asr = Some(json!({ "text": text }));
-        self.text(text)
-    }
-}
-
-/// Shows which parts there are, not what the user said.
-impl fmt::Debug for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Input")
-            .field("has_input", &self.input.is_some())
-            .field("has_nlu", &self.nlu.is_some())
-            .field("has_asr", &self.asr.is_some())
             .finish()
     }
 }

@@ -1,26 +1,32 @@
+//! Facebook Messenger; its batches are read by `meta`.
+
 use super::{Document, Event, Input, Platform, meta};
 
-/// Facebook Messenger
-/// ([webhook reference](https://developers.facebook.com/docs/messenger-platform/reference/webhook-events)).
+/// Facebook Messenger ([webhook
+/// reference](https://developers.facebook.com/docs/messenger-platform/reference/webhook-events)).
+///
+/// It has no client-side sessions: they must be [stored](crate::StoredElements::session).
 ///
 /// | | |
 /// | --- | --- |
-/// | recognised by | `object: "page"` and a filled `entry`; or one entry by itself: `id`, `time` and a filled `messaging` |
+/// | recognised by | `object: "page"` and an `entry` that is not empty |
+/// | … or a single entry | `id`, `time` and a `messaging` that is not empty |
 /// | user id | `sender.id`, in an echo `recipient.id` |
-/// | session | none: it has to be stored |
 ///
-/// A request is a batch: every element of every entry's `messaging` is an event. By what it holds
-/// it is one of these:
+/// A request is a batch: every element of every entry's `messaging` is an event. Its members decide
+/// its kind:
 ///
-/// | | |
-/// | --- | --- |
-/// | a turn of the user's | `message`, deleted and unsupported ones included, `message_edit`, `postback`, `referral`, `account_linking`, `game_play` and all else that is not named below |
-/// | a [receipt](Event::is_receipt) | `delivery`, `read`, `reaction`, `optin`; `pass_thread_control`, `take_thread_control`, `request_thread_control`, `app_roles`, `policy_enforcement`; every element of an entry's `standby`, which another app answers |
-/// | an echo | `message` with `is_echo`, and all that the page itself sent: skipped, or a receipt with [`echoes`](Self::echoes) |
-/// | of no user | an event without `sender.id`, and an entry's `changes` |
+/// * A *turn*: `message`, including deleted and unsupported ones, `message_edit`, `postback`,
+///   `referral`, `account_linking`, `game_play`, and everything not listed below.
+/// * A [receipt](Event::is_receipt): `delivery`, `read`, `reaction`, `optin`,
+///   `pass_thread_control`, `take_thread_control`, `request_thread_control`, `app_roles`,
+///   `policy_enforcement`; and every element of an entry's `standby`, which another app answers.
+/// * An *echo*: `message` with `is_echo`, and everything that the page itself sent. It is skipped,
+///   or passed on as a receipt with [`echoes`](Self::echoes).
+/// * An event *without a user*: one without `sender.id`, and an entry's `changes`.
 ///
-/// An event's id is its message's `mid`, with the kind behind it where that is not a message;
-/// without a `mid` of its own it is a hash of the whole event.
+/// An event's id is its message's `mid`, followed by the kind of event if that is not a message.
+/// Without a `mid` it is a hash of the whole event.
 ///
 /// ```
 /// use tower_persistence::platform::{Document, FacebookMessenger, Platform};
@@ -38,23 +44,23 @@ pub struct FacebookMessenger {
 }
 
 impl FacebookMessenger {
-    /// Creates the platform as it is by default, which skips echoes.
+    /// Creates the platform with its defaults: echoes are skipped.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Hands echoes over: copies of what the page itself sent, by this app, another one or a person
-    /// in Meta's inbox. Each is a [receipt](Event::is_receipt), and its user is the recipient. A
-    /// bot needs them to see that a person took over. Default: `false`, they are skipped with an
-    /// empty 200.
+    /// Sets whether echoes are passed to the handler: copies of messages that the page itself sent,
+    /// by this app, another app or a person in Meta's inbox. A bot needs them to notice that a
+    /// person took over. Each echo is a [receipt](Event::is_receipt), and its user is the
+    /// recipient. Default: `false`, echoes are skipped with an empty 200.
     ///
     /// ```
     /// use tower_persistence::platform::FacebookMessenger;
     /// use tower_persistence::{MemoryDb, PersistenceLayer};
     ///
     /// let messenger = FacebookMessenger::new().echoes(true);
-    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms([Box::new(messenger)]);
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms(vec![Box::new(messenger)]);
     /// ```
     #[must_use]
     pub fn echoes(mut self, echoes: bool) -> Self {
@@ -69,7 +75,7 @@ impl Platform for FacebookMessenger {
     }
 
     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
-        // Jovo's samples have no `$type`, which it adds to entries that it takes out of a batch.
+        // Jovo adds `$type` to entries that it takes out of a batch, but its samples lack it.
         let is_entry = || {
             request.get("object").is_none()
                 && request.get("$type").is_none_or(|kind| kind.get() == r#""facebook""#)

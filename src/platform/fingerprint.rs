@@ -1,8 +1,8 @@
-//! A hash by which an event without an id of its own is known when it comes again.
+//! A hash that recognises a repeated event that has no id of its own.
 
 use crate::fnv;
 
-/// Returns a hash of the JSON text `json` that whitespace between its tokens does not change.
+/// Returns a hash of the JSON text `json`, ignoring whitespace between its tokens.
 pub(super) fn fingerprint(json: &str) -> u128 {
     let (mut is_text, mut is_escaped) = (false, false);
     fnv::hash(json.bytes().filter(|&byte| {

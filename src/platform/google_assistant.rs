@@ -1,3 +1,5 @@
+//! Google Assistant with Conversational Actions.
+
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
@@ -6,21 +8,23 @@ use uuid::Uuid;
 use super::raw::{filled_object, id, read, text};
 use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 
-/// Google Assistant with Conversational Actions
-/// ([webhook reference](https://developers.google.com/assistant/conversational/reference/rest/v1/TopLevel/fulfill)).
+/// Google Assistant with Conversational Actions ([webhook reference]).
 ///
 /// | | |
 /// | --- | --- |
 /// | recognised by | `user`, `session`, `handler` and `device` |
 /// | user id | `user.params._GOOGLE_ASSISTANT_USER_ID_`, else `user.params.userId` |
 /// | session id | `session.id` |
-/// | session data | `session.params`, in the reply as well |
-/// | new session | presumed where `session.params` is empty |
+/// | session data | `session.params`, also in the reply |
+/// | new session | presumed if `session.params` is empty |
 ///
-/// Both ids are such as Jovo 4 and Jovo 3 make; Google has none of its own. For a user without id whose
-/// `user.verificationStatus` is `VERIFIED` one is created, a random UUID, and returned in the reply's `user.params`
-/// ([user storage](https://developers.google.com/assistant/conversational/storage-user)). Google keeps nothing of a guest, who
-/// has a session and no user.
+/// Jovo 4 and Jovo 3 create these user ids; Google has none of its own. A user without an id but
+/// with the `user.verificationStatus` `VERIFIED` gets a random UUID, which is returned in the
+/// reply's `user.params` ([user storage]). Google stores nothing for guests, so a guest has a
+/// session but not a user.
+///
+/// [webhook reference]: https://developers.google.com/assistant/conversational/reference/rest/v1/TopLevel/fulfill
+/// [user storage]: https://developers.google.com/assistant/conversational/storage-user
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GoogleAssistant;
 
@@ -57,13 +61,13 @@ impl Platform for GoogleAssistant {
         (text(status)? == "VERIFIED").then(|| Uuid::new_v4().to_string())
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
-        if let Some(session) = carried.session {
+    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+        if let Some(session) = state.session {
             let [came] = request.members("session", ["params"]);
             reply.put_over("/session/params", came, &session.as_it_came());
         }
-        if let Some(user_id) = carried.created_user_id {
-            // What is not returned may be taken for removed.
+        if let Some(user_id) = state.created_user_id {
+            // Google may remove params that the reply omits, so return the existing ones as well.
             let [params] = request.members("user", ["params"]);
             if let Some(params) = filled_object(params) {
                 reply.put("/user/params", params);
@@ -72,7 +76,7 @@ impl Platform for GoogleAssistant {
         }
     }
 
-    /// Every member of the reply is optional.
+    /// Returns an empty object: every member of the reply is optional.
     fn empty_reply(&self) -> &'static str {
         "{}"
     }

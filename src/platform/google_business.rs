@@ -1,17 +1,21 @@
+//! Google Business Messages.
+
 use super::raw::{id, is_true, text};
 use super::{Document, Event, Input, NewSession, Platform};
 
-/// Google Business Messages
-/// ([message reference](https://developers.google.com/business-communications/business-messages/reference/rest/v1/UserMessage)).
+/// Google Business Messages ([message reference]).
+///
+/// It has no client-side sessions: they must be [stored](crate::StoredElements::session).
 ///
 /// | | |
 /// | --- | --- |
 /// | recognised by | `agent`, `conversationId` and `requestId` |
 /// | user id, session id | `conversationId` |
-/// | session | has to be stored |
 ///
-/// `receipts`, and a `userStatus` that says no more than that the user is typing, are
+/// `receipts`, and a `userStatus` that states only that the user is typing, are
 /// [receipts](Event::is_receipt).
+///
+/// [message reference]: https://developers.google.com/business-communications/business-messages/reference/rest/v1/UserMessage
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GoogleBusiness;
 

@@ -1,11 +1,11 @@
-//! What stands in the place of a number that its caller hides: the same for all such callers.
+//! Placeholders in place of a phone number that its caller hides, the same for all such callers.
 
-/// The words, without anything but letters and digits. Twilio also sends them as they are typed on
-/// the keypad of a phone: `+266696687` is `ANONYMOUS`.
+/// Placeholders, reduced to letters and digits. Twilio also sends them as they are typed on the
+/// keypad of a phone: `+266696687` is `ANONYMOUS`.
 const WORDS: [&str; 7] =
     ["anonymous", "blocked", "private", "restricted", "unavailable", "unknown", "withheld"];
 
-/// Words that are never typed on a keypad.
+/// Placeholders that are never typed on a keypad.
 const OTHER_WORDS: [&str; 9] = [
     "callerunknown",
     "hidden",
@@ -18,14 +18,15 @@ const OTHER_WORDS: [&str; 9] = [
     "undefined",
 ];
 
-/// Another number that Twilio sends for hidden ones; it spells nothing.
+/// Another number that Twilio sends for hidden callers; it spells no word.
 const SPELLS_NOTHING: &str = "464";
 
-/// Returns whether `caller` stands for all callers who hide their number: with or without a scheme
-/// such as `sip:` or `whatsapp:`, a host, a plus sign and punctuation, in any case.
+/// Returns whether `caller` is a placeholder for all callers that hide their number: with or
+/// without a scheme such as `sip:` or `whatsapp:`, a host, a plus sign and punctuation, in any
+/// case.
 pub(super) fn is_hidden(caller: &str) -> bool {
     let (caller, host) = caller.split_once('@').unwrap_or((caller, ""));
-    // `anonymous.invalid` of RFC 3323, and others that are made like it.
+    // `anonymous.invalid` of RFC 3323, and hosts modelled on it.
     let host = host.split([';', '>']).next().unwrap_or_default();
     if host.to_lowercase().ends_with(".invalid") {
         return true;
@@ -35,7 +36,7 @@ pub(super) fn is_hidden(caller: &str) -> bool {
     let name: String = name.chars().filter(|char| char.is_alphanumeric()).collect();
     let name = name.to_lowercase();
     if name.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A country code may have been put in front of it, that of the US.
+        // The country code of the US may precede it.
         let number = name.strip_prefix('1').unwrap_or(&name);
         let is_zero = number.bytes().all(|digit| digit == b'0');
         let is_spelled = |word: &str| number.bytes().eq(word.bytes().map(key));
@@ -44,7 +45,7 @@ pub(super) fn is_hidden(caller: &str) -> bool {
     WORDS.into_iter().chain(OTHER_WORDS).any(|word| word == name) || name.starts_with("redacted")
 }
 
-/// Returns the key of a phone that has this letter on it.
+/// Returns the key of a phone that bears this letter.
 fn key(letter: u8) -> u8 {
     match letter {
         b'a'..=b'c' => b'2',

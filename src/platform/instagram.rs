@@ -1,32 +1,35 @@
+//! Instagram messaging; its batches are read by `meta`.
+
 use super::{Document, Event, Input, Platform, meta};
 
-/// Instagram messaging
-/// ([webhook reference](https://developers.facebook.com/docs/instagram-platform/webhooks)).
+/// Instagram messaging ([webhook
+/// reference](https://developers.facebook.com/docs/instagram-platform/webhooks)).
 ///
 /// Its requests are those of [`FacebookMessenger`](super::FacebookMessenger) with
-/// `object: "instagram"`; an entry by itself has `$type: "instagram"`, as Jovo marks it. Instagram
-/// sends echoes without being asked for them, among the messages.
+/// `object: "instagram"`; a single entry has `$type: "instagram"`, as Jovo marks it. Instagram
+/// sends echoes among the messages without a subscription to them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Instagram {
     echoes: bool,
 }
 
 impl Instagram {
-    /// Creates the platform as it is by default, which skips echoes.
+    /// Creates the platform with its defaults: echoes are skipped.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Hands echoes over, as [`FacebookMessenger::echoes`](super::FacebookMessenger::echoes) does.
-    /// Default: `false`, they are skipped with an empty 200.
+    /// Sets whether echoes are passed to the handler, as
+    /// [`FacebookMessenger::echoes`](super::FacebookMessenger::echoes) does. Default: `false`,
+    /// echoes are skipped with an empty 200.
     ///
     /// ```
     /// use tower_persistence::platform::Instagram;
     /// use tower_persistence::{MemoryDb, PersistenceLayer};
     ///
     /// let instagram = Instagram::new().echoes(true);
-    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms([Box::new(instagram)]);
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).platforms(vec![Box::new(instagram)]);
     /// ```
     #[must_use]
     pub fn echoes(mut self, echoes: bool) -> Self {

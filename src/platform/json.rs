@@ -1,3 +1,5 @@
+//! Platforms declared with JSON pointers.
+
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
@@ -6,7 +8,8 @@ use uuid::Uuid;
 use super::raw::{filled_object, id, text, truthy};
 use super::{Document, Event, NewSession, Platform, Reply, ReplyState, is_id};
 
-/// A platform of your own, declared with JSON pointers ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)).
+/// A custom platform, declared with JSON pointers ([RFC
+/// 6901](https://www.rfc-editor.org/rfc/rfc6901)).
 ///
 /// ```
 /// use tower_persistence::platform::{Document, JsonPlatform, Platform};
@@ -27,9 +30,9 @@ use super::{Document, Event, NewSession, Platform, Reply, ReplyState, is_id};
 /// assert_eq!(events[0].id.as_deref(), Some("Ev1"));
 /// ```
 ///
-/// It needs at least one [`detect`](Self::detect) or [`detect_value`](Self::detect_value), or it
-/// recognises nothing. A pointer that does not start with `/` finds nothing. Ids are text: a
-/// number, empty text and more than 2,048 bytes are not ids, except that an event's id may be a
+/// It requires at least one [`detect`](Self::detect) or [`detect_value`](Self::detect_value);
+/// without one it recognises nothing. A pointer that does not start with `/` finds nothing. Ids are
+/// texts of 1 to 2,048 bytes; anything else is not an id, except that an event's id may be a
 /// number.
 #[derive(Clone, Debug)]
 pub struct JsonPlatform {
@@ -46,7 +49,13 @@ pub struct JsonPlatform {
 }
 
 impl JsonPlatform {
-    /// A platform of this name, which recognises nothing yet.
+    /// Creates a platform of this name, which recognises nothing yet.
+    ///
+    /// ```
+    /// use tower_persistence::platform::{JsonPlatform, Platform};
+    ///
+    /// assert_eq!(JsonPlatform::new("kiosk").name(), "kiosk");
+    /// ```
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -63,75 +72,141 @@ impl JsonPlatform {
         }
     }
 
-    /// Takes only requests that have something there: neither `null`, `false`, zero nor empty text.
+    /// Recognises only requests with a value there other than `null`, `false`, zero and empty text.
+    /// Several conditions must all hold.
+    ///
+    /// ```
+    /// use tower_persistence::platform::{Document, JsonPlatform, Platform};
+    ///
+    /// let kiosk = JsonPlatform::new("kiosk").detect("/kiosk/badge");
+    /// let document = Document::parse(br#"{"kiosk":{"badge":"B1"}}"#).expect("JSON");
+    /// assert!(kiosk.recognise(&document).is_some());
+    /// ```
     #[must_use]
     pub fn detect(mut self, pointer: impl Into<String>) -> Self {
         self.detect.push((pointer.into(), None));
         self
     }
 
-    /// Takes only requests that have this text there.
+    /// Recognises only requests with this text there. Several conditions must all hold.
+    ///
+    /// ```
+    /// use tower_persistence::platform::{Document, JsonPlatform, Platform};
+    ///
+    /// let kiosk = JsonPlatform::new("kiosk").detect_value("/source", "kiosk");
+    /// let document = Document::parse(br#"{"source":"kiosk"}"#).expect("JSON");
+    /// assert!(kiosk.recognise(&document).is_some());
+    /// ```
     #[must_use]
     pub fn detect_value(mut self, pointer: impl Into<String>, text: impl Into<String>) -> Self {
         self.detect.push((pointer.into(), Some(text.into())));
         self
     }
 
-    /// Where the user id stands. A request without it is nobody's.
+    /// Sets the pointer to the user id. A request without it has no user. Default: none, no request
+    /// has a user.
+    ///
+    /// ```
+    /// use tower_persistence::platform::JsonPlatform;
+    ///
+    /// let kiosk = JsonPlatform::new("kiosk").detect("/badge").user_id("/badge/id");
+    /// ```
     #[must_use]
     pub fn user_id(mut self, pointer: impl Into<String>) -> Self {
         self.user_id = Some(pointer.into());
         self
     }
 
-    /// Sets where the part of the platform stands within which a user id is unique, such as Slack's
-    /// team: [`Event::scope`]. A request without it then has no user, because its id may be that of
-    /// several. Default: none, ids are unique on the whole platform.
+    /// Sets the pointer to the part of the platform within which user ids are unique, such as
+    /// Slack's team: [`Event::scope`]. A request without it has no user, because its id may belong
+    /// to several users. Default: none, ids are unique on the whole platform.
+    ///
+    /// ```
+    /// use tower_persistence::platform::JsonPlatform;
+    ///
+    /// let slack = JsonPlatform::new("slack").user_id("/event/user").user_scope("/team_id");
+    /// ```
     #[must_use]
     pub fn user_scope(mut self, pointer: impl Into<String>) -> Self {
         self.user_scope = Some(pointer.into());
         self
     }
 
-    /// Sets where the event's id stands, text or a number, by which a repeated one is known:
-    /// [`Event::id`]. Default: none, a repeat is an event like any other.
+    /// Sets the pointer to the event's id, text or a number, which identifies repeats:
+    /// [`Event::id`]. Default: none, each repeat counts as a new event.
+    ///
+    /// ```
+    /// use tower_persistence::platform::JsonPlatform;
+    ///
+    /// let slack = JsonPlatform::new("slack").detect("/event_id").event_id("/event_id");
+    /// ```
     #[must_use]
     pub fn event_id(mut self, pointer: impl Into<String>) -> Self {
         self.event_id = Some(pointer.into());
         self
     }
 
-    /// Where the session's id stands.
+    /// Sets the pointer to the session id. Default: none.
+    ///
+    /// ```
+    /// use tower_persistence::platform::JsonPlatform;
+    ///
+    /// let kiosk = JsonPlatform::new("kiosk").detect("/badge").session_id("/session/id");
+    /// ```
     #[must_use]
     pub fn session_id(mut self, pointer: impl Into<String>) -> Self {
         self.session_id = Some(pointer.into());
         self
     }
 
-    /// Where it says whether the session is new: `true` or `false`. Anything else leaves it to what is stored.
+    /// Sets the pointer to a flag that is `true` for a new session and `false` for one that
+    /// continues. With any other value, the stored session decides. Default: none.
+    ///
+    /// ```
+    /// use tower_persistence::platform::JsonPlatform;
+    ///
+    /// let kiosk = JsonPlatform::new("kiosk").session_id("/id").new_session("/is_new");
+    /// ```
     #[must_use]
     pub fn new_session(mut self, pointer: impl Into<String>) -> Self {
         self.new_session = Some(pointer.into());
         self
     }
 
-    /// Where the session data stands, an object.
+    /// Sets the pointer to the session data, an object. Default: none.
+    ///
+    /// See [`reply_session_data`](Self::reply_session_data) for an example.
     #[must_use]
     pub fn session_data(mut self, pointer: impl Into<String>) -> Self {
         self.session_data = Some(pointer.into());
         self
     }
 
-    /// Where the session data is put in the reply, so that the platform brings it back with the next request under
-    /// [`session_data`](Self::session_data). Sessions then work without being stored.
+    /// Sets the pointer at which the session data is put into the reply, for a platform that sends
+    /// it back with the next request under [`session_data`](Self::session_data). Sessions then work
+    /// without being stored. Default: none, sessions work only if they are stored.
+    ///
+    /// ```
+    /// use tower_persistence::platform::{JsonPlatform, Platform};
+    ///
+    /// let kiosk = JsonPlatform::new("kiosk").session_data("/state").reply_session_data("/state");
+    /// assert!(kiosk.has_client_sessions());
+    /// ```
     #[must_use]
     pub fn reply_session_data(mut self, pointer: impl Into<String>) -> Self {
         self.reply_session_data = Some(pointer.into());
         self
     }
 
-    /// Where a user id that was created is put in the reply: a random UUID, made for a request that names no user. The platform has to
-    /// send it along from then on, under [`user_id`](Self::user_id).
+    /// Sets the pointer at which a created user id is put into the reply: a random UUID, created
+    /// for a request without a user id. The platform must send it with every later request, under
+    /// [`user_id`](Self::user_id). Default: none, no ids are created.
+    ///
+    /// ```
+    /// use tower_persistence::platform::JsonPlatform;
+    ///
+    /// let kiosk = JsonPlatform::new("kiosk").user_id("/visitor").reply_user_id("/visitor");
+    /// ```
     #[must_use]
     pub fn reply_user_id(mut self, pointer: impl Into<String>) -> Self {
         self.reply_user_id = Some(pointer.into());
@@ -176,24 +251,24 @@ impl Platform for JsonPlatform {
         self.reply_user_id.as_ref().map(|_| Uuid::new_v4().to_string())
     }
 
-    /// JSON, if the platform is told something in replies.
+    /// Returns `{}` if the reply holds values for the platform, else an empty body.
     fn empty_reply(&self) -> &'static str {
         let reads_reply = self.reply_session_data.is_some() || self.reply_user_id.is_some();
         if reads_reply { "{}" } else { "" }
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
-        if let (Some(pointer), Some(session)) = (&self.reply_session_data, carried.session) {
+    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+        if let (Some(pointer), Some(session)) = (&self.reply_session_data, state.session) {
             let came = self.session_data.as_deref().and_then(|data| request.pointer(data));
             reply.put_over(pointer, came, &session.attributes());
         }
-        if let (Some(pointer), Some(user_id)) = (&self.reply_user_id, carried.created_user_id) {
+        if let (Some(pointer), Some(user_id)) = (&self.reply_user_id, state.created_user_id) {
             reply.put(pointer, user_id);
         }
     }
 }
 
-/// Returns the value as an id, or the digits of a number as they stand there.
+/// Returns the value if it is an id, or the digits of a number as they are spelled.
 fn id_or_number(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     let number = raw
         .map(RawValue::get)

@@ -1,7 +1,8 @@
-//! JSON that goes back as it came, to the byte, unless it is changed.
+//! JSON that is sent back byte for byte unless it is changed.
 //!
-//! serde_json refuses some JSON that others write (a lone surrogate, a number beyond `f64`, 130
-//! levels) and rounds integers beyond 64 bits, so the text is kept beside what can be read of it.
+//! serde_json rejects some JSON that other programs write (a lone surrogate, a number beyond `f64`,
+//! 130 levels) and rounds integers beyond 64 bits. The text is therefore kept beside the values
+//! that can be read from it.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -14,11 +15,11 @@ use serde_json::{Map, Value};
 
 use super::raw;
 
-/// A value as it came, and what can be read of it.
+/// A value as it arrived, and its parsed form.
 #[derive(Clone, PartialEq)]
 pub(super) struct KeptValue {
     text: String,
-    /// `None` where serde_json refuses the text.
+    /// `None` if serde_json rejects the text.
     value: Option<Value>,
 }
 
@@ -44,7 +45,7 @@ impl From<Value> for KeptValue {
     }
 }
 
-/// An object as it came, and what can be read of it, to be changed.
+/// An object as it arrived, and the values read from it, which may be changed.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct KeptObject {
     came: Vec<Member>,
@@ -53,11 +54,11 @@ pub(super) struct KeptObject {
 
 #[derive(Clone, PartialEq)]
 struct Member {
-    /// The name in quotation marks, as it came.
+    /// The name in quotation marks, as it arrived.
     quoted: String,
     key: String,
     text: String,
-    /// Whether the member is among the values, or was until it was removed.
+    /// Set if the member is among the values, or was until it was removed.
     is_readable: bool,
 }
 
@@ -70,12 +71,12 @@ impl KeptObject {
             let key = raw::name(name);
             let member = Member {
                 quoted: name.get().to_owned(),
-                // A name that is not text cannot be a key of the values.
+                // A name that is not Unicode text cannot be a key of the values.
                 is_readable: *key != *name.get(),
                 key: key.into_owned(),
                 text: value.get().to_owned(),
             };
-            // Where a name stands twice the last one counts.
+            // Of two members with the same name, the last one counts, as in serde_json.
             match positions.get(&member.key) {
                 Some(&position) => came[position] = member,
                 None => {
@@ -93,7 +94,7 @@ impl KeptObject {
         Self { came, values }
     }
 
-    /// The members that can be read.
+    /// Returns the members that can be read.
     pub(super) fn values(&self) -> &Map<String, Value> {
         &self.values
     }
@@ -106,17 +107,18 @@ impl KeptObject {
         self.values.is_empty() && self.unreadable().next().is_none()
     }
 
-    /// The keys of the members that came and cannot be read.
+    /// Returns the keys of the members that arrived and cannot be read.
     pub(super) fn unreadable(&self) -> impl Iterator<Item = &str> {
         self.came.iter().filter(|member| !member.is_readable).map(|member| &*member.key)
     }
 
-    /// Drops the unreadable members whose keys were written to.
+    /// Drops the unreadable members with a key that was written to.
     pub(super) fn drop_unreadable(&mut self, is_written: impl Fn(&str) -> bool) {
         self.came.retain(|member| member.is_readable || !is_written(&member.key));
     }
 
-    /// The members as JSON: what was not changed as it came and in its place, then what is new.
+    /// Returns the members as JSON: unchanged ones as they arrived and in their place, then new
+    /// ones.
     pub(super) fn members(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
         let mut came = HashSet::with_capacity(self.came.len());
         let mut members = Vec::with_capacity(self.came.len().max(self.values.len()));
@@ -137,17 +139,18 @@ impl KeptObject {
     }
 }
 
-/// Whether `text` is read as `value`: reading it again costs less than a second copy of all values.
+/// Returns whether `text` parses as `value`. Parsing again costs less than a second copy of all
+/// values.
 fn is_text_of(text: &str, value: &Value) -> bool {
     serde_json::from_str::<Value>(text).is_ok_and(|came| came == *value)
 }
 
-/// `text` as a JSON string.
+/// Returns `text` as a JSON string.
 pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// The object with these members, names in quotation marks.
+/// Returns the object with these members, with names in quotation marks.
 pub(super) fn object<N, T>(members: impl IntoIterator<Item = (N, T)>) -> Box<RawValue>
 where
     N: AsRef<str>,
@@ -161,16 +164,16 @@ where
         text.extend([name.as_ref(), ":", value.as_ref()]);
     }
     text.push('}');
-    // Made of JSON texts, it is JSON.
+    // It was assembled from JSON texts, so it is JSON.
     RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
-/// The members of an object as they stand there, names in quotation marks.
+/// The members of an object in their order, with names in quotation marks.
 #[derive(Default)]
 pub(super) struct Pairs<'a>(pub(super) Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'a> Pairs<'a> {
-    /// Those of `raw`; none where it is not an object.
+    /// Returns the members of `raw`; empty if it is not an object.
     pub(super) fn of(raw: Option<&'a RawValue>) -> Self {
         let object = raw.map(RawValue::get).filter(|text| text.starts_with('{'));
         object.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()

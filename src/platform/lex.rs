@@ -1,3 +1,5 @@
+//! Amazon Lex, V1 and V2.
+
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
@@ -10,23 +12,31 @@ use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
 /// Amazon Lex, [V2](https://docs.aws.amazon.com/lexv2/latest/dg/lambda-input-format.html) and
 /// [V1](https://docs.aws.amazon.com/lex/latest/dg/lambda-input-response-format.html).
 ///
-/// | | V2 | V1 |
-/// | --- | --- | --- |
-/// | recognised by | `messageVersion`, `bot`, `sessionId` and `sessionState` | `bot`, `currentIntent` and `userId` |
-/// | user id, session id | `sessionId` | `userId` |
-/// | session data | `sessionState.sessionAttributes`, and in it the JSON text `jsonData` | the JSON text `sessionAttributes.jsonData` |
-/// | new session | unknown | `_JOVO_NEW_SESSION_` in the session data, presumed where it is missing |
+/// | | V2 |
+/// | --- | --- |
+/// | recognised by | `messageVersion`, `bot`, `sessionId` and `sessionState` |
+/// | user id, session id | `sessionId` |
+/// | session data | `sessionState.sessionAttributes`, and the JSON text `jsonData` in it |
+/// | new session | unknown |
 ///
-/// Lex keeps texts only. In the reply, what is text is an attribute of its own in V2; the rest, and
-/// everything in V1, is in `jsonData`, as Jovo has it. A `jsonData` that is not the JSON text of an
-/// object stays as it is; what would have to stand there is then not written, which is logged.
+/// | | V1 |
+/// | --- | --- |
+/// | recognised by | `bot`, `currentIntent` and `userId` |
+/// | user id, session id | `userId` |
+/// | session data | the JSON text `sessionAttributes.jsonData` |
+/// | new session | `_JOVO_NEW_SESSION_` in the session data, presumed if it is missing |
+///
+/// Lex keeps only texts. In the reply to V2, each text is an attribute of its own; all other
+/// values, and everything in V1, are in `jsonData`, as in Jovo. A `jsonData` that is not the JSON
+/// text of an object stays as it is; the values that belong there are then not written, which is
+/// logged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lex;
 
-/// The attribute with what is no text.
+/// The attribute for values that are not texts.
 const JSON_DATA: &str = "jsonData";
 
-/// The mark that Jovo puts into the session data of V1.
+/// The mark that Jovo adds to the session data of V1.
 const NEW_SESSION: &str = "_JOVO_NEW_SESSION_";
 
 impl Platform for Lex {
@@ -57,14 +67,14 @@ impl Platform for Lex {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
-        let Some(session) = carried.session else { return };
+    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+        let Some(session) = state.session else { return };
         if is_current(request) {
             let [came] = request.members("sessionState", ["sessionAttributes"]);
             let (mut attributes, others): (Vec<_>, Vec<_>) =
                 session.attribute_texts().into_iter().partition(|(_, text)| text.starts_with('"'));
             if attributes.iter().any(|(name, _)| is(name, JSON_DATA)) {
-                // Came as something else than an object, which is not to be lost.
+                // It is not the text of an object, and overwriting it would lose it.
                 if !others.is_empty() {
                     reply.block();
                 }
@@ -90,7 +100,8 @@ impl Platform for Lex {
         }
     }
 
-    /// Only `ElicitIntent` needs no intent, and it needs a message
+    /// Returns a reply with an empty message: `ElicitIntent` is the only action that needs no
+    /// intent, and it needs a message
     /// (<https://docs.aws.amazon.com/lexv2/latest/dg/lambda-response-format.html>).
     fn empty_reply(&self) -> &'static str {
         r#"{"sessionState":{"dialogAction":{"type":"ElicitIntent"}},"messages":[{"contentType":"PlainText","content":" "}]}"#
@@ -119,7 +130,7 @@ impl Platform for Lex {
     }
 }
 
-/// The attributes of V2 and what stands in their `jsonData`, which wins.
+/// Returns the attributes of V2 merged with the members of their `jsonData`, which take precedence.
 fn session_data(attributes: &RawValue) -> Cow<'_, RawValue> {
     let Some(json_data) = parsed(members(Some(attributes), [JSON_DATA])[0]) else {
         return Cow::Borrowed(attributes);
@@ -130,7 +141,7 @@ fn session_data(attributes: &RawValue) -> Cow<'_, RawValue> {
     Cow::Owned(object(data.iter().map(|(name, value)| (name.get(), value.get()))))
 }
 
-/// The object in the JSON text that `jsonData` is; an empty one in an empty text.
+/// Returns the object in the JSON text `jsonData`; an empty text is an empty object.
 fn parsed(json_data: Option<&RawValue>) -> Option<Box<RawValue>> {
     let json_data = text(json_data)?;
     let json = if json_data.trim_ascii().is_empty() { "{}" } else { &*json_data };
@@ -141,7 +152,7 @@ fn parsed(json_data: Option<&RawValue>) -> Option<Box<RawValue>> {
 /// Names, in quotation marks, and values.
 type Texts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
-/// Puts the member in the place of those of its name, or at the end.
+/// Replaces the members called `name`, or appends one.
 fn put_in<'a>(mut members: Texts<'a>, name: &str, value: Cow<'a, str>) -> Texts<'a> {
     let position = members.iter().position(|(quoted, _)| is(quoted, name));
     let mut at = 0;

@@ -8,8 +8,8 @@ use super::fingerprint::fingerprint;
 use super::raw::{filled_array, filled_object, find_element, id, is_true, members, text, truthy};
 use super::{Document, Event, Input, MAX_EVENTS, is_id};
 
-/// Members of an event that is not an act of the user in the conversation: what became of the app's
-/// messages, reactions to them, the consent to be written to, and what concerns the app itself.
+/// Members of an event that is not an act of the user in the conversation: the fate of the app's
+/// messages, reactions to them, the consent to be contacted, and events about the app itself.
 const RECEIPTS: [&str; 10] = [
     "delivery",
     "read",
@@ -23,8 +23,8 @@ const RECEIPTS: [&str; 10] = [
     "policy-enforcement",
 ];
 
-/// The longest member of an entry that goes along with each of its events. Meta's ids and times
-/// have up to 20 digits; anything longer would multiply the request by the number of its events.
+/// The longest member of an entry that is copied to each of its events. Meta's ids and times have
+/// up to 20 digits; longer ones would multiply the request by the number of its events.
 const LONGEST_SHARED: usize = 64;
 
 /// A member that all events of an entry have in common.
@@ -58,7 +58,7 @@ enum Part<'a> {
 struct Batch<'a> {
     hands_over_echoes: bool,
     found: Vec<(Part<'a>, Event<'a>)>,
-    /// Whether the request holds more than `found`.
+    /// Set if the request holds more than `found`.
     has_skipped: bool,
 }
 
@@ -94,7 +94,7 @@ impl<'a> Batch<'a> {
         Self { hands_over_echoes, found: Vec::new(), has_skipped: false }
     }
 
-    /// Adds the events of an entry. Returns something when the request has too many already.
+    /// Adds the events of an entry. Returns `Some` once the request has too many.
     fn add_entry(&mut self, entry: &'a RawValue) -> Option<()> {
         if filled_object(Some(entry)).is_none() {
             self.has_skipped = true;
@@ -131,13 +131,13 @@ impl<'a> Batch<'a> {
         });
     }
 
-    /// Returns the event that `element` is, unless it is an echo that the app does not want.
+    /// Returns the event in `element`, unless it is an echo that the app does not want.
     fn event(&self, list: List, element: &'a RawValue, page: Option<&str>) -> Option<Event<'a>> {
         let [sender, recipient, message, postback] =
             members(Some(element), ["sender/id", "recipient/id", "message", "postback"]);
         let [mid, is_echo, is_deleted] = members(message, ["mid", "is_echo", "is_deleted"]);
         let sender = id(sender);
-        // Instagram marks some of what the account itself did by nothing but the sender.
+        // Instagram marks some of the account's own actions only by their sender.
         let is_echo = is_true(is_echo) || (sender.is_some() && sender.as_deref() == page);
         if is_echo && !self.hands_over_echoes {
             return None;
@@ -152,7 +152,7 @@ impl<'a> Batch<'a> {
             || (!is_act && members(Some(element), RECEIPTS).into_iter().any(truthy));
 
         let own_id = match (id(mid), id(members(postback, ["mid"])[0])) {
-            // Both name the message that they are about.
+            // A deletion and an echo have the `mid` of the message they refer to.
             (Some(mid), _) if is_true(is_deleted) => Some(format!("{mid}/deleted").into()),
             (Some(mid), _) if is_echo => Some(format!("{mid}/echo").into()),
             (Some(mid), _) => Some(mid),
@@ -162,7 +162,7 @@ impl<'a> Batch<'a> {
         let event_id = own_id.unwrap_or_else(|| by_content(element));
         let event_id = match list {
             List::Messaging => event_id,
-            // The same event comes as the app's own once it is handed the conversation.
+            // The same event arrives in `messaging` once the app is handed the conversation.
             List::Standby => format!("{event_id}/standby").into(),
         };
         let event_id = if is_id(&event_id) { event_id } else { by_content(element) };
@@ -170,8 +170,8 @@ impl<'a> Batch<'a> {
         Some(if is_receipt { event.receipt() } else { event })
     }
 
-    /// Returns the events, each with a body of its own unless it is all that there is. So many that
-    /// they are refused get none.
+    /// Returns the events, each with its own body unless it is the whole request. If there are so
+    /// many that they are refused, none gets a body.
     fn into_events(self, body: impl Fn(String) -> String) -> Vec<Event<'a>> {
         let count = self.found.len();
         let needs_body = (count > 1 || self.has_skipped) && count <= MAX_EVENTS;
@@ -206,13 +206,13 @@ impl Part<'_> {
     }
 }
 
-/// Returns an id made of all that an event says. It needs no time, which delivery receipts lack,
-/// and tells events of one millisecond apart.
+/// Returns an id made of the event's contents. It does not depend on a time, which delivery
+/// receipts lack, and it distinguishes events of the same millisecond.
 fn by_content<'a>(event: &RawValue) -> Cow<'a, str> {
     format!("event/{:032x}", fingerprint(event.get())).into()
 }
 
-/// Returns what the user wrote in the first message.
+/// Returns the user's input in the first message.
 pub(super) fn input(request: &Document<'_>) -> Input {
     let messaging = match find_element(request.get("entry"), Some) {
         Some(entry) => members(Some(entry), ["messaging"])[0],

@@ -1,6 +1,7 @@
-//! Whose request it is: the trait every platform implements, and the platforms that come with the crate.
+//! Recognising requests and identifying their users: the trait of all platforms, and the built-in
+//! platforms.
 //!
-//! A platform is asked with a [`Document`], the request body parsed once for all of them:
+//! A platform receives a [`Document`], the request body parsed once for all platforms:
 //!
 //! ```
 //! use tower_persistence::platform::{Alexa, Document, NewSession, Platform};
@@ -13,11 +14,11 @@
 //! assert_eq!(events[0].new_session, NewSession::Yes);
 //! ```
 //!
-//! A platform of your own is either declared with JSON pointers, as [`JsonPlatform`], or written as an
-//! implementation of [`Platform`].
+//! To support another platform, declare it with JSON pointers as a [`JsonPlatform`], or implement
+//! [`Platform`].
 
 mod alexa;
-mod carried;
+mod client_session;
 mod core;
 mod dialogflow;
 mod dialogflow_google;
@@ -28,6 +29,7 @@ mod fingerprint;
 mod google_assistant;
 mod google_business;
 mod hidden_caller;
+mod input;
 mod instagram;
 mod json;
 mod kept;
@@ -45,84 +47,114 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 pub use self::alexa::Alexa;
-pub use self::carried::{ClientSession, ReplyState, SessionForm};
+pub use self::client_session::{ClientSession, ReplyState, SessionForm};
 pub use self::core::Core;
 pub use self::dialogflow::Dialogflow;
 pub use self::dialogflow_google::DialogflowGoogle;
 pub use self::document::Document;
-pub use self::event::{Event, Input, NewSession};
+pub use self::event::{Event, NewSession};
 pub use self::facebook_messenger::FacebookMessenger;
 pub use self::google_assistant::GoogleAssistant;
 pub use self::google_business::GoogleBusiness;
+pub use self::input::Input;
 pub use self::instagram::Instagram;
 pub use self::json::JsonPlatform;
 pub use self::lex::Lex;
 pub use self::reply::Reply;
 pub use self::web::Web;
 
-/// A voice or chat platform: tells its requests from others', and whose they are.
+/// A voice or chat platform: recognises its own requests and identifies their user.
 ///
-/// It sees nothing but the document. What stands in a request is data from outside: whether the
-/// request is genuine has to be checked in front of the layer.
+/// It sees only the document, and everything in a request is untrusted: verify that the request is
+/// genuine in front of the layer.
+///
+/// ```
+/// use tower_persistence::platform::{Document, Event, Platform};
+///
+/// struct Kiosk;
+///
+/// impl Platform for Kiosk {
+///     fn name(&self) -> &str {
+///         "kiosk"
+///     }
+///
+///     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+///         let badge: &str = serde_json::from_str(request.get("badge")?.get()).ok()?;
+///         Some(vec![Event::default().user_id(Some(badge.into()))])
+///     }
+/// }
+///
+/// let document = Document::parse(br#"{"badge":"user-1"}"#).expect("JSON");
+/// let events = Kiosk.recognise(&document).expect("from a kiosk");
+/// assert_eq!(events[0].user_id.as_deref(), Some("user-1"));
+/// ```
 pub trait Platform: Any + Send + Sync {
-    /// The name, such as `alexa`: what `User::platform` and `Error::platform` return.
+    /// Returns the name, such as `alexa`. `User::platform` and `Error::platform` return it.
     fn name(&self) -> &str;
 
-    /// The events in the request, or `None` if the request is another platform's.
+    /// Returns the events in the request, or `None` if the request is another platform's.
     ///
-    /// Almost always it is one event. A request of this platform that concerns no user has an event without
-    /// user id, or no event at all; it passes through to the handler, with a session if the platform
-    /// [carries](Self::has_client_sessions) it. Each of several events needs a [`body`](Event::body) of its own, which the handler gets in the place
-    /// of the whole.
+    /// Most requests are one event. A request of this platform that concerns no user has an event
+    /// without a user id, or no event at all; it passes through to the handler, with a session if
+    /// the platform has [client-side sessions](Self::has_client_sessions). If there are several
+    /// events, each needs its own [`body`](Event::body), which the handler receives in place of the
+    /// whole.
     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>>;
 
-    /// What the user said, for the history elements `input`, `nlu` and `asr`. It is asked for only where history
-    /// stores one of them, after [`recognise`](Self::recognise) found the request to be this platform's.
+    /// Returns the user's input, for the history elements `input`, `nlu` and `asr`. It is called
+    /// only if one of them is stored, and after [`recognise`](Self::recognise) returned events for
+    /// the request.
     ///
-    /// By default there is nothing.
+    /// Default: an empty input.
     fn input(&self, request: &Document<'_>) -> Input {
         let _ = request;
         Input::default()
     }
 
-    /// Whether the platform brings back with the next request what [`write_reply`](Self::write_reply) wrote of the
-    /// session into the reply. Sessions then work without being stored, and for requests without a user as well.
+    /// Returns whether the platform sends back with the next request the session that
+    /// [`write_reply`](Self::write_reply) wrote into the reply. Such client-side sessions work
+    /// without being stored, also for requests without a user.
     ///
-    /// By default it does not: sessions have to be stored.
+    /// Default: `false`, sessions work only if they are stored.
     fn has_client_sessions(&self) -> bool {
         false
     }
 
-    /// An id for the user of a request that holds none, where the app is to make it. It has to be impossible to guess, and
-    /// [`write_reply`](Self::write_reply) has to hand it to the platform, or the user is never found again.
+    /// Creates an id for the user of a request that holds none, if the platform leaves ids to the
+    /// app. It must be impossible to guess, and [`write_reply`](Self::write_reply) must hand it to
+    /// the platform, or the user is never found again.
     ///
-    /// By default there is none: the request has no user.
+    /// Default: `None`, the request has no user.
     fn create_user_id(&self, request: &Document<'_>) -> Option<String> {
         let _ = request;
         None
     }
 
-    /// Writes into the reply to `request` what the platform is to bring back: the session, or a
-    /// user id that was created. It is called only where there is one of them and the reply is a
-    /// JSON object. What the handler wrote itself stays, but for a copy of what came:
-    /// [`Reply::put_over`]. A created id that does not stand in the reply afterwards is not handed
-    /// over, and its user is not stored: it is called on trial before the save.
+    /// Writes into the reply to `request` the values that the platform should send back: the
+    /// session, or a user id that was created. It is called only if there is such a value and the
+    /// reply is a JSON object.
     ///
-    /// By default nothing is written.
-    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
-        let _ = (request, carried, reply);
+    /// Values that the handler wrote itself should stay, except copies of the request's:
+    /// [`Reply::put_over`]. The layer calls this method once before the save, on trial: if a
+    /// created id is missing from the reply afterwards, it would not reach the platform, and its
+    /// user is not stored.
+    ///
+    /// Default: writes nothing.
+    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+        let _ = (request, state, reply);
     }
 
-    /// The body of a reply that says nothing, and that the platform takes for success: JSON, or empty. The layer sends it with a
-    /// 200 where no handler runs, as for an event that was handled before.
+    /// Returns the body of an empty reply that the platform accepts as success: JSON, or an empty
+    /// body. The layer sends it with status 200 if no handler runs, as for an event that was
+    /// handled before.
     ///
-    /// By default it is empty.
+    /// Default: an empty body.
     fn empty_reply(&self) -> &'static str {
         ""
     }
 }
 
-/// A platform with its name at hand: handing it out copies nothing.
+/// A platform with its name, which can be shared without copying.
 #[derive(Clone)]
 pub(crate) struct NamedPlatform {
     pub(crate) name: Arc<str>,
@@ -137,7 +169,7 @@ impl From<Arc<dyn Platform>> for NamedPlatform {
     }
 }
 
-/// The platforms that the layer knows by itself, in the order in which they are asked.
+/// Returns the built-in platforms, in the order in which they are asked.
 pub(crate) fn all() -> Vec<Arc<dyn Platform>> {
     vec![
         Arc::new(Alexa),
@@ -153,7 +185,7 @@ pub(crate) fn all() -> Vec<Arc<dyn Platform>> {
     ]
 }
 
-/// Returns whether `platform` is one of [`all`], which Jovo knows as well.
+/// Returns whether `platform` is one of [`all`], which Jovo also supports.
 pub(crate) fn is_built_in(platform: &dyn Platform) -> bool {
     let platform: &dyn Any = platform;
     let built_in = [
@@ -171,11 +203,11 @@ pub(crate) fn is_built_in(platform: &dyn Platform) -> bool {
     built_in.contains(&platform.type_id())
 }
 
-/// The longest user or session id in bytes: DynamoDB's limit for a partition key
+/// The maximum length of a user or session id in bytes: DynamoDB's limit for a partition key
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
 pub(crate) const LONGEST_ID: usize = 2048;
 
-/// How many events one request may have: what Meta puts into one batch at most
+/// The maximum number of events in one request: the largest batch that Meta sends
 /// (<https://developers.facebook.com/docs/graph-api/webhooks/getting-started>).
 pub(crate) const MAX_EVENTS: usize = 1000;
 

@@ -1,3 +1,5 @@
+//! Adding values to a reply while leaving the rest byte for byte as it is.
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -9,8 +11,9 @@ use super::kept::quoted;
 use super::raw::{self, is_empty, replaced};
 use super::same::same;
 
-/// A reply, a JSON object as the handler wrote it, into which something can be put without touching the rest: order, spacing, the
-/// spelling of numbers and unknown members stay as they are.
+/// A reply as the handler wrote it, a JSON object, to which values can be added.
+///
+/// The rest stays byte for byte as it is: order, spacing, the spelling of numbers, unknown members.
 ///
 /// ```
 /// use serde_json::json;
@@ -26,7 +29,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The reply in `bytes`, or `None` if they are not a JSON object.
+    /// Parses the reply in `bytes`; returns `None` if they are not a JSON object.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
@@ -34,22 +37,42 @@ impl Reply {
         object.get().starts_with('{').then(|| Self { text: text.to_owned(), is_blocked: false })
     }
 
-    /// What stands under `pointer` ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)), such as `/response/shouldEndSession`.
+    /// Returns the value under `pointer` ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)), such
+    /// as `/response/shouldEndSession`.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Reply;
+    ///
+    /// let reply = Reply::parse(br#"{"response":{"shouldEndSession":true}}"#).expect("a JSON
+    /// object");
+    /// let ends = reply.get("/response/shouldEndSession").expect("a member");
+    /// assert_eq!(ends.get(), "true");
+    /// ```
     #[must_use]
     pub fn get(&self, pointer: &str) -> Option<&RawValue> {
         names(pointer)?.try_fold(self.root()?, |value, name| child(value, &name))
     }
 
-    /// Puts `value` under `pointer`, and objects on the way to it where there are none, unless
-    /// something is there already; `null` and an empty object or array count as nothing. Returns
-    /// whether it was put.
+    /// Puts `value` under `pointer`, unless a value is already there; `null` and an empty object or
+    /// array do not count as one. Missing objects on the way are created. Returns whether the value
+    /// was put.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Reply;
+    ///
+    /// let mut reply = Reply::parse(br#"{"user":{}}"#).expect("a JSON object");
+    /// assert!(reply.put("/user/params/id", "user-1"));
+    /// assert!(!reply.put("/user/params/id", "user-2"), "the first one stays");
+    /// assert_eq!(reply.text(), r#"{"user":{"params":{"id":"user-1"}}}"#);
+    /// ```
     pub fn put(&mut self, pointer: &str, value: &(impl Serialize + ?Sized)) -> bool {
         self.put_over(pointer, None, value)
     }
 
-    /// Puts `value` as [`put`](Self::put) does, also in the place of a copy of `came`: what the
-    /// request has in the place of `value`. SDKs copy the attributes of the request into every
-    /// reply, which is not a choice of the handler's. The copy may be spelled in another way.
+    /// Puts `value` under `pointer` as [`put`](Self::put) does, and also replaces a copy of `came`,
+    /// the request's value in that place. SDKs copy the request's attributes into every reply, so a
+    /// copy is not the handler's choice. Spacing, order of members and escapes may differ. Returns
+    /// whether the value was put.
     ///
     /// ```
     /// use tower_persistence::platform::{Document, Reply};
@@ -57,11 +80,11 @@ impl Reply {
     /// let request = Document::parse(br#"{"session":{"step":1,"lang":"en"}}"#).expect("JSON");
     /// let came = request.get("session");
     ///
-    /// let mut reply = Reply::parse(br#"{"session":{"lang":"en","step":1.0}}"#).expect("a JSON object");
+    /// let mut reply = Reply::parse(br#"{"session":{"lang":"en","step":1.0}}"#).expect("JSON");
     /// assert!(reply.put_over("/session", came, &["other"]));
     ///
-    /// let mut reply = Reply::parse(br#"{"session":{"lang":"en","step":7}}"#).expect("a JSON object");
-    /// assert!(!reply.put_over("/session", came, &["other"]), "the handler's own");
+    /// let mut reply = Reply::parse(br#"{"session":{"lang":"en","step":7}}"#).expect("JSON");
+    /// assert!(!reply.put_over("/session", came, &["other"]), "the handler's own value stays");
     /// ```
     pub fn put_over(
         &mut self,
@@ -74,13 +97,22 @@ impl Reply {
         })
     }
 
-    /// Whether nothing but perhaps a copy of `came` stands under `pointer`.
+    /// Returns whether `pointer` holds no value other than a copy of `came`.
     pub(super) fn is_free(&self, pointer: &str, came: Option<&RawValue>) -> bool {
         is_nothing_or(self.get(pointer), came)
     }
 
-    /// Adds `value` to the array under `pointer`, which is made where there is none. Returns whether it was added: not where
-    /// something else than an array stands there.
+    /// Appends `value` to the array under `pointer`, and creates the array if there is none.
+    /// Returns whether it was added: a value of another type is left alone.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Reply;
+    ///
+    /// let mut reply = Reply::parse(br#"{"contexts":["a"],"text":"hi"}"#).expect("a JSON object");
+    /// assert!(reply.push("/contexts", "b"));
+    /// assert!(!reply.push("/text", "b"));
+    /// assert_eq!(reply.text(), r#"{"contexts":["a","b"],"text":"hi"}"#);
+    /// ```
     pub fn push(&mut self, pointer: &str, value: &(impl Serialize + ?Sized)) -> bool {
         self.change(pointer, |old| {
             let value = serde_json::to_string(value).ok()?;
@@ -91,7 +123,7 @@ impl Reply {
         })
     }
 
-    /// Removes the elements for which `keeps` is false from the array under `pointer`.
+    /// Removes the elements for which `keeps` returns `false` from the array under `pointer`.
     pub(super) fn retain(&mut self, pointer: &str, keeps: impl Fn(&RawValue) -> bool) {
         self.change(pointer, |old| {
             let all = raw::elements(old);
@@ -101,8 +133,7 @@ impl Reply {
         });
     }
 
-    /// Notes that the session cannot be written, because something that cannot be read stands in
-    /// its place.
+    /// Marks the session as not writable, because a value that cannot be read stands in its place.
     pub(super) fn block(&mut self) {
         self.is_blocked = true;
     }
@@ -111,7 +142,7 @@ impl Reply {
         self.is_blocked
     }
 
-    /// The reply as it is now.
+    /// Returns the reply in its current state.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -125,7 +156,7 @@ impl Reply {
         serde_json::from_str(&self.text).ok()
     }
 
-    /// Lets `new` make the new text of what stands under `pointer` out of the old one.
+    /// Replaces the text of the value under `pointer` with the text that `new` makes of it.
     fn change(
         &mut self,
         pointer: &str,
@@ -148,7 +179,7 @@ fn is_nothing_or(old: Option<&RawValue>, came: Option<&RawValue>) -> bool {
     is_empty(old) || old.zip(came).is_some_and(|(old, came)| same(old, came))
 }
 
-/// The text of `value` with what `names` lead to changed; `None` where they lead nowhere.
+/// Returns the text of `value` with the value at `names` changed; `None` if the names lead nowhere.
 fn changed(
     value: &RawValue,
     names: &[Cow<'_, str>],
@@ -170,22 +201,22 @@ fn changed(
     }
 }
 
-/// `value` within objects of one member each.
+/// Returns `value` nested in objects of one member each.
 fn nested(names: &[Cow<'_, str>], value: &str) -> String {
     names.iter().rev().fold(value.to_owned(), |inner, name| format!("{{{}:{inner}}}", quoted(name)))
 }
 
-/// The object or array with one more member or element at its end.
+/// Returns the object or array `text` with `last` appended.
 fn with_last(text: &str, last: &str) -> String {
     let (inside, close) = text.split_at(text.len() - 1);
     let end = inside.trim_ascii_end().len();
     let (inside, space) = inside.split_at(end);
-    // Nothing but the opening bracket.
+    // Only the opening bracket stands in front of it.
     let comma = if inside.len() == 1 { "" } else { "," };
     [inside, comma, last, space, close].concat()
 }
 
-/// Shows how long it is, not what it says.
+/// Shows the length of the reply, not its contents.
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply").field("bytes", &self.text.len()).finish()

@@ -1,4 +1,4 @@
-//! Whether two JSON texts mean the same, also where serde_json refuses them.
+//! Comparing JSON texts by meaning, including texts that serde_json rejects.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,11 +11,11 @@ use serde_json::value::RawValue;
 use super::kept::Pairs;
 use super::raw;
 
-/// How many levels are compared one by one: each goes over the text once more.
+/// The number of levels that are compared one by one: each passes over the text once more.
 const LEVELS: u32 = 16;
 
-/// Compares as JSON: neither spacing, order of members, nor the spelling of text and numbers
-/// counts.
+/// Compares two values as JSON: spacing, order of members, and the spelling of text and numbers do
+/// not count.
 pub(super) fn same(a: &RawValue, b: &RawValue) -> bool {
     same_to(LEVELS, a, b)
 }
@@ -48,14 +48,13 @@ fn same_to(levels: u32, a: &RawValue, b: &RawValue) -> bool {
     }
 }
 
-/// The members by name. The last of those with one name counts.
+/// Returns the members by name. Of those with the same name, the last one counts.
 fn members(raw: &RawValue) -> HashMap<Vec<u8>, &RawValue> {
     let pairs = Pairs::of(Some(raw)).0.into_iter();
     pairs.filter_map(|(name, value)| Some((bytes(name.get())?, value))).collect()
 }
 
-/// Whole numbers are compared exactly, however long they are; others as the floats that they are
-/// read as.
+/// Compares whole numbers exactly, however long they are, and others as floats.
 fn same_number(a: &str, b: &str) -> bool {
     match (a.parse::<i128>(), b.parse::<i128>()) {
         (Ok(a), Ok(b)) => a == b,
@@ -66,7 +65,7 @@ fn same_number(a: &str, b: &str) -> bool {
     }
 }
 
-/// The text in WTF-8: UTF-8 in which lone surrogates have a place, too.
+/// Returns the text in WTF-8, which is UTF-8 that can also hold lone surrogates.
 fn bytes(text: &str) -> Option<Vec<u8>> {
     struct Bytes;
 

@@ -15,15 +15,15 @@ use serde_json::Value;
 use super::NewSession::{No, Presumed, Unknown, Yes};
 use super::{Document, Event, JsonPlatform, NewSession, Platform, all, is_built_in};
 
-/// What is expected of an event: user id, session id, whether the session is new, and the session data.
+/// The expected event: user id, session id, whether the session is new, and the session data.
 type Expected = (Option<&'static str>, Option<&'static str>, NewSession, Option<&'static str>);
 
-/// A sample, what is expected of its events, and of what the user said: the input's type, intent and text.
+/// A sample, its expected events, and the expected input: its type, intent and text.
 type Sample = (&'static str, &'static [Expected], [Option<&'static str>; 3]);
 
 const DIALOGFLOW: Option<&str> = Some("projects/tea/agent/sessions/dialogflow-session-1");
 
-/// The directory is the platform that is expected to claim the sample.
+/// The directory is the name of the platform that should recognise the sample.
 #[rustfmt::skip]
 const SAMPLES: &[Sample] = &[
     ("alexa/launch", &[(Some("alexa-user-1"), Some("alexa-session-1"), Yes, None)], [Some("LAUNCH"), None, None]),
@@ -108,14 +108,14 @@ fn value(name: &str) -> Value {
     serde_json::from_slice(&sample(name)).expect(name)
 }
 
-/// The platforms that take `document` for theirs, with its events.
+/// Returns the platforms that recognise `document`, with its events.
 fn claims<'a>(document: &Document<'a>) -> Vec<(Arc<dyn Platform>, Vec<Event<'a>>)> {
     let claim =
         |platform: Arc<dyn Platform>| platform.recognise(document).map(|events| (platform, events));
     all().into_iter().filter_map(claim).collect()
 }
 
-/// The name of the one platform that takes `body` for its own, and the user ids of the events.
+/// Returns the name of the only platform that recognises `body`, and the user ids of the events.
 fn identities(body: &Value) -> Option<(String, Vec<Option<String>>)> {
     let bytes = body.to_string();
     let document = Document::parse(bytes.as_bytes()).expect("a value is JSON");
@@ -124,7 +124,7 @@ fn identities(body: &Value) -> Option<(String, Vec<Option<String>>)> {
     Some((platform.name().to_owned(), ids.collect()))
 }
 
-/// The user id of the only event in `body`.
+/// Returns the user id of the only event in `body`.
 fn user_id(body: &Value) -> Option<String> {
     let (_, mut ids) = identities(body).expect("some platform's");
     assert_eq!(ids.len(), 1);
@@ -132,7 +132,7 @@ fn user_id(body: &Value) -> Option<String> {
 }
 
 #[test]
-fn every_sample_is_one_platforms_and_says_whose_it_is() {
+fn every_sample_is_recognised_by_one_platform_with_its_user() {
     for (name, expected, input) in SAMPLES {
         let bytes = sample(name);
         let document = Document::parse(&bytes).expect(name);

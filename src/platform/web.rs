@@ -1,9 +1,13 @@
+//! Jovo Web, which sends the requests of Jovo Core under another name.
+
 use super::{Document, Event, Input, Platform, Reply, ReplyState, core};
 
-/// Jovo Web, for apps in the browser ([documentation](https://www.jovo.tech/marketplace/platform-web)).
+/// Jovo Web, for apps in the browser
+/// ([documentation](https://www.jovo.tech/marketplace/platform-web)).
 ///
-/// Its requests are those of [`Core`](super::Core) with `platform: "web"`, in version 3 `type: "jovo-platform-web"`.
-/// As there, the session is the client's, and what stands in it is a claim.
+/// Its requests are those of [`Core`](super::Core) with `platform: "web"`, in version 3
+/// `type: "jovo-platform-web"`. As there, the client keeps the session, so its contents are
+/// untrusted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Web;
 
@@ -20,8 +24,8 @@ impl Platform for Web {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, carried: &ReplyState<'_>, reply: &mut Reply) {
-        core::write_reply(request, carried, reply);
+    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+        core::write_reply(request, state, reply);
     }
 
     fn empty_reply(&self) -> &'static str {

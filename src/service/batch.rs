@@ -1,7 +1,6 @@
-//! Several events in one request: one request for each to the inner service, with handles and a
-//! save of its own.
+//! Several events in one request. Each reaches the inner service in a request of its own, with its
+//! own handles and its own save.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
@@ -15,24 +14,22 @@ use http_body::Body;
 
 use super::reserved::Reserved;
 use super::{Failure, InnerService, Served, acknowledge, event, refuse};
-use crate::body::FromBuffered;
-use crate::body::ResponseBody;
+use crate::body::{FromBuffered, ResponseBody};
 use crate::database::Database;
 use crate::error::Error;
 use crate::incoming::EventRequest;
 use crate::platform::NamedPlatform;
-use crate::transaction::QueuedTurn;
-use crate::transaction::Shared;
+use crate::transaction::{QueuedTurn, Shared};
 
-/// Serves each user's events in their order, and several users at a time. The answer says nothing
-/// if all went well, and is that of the first failed event otherwise.
+/// Serves the events of a batch: each user's events run in order, different users run concurrently.
+/// Returns an empty reply if all went well, and otherwise the response to the first failed event.
 ///
-/// After a failed event the same user's later ones wait for the repeat, so that their order is
-/// kept; a receipt that fails holds up nothing.
+/// After a failed event the same user's later ones are left for the repeated batch, so that their
+/// order is kept. A failed receipt does not hold up later events.
 ///
 /// # Panics
 ///
-/// If the inner service does, once the other users are served.
+/// Panics if the inner service does, once the other users are served.
 pub(super) async fn serve<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
@@ -45,8 +42,8 @@ where
     D: Database,
     B: FromBuffered,
 {
-    // All places are taken at once: no later request comes between two events of a user, and of two
-    // batches one is before the other with every user, so that they cannot wait for each other.
+    // All places are taken at once: no later request comes between two events of a user, and two
+    // batches have the same order for every user, so that they cannot wait for each other.
     let lanes = lanes(shared, events);
     let served = lanes
         .into_iter()
@@ -55,7 +52,7 @@ where
     let ended: Vec<_> = stream::iter(served).buffer_unordered(limit).collect().await;
     let mut failed = Vec::new();
     for ended in ended {
-        failed.extend(ended.unwrap_or_else(|panic| resume(panic)));
+        failed.extend(ended.unwrap_or_else(|panic| resume_unwind(panic)));
     }
     match failed.into_iter().min_by_key(|(position, _)| *position) {
         Some((_, answer)) => answer.map(not_a_success),
@@ -63,38 +60,37 @@ where
     }
 }
 
-fn resume<T>(panic: Box<dyn Any + Send>) -> T {
-    resume_unwind(panic)
-}
-
-/// One user's events, with their positions in the request.
+/// The events of one user, with their positions in the request.
 struct Lane {
-    /// The user's place; events without user have none.
+    /// The user's place; `None` for an event without a user.
     place: Option<QueuedTurn>,
     events: Vec<(usize, EventRequest)>,
 }
 
+/// Groups the events by user, and takes each user's place.
 fn lanes<D>(shared: &Shared<D>, events: Vec<EventRequest>) -> Vec<Lane> {
     let mut lanes: Vec<Lane> = Vec::new();
     let mut of_user = HashMap::new();
     for (position, request) in events.into_iter().enumerate() {
         let user = request.event.as_ref().and_then(|event| event.user.as_ref());
         let key = user.map(|user| Arc::clone(&user.storage_key));
-        let known = key.as_ref().and_then(|key| of_user.get(key).copied());
-        let at = known.unwrap_or_else(|| {
-            let place = key.as_ref().map(|key| shared.locks.queue(key));
+        let mut open = |place| {
             lanes.push(Lane { place, events: Vec::new() });
             lanes.len() - 1
-        });
-        if let Some(key) = key {
-            of_user.insert(key, at);
-        }
+        };
+        let at = match key {
+            None => open(None),
+            Some(key) => {
+                let entry = of_user.entry(key);
+                *entry.or_insert_with_key(|key| open(Some(shared.locks.queue(key))))
+            }
+        };
         lanes[at].events.push((position, request));
     }
     lanes
 }
 
-/// Serves one user's events, and returns those that failed.
+/// Serves the events of one user, and returns the answers to those that failed.
 async fn serve_lane<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
@@ -124,7 +120,7 @@ where
         let parts = with_length(parts.clone(), &request.bytes);
         let answer = event::serve(reserved, shared, parts, request, guard.clone()).await;
         let answer = match answer {
-            Err(Failure::Own(error, watch)) => Ok(refuse(config, error, watch.as_ref())),
+            Err(Failure::Own(error, observer)) => Ok(refuse(config, error, observer.as_ref())),
             answer => answer,
         };
         if is_failure(&answer) {
@@ -137,7 +133,7 @@ where
     failed
 }
 
-/// The head of a request with this body.
+/// Sets the head's content length, if it has one, to that of this body.
 fn with_length(mut parts: Parts, bytes: &Bytes) -> Parts {
     if let Some(length) = parts.headers.get_mut(header::CONTENT_LENGTH) {
         *length = bytes.len().into();
@@ -145,7 +141,8 @@ fn with_length(mut parts: Parts, bytes: &Bytes) -> Parts {
     parts
 }
 
-/// Also where the app's own reply to a failure of the layer has a status that does not say so.
+/// Returns whether the event failed, even if the app's `on_error` gave the failure a status of
+/// success.
 fn is_failure<R: Body, E>(answer: &Result<Response<ResponseBody<R>>, E>) -> bool {
     answer.as_ref().map_or(true, |response| {
         let status = response.status();
@@ -154,7 +151,8 @@ fn is_failure<R: Body, E>(answer: &Result<Response<ResponseBody<R>>, E>) -> bool
     })
 }
 
-/// The answer to a batch that has to come again: the platform reads nothing but the status.
+/// Gives the answer a status of failure, since platforms read nothing else, so that the platform
+/// sends the batch again.
 fn not_a_success<R: Body>(mut response: Response<ResponseBody<R>>) -> Response<ResponseBody<R>> {
     let status = response.extensions().get::<Error>().map(Error::status);
     if let Some(status) = status.filter(|_| response.status().as_u16() < 400) {

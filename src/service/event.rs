@@ -1,25 +1,27 @@
-//! One event: a transaction around the inner service.
+//! One event: the transaction of a turn around a call of the inner service.
 
+use std::future::Future;
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
+use http_body::Body;
 use tokio::time::timeout;
 
+use super::reply::ReplyWriter;
 use super::reserved::Reserved;
-use super::{Failure, InnerService, Served, acknowledge, reply};
-use crate::body::ResponseBody;
-use crate::body::{FromBuffered, NoUser, put_back};
+use super::{Failure, InnerService, Served, acknowledge};
+use crate::body::{FromBuffered, NoUser, ResponseBody, put_back};
 use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::EventRequest;
 use crate::observe::Observer;
-use crate::transaction::Shared;
-use crate::transaction::{Attempt, Ran, UserGuard, transact};
-use crate::turn::{Exchange, History, Keep, Session, Turn, User};
+use crate::transaction::{Attempt, Ran, Shared, UserGuard, transact};
+use crate::turn::{Exchange, History, Keep, Session, User};
 
-/// Serves one event. `guard` is its user's place, if it is held already.
+/// Serves one event. `guard` is the user's place, if the caller holds it already.
 pub(super) async fn serve<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
@@ -39,51 +41,50 @@ where
         let response = service.call(put_back(parts, bytes)).await.map_err(Failure::Inner)?;
         return Ok(response.map(ResponseBody::inner));
     };
-    let watch = Observer::new(&shared.config.observe, &event);
+    let observer = Observer::new(&shared.config.observe, &event);
     let platform = Arc::clone(&event.platform.platform);
+    let mut request = Request::from_parts(parts, bytes);
     let run = |attempt: Attempt| {
-        let parts = match attempt.is_last {
-            true => std::mem::replace(&mut parts, Request::new(()).into_parts().0),
-            false => parts.clone(),
+        // The last attempt takes the request, so that most turns do not copy it.
+        let request = match attempt.is_last {
+            true => mem::take(&mut request),
+            false => request.clone(),
         };
-        call(reserved, shared, &watch, parts, bytes.clone(), attempt)
+        call(reserved, shared, &observer, request, attempt)
     };
-    let transacted = transact(shared, event, guard, &watch, run).await;
+    let transacted = transact(shared, event, guard, &observer, run).await;
     let answer = transacted.map_err(|failure| match failure {
         Failure::Own(error, _) => {
-            let error = error.with_platform(Arc::clone(watch.platform()));
-            Failure::Own(error, Some(watch.clone()))
+            let error = error.with_platform(Arc::clone(observer.platform()));
+            Failure::Own(error, Some(observer.clone()))
         }
         inner => inner,
     })?;
     Ok(match answer {
         None => acknowledge(platform.empty_reply()),
         Some(Answer { response, unwritten: None }) => response,
-        Some(Answer { response, unwritten: Some(turn) }) => {
-            reply::write(&shared.config, &turn, &bytes, response, &watch).await
-        }
+        Some(Answer { response, unwritten: Some(writer) }) => writer.write(response).await,
     })
 }
 
 /// The handler's response.
-struct Answer<R: http_body::Body> {
+struct Answer<R: Body, D> {
     response: Response<ResponseBody<R>>,
-    /// The turn whose session has yet to be written into the response.
-    unwritten: Option<Arc<Turn>>,
+    /// Writes the session into the response, unless nothing is stored.
+    unwritten: Option<ReplyWriter<D>>,
 }
 
 /// Calls the inner service with the handles of one attempt in the request's extensions.
 async fn call<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
-    watch: &Observer,
-    mut parts: Parts,
-    bytes: Bytes,
+    observer: &Observer,
+    request: Request<Bytes>,
     attempt: Attempt,
 ) -> Result<
     Ran<
-        Answer<S::Reply>,
-        impl Future<Output = (Answer<S::Reply>, Option<Exchange>)> + Send + 'static,
+        Answer<S::Reply, D>,
+        impl Future<Output = (Answer<S::Reply, D>, Option<Exchange>)> + Send + 'static,
     >,
     Failure<S::Error>,
 >
@@ -94,7 +95,7 @@ where
 {
     let config = &shared.config;
     let Attempt { turn, waited, .. } = attempt;
-    // Once a turn has begun, its user's next turns wait for this one.
+    // The user's later turns wait for this one from now on, so it must not wait for ever.
     let limit = config.queue_timeout.saturating_sub(waited);
     let service = timeout(limit, reserved.service()).await.map_err(|_| {
         let message = format!(
@@ -106,6 +107,7 @@ where
     })?;
     let mut service = service.map_err(Failure::Inner)?;
 
+    let (mut parts, bytes) = request.into_parts();
     parts.extensions.insert(Session(Arc::clone(&turn)));
     if turn.user().is_some() {
         parts.extensions.insert(User(Arc::clone(&turn)));
@@ -114,10 +116,10 @@ where
         parts.extensions.insert(NoUser);
     }
     let request = put_back(parts, bytes.clone());
-    let mut step = watch.call();
+    let mut step = observer.call();
     let called = step.call(|| service.call(request)).await;
     step.called(&called);
-    let response = called.inspect_err(|_| watch.skip("failed")).map_err(Failure::Inner)?;
+    let response = called.inspect_err(|_| observer.skip("failed")).map_err(Failure::Inner)?;
 
     let status = response.status();
     if status.is_server_error() && !config.save_on_error {
@@ -125,13 +127,16 @@ where
         return Ok(Ran::Discard(Answer { response, unwritten: None }, "server_error"));
     }
     let keep = if status.is_client_error() { Keep::IfWritten } else { Keep::All };
-    let (shared, watch) = (Arc::clone(shared), watch.clone());
+    let writer = ReplyWriter {
+        shared: Arc::clone(shared),
+        turn,
+        request: bytes,
+        observer: observer.clone(),
+    };
     let output = async move {
-        let config = &shared.config;
-        let (response, exchange) =
-            reply::read_for_record(config, &turn, &bytes, response, keep, &watch).await;
-        let is_written = keep == Keep::All || turn.has_written();
-        (Answer { response, unwritten: is_written.then_some(turn) }, exchange)
+        let (response, exchange) = writer.read_for_record(response, keep).await;
+        let unwritten = writer.is_stored(keep).then_some(writer);
+        (Answer { response, unwritten }, exchange)
     };
     Ok(Ran::Keep { output, keep })
 }

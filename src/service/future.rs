@@ -1,3 +1,5 @@
+//! The response future of the service.
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -13,6 +15,8 @@ type Turn<B, E> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody<B>>, 
 
 pin_project! {
     /// The response future of [`Persistence`](crate::Persistence).
+    ///
+    /// A request that passes through is not boxed.
     pub struct ResponseFuture<F, B, E>
     where
         B: Body,

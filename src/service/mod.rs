@@ -1,13 +1,17 @@
-//! The layer's service: HTTP around the transaction of a turn.
+//! The layer's service: the request lifecycle, which wraps HTTP around the transaction of a turn.
 //!
-//! [`recognise`] reads the request, [`event`] serves one event of it, [`batch`] serves several.
+//! [`recognise`] reads the request and finds its events, [`event`] serves one of them, [`batch`]
+//! serves several, and [`reply`] reads and writes the handler's reply.
 
 mod batch;
 mod event;
+#[cfg(feature = "axum")]
+mod extract;
 mod future;
 mod recognise;
 mod reply;
 mod reserved;
+mod unwritten;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,8 +25,7 @@ use tower_service::Service;
 pub use self::future::ResponseFuture;
 use self::recognise::{Recognition, recognise};
 use self::reserved::Reserved;
-use crate::body::ResponseBody;
-use crate::body::{self, FromBuffered, NoUser};
+use crate::body::{self, FromBuffered, NoUser, ResponseBody};
 use crate::database::Database;
 use crate::error::{BoxError, Error};
 use crate::observe::{self, Observer};
@@ -42,7 +45,7 @@ impl<S, D> Persistence<S, D> {
     }
 }
 
-/// What the layer asks of the inner service.
+/// The bounds of the inner service, and its response body.
 pub(crate) trait InnerService<B>:
     Service<Request<B>, Response = Response<Self::Reply>, Error: Send, Future: Send>
     + Clone
@@ -89,7 +92,7 @@ where
         if !self.reads(&mut request) {
             return ResponseFuture::pass_through(self.inner.call(request));
         }
-        // The service that is ready is the one to call; its clone has yet to become so.
+        // `poll_ready` made this service ready, not its clone, so this one must be called.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone.clone());
         let shared = Arc::clone(&self.shared);
@@ -99,8 +102,8 @@ where
             match served {
                 Ok(response) => Ok(response),
                 Err(Failure::Inner(error)) => Err(error),
-                Err(Failure::Own(error, watch)) => {
-                    Ok(refuse(&shared.config, error, watch.as_ref()))
+                Err(Failure::Own(error, observer)) => {
+                    Ok(refuse(&shared.config, error, observer.as_ref()))
                 }
             }
         })
@@ -108,14 +111,14 @@ where
 }
 
 impl<S, D> Persistence<S, D> {
-    /// Whether the request's body has to be looked at.
+    /// Returns whether the layer looks at the request's body.
     #[inline]
     fn reads<B: Body>(&self, request: &mut Request<B>) -> bool {
         if body::is_bodiless(request.method()) {
             return false;
         }
         if let Some(session) = request.extensions().get::<Session>() {
-            // Another layer around this one serves the request.
+            // Another layer outside this one serves the request already.
             if !session.is_served_on(&self.shared.database) {
                 self.shared.config.warn_of_nested_layer();
             }
@@ -130,9 +133,11 @@ impl<S, D> Persistence<S, D> {
     }
 }
 
-/// Why there is no response of the handler.
+/// The reason why there is no response of the handler.
 pub(crate) enum Failure<E> {
+    /// The layer failed; with the observer of the event once that is recognised.
     Own(Error, Option<Observer>),
+    /// The inner service failed.
     Inner(E),
 }
 
@@ -147,7 +152,7 @@ type Served<S, B> = Result<
     Failure<<S as Service<Request<B>>>::Error>,
 >;
 
-/// Serves a request: recognises whose events are in it, and serves each.
+/// Serves a request: recognises its events, and serves each.
 async fn serve<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
@@ -166,7 +171,7 @@ where
     }
     let (parts, recognition) = recognised?;
     match recognition {
-        Recognition::Event(request) => event::serve(reserved, shared, parts, request, None).await,
+        Recognition::Event(request) => event::serve(reserved, shared, parts, *request, None).await,
         Recognition::Batch(platform, events) => {
             batch::serve(reserved, shared, &platform, &parts, events).await
         }
@@ -174,19 +179,19 @@ where
     }
 }
 
-/// The reply in the place of the handler's.
+/// Makes the response that the layer sends in the handler's place.
 fn refuse<R: Body>(
     config: &Config,
     error: Error,
-    watch: Option<&Observer>,
+    observer: Option<&Observer>,
 ) -> Response<ResponseBody<R>> {
-    observe::refused(&config.observe, watch, &error);
+    observe::refused(&config.observe, observer, &error);
     let mut response = (config.on_error)(&error).map(ResponseBody::own);
     response.extensions_mut().insert(error);
     response
 }
 
-/// A reply that says nothing: the platform takes it for success.
+/// Makes a reply without content, which the platform takes for success.
 fn acknowledge<R: Body>(reply: &'static str) -> Response<ResponseBody<R>> {
     let mut response = Response::new(ResponseBody::own(Bytes::from_static(reply.as_bytes())));
     if !reply.is_empty() {

@@ -1,4 +1,4 @@
-//! Reading the request, and recognising whose events are in it.
+//! Reads a request, recognises its events, and identifies their users.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,28 +15,29 @@ use crate::options::Config;
 use crate::platform::{ClientSession, Document, Event, Input, MAX_EVENTS, NamedPlatform, is_id};
 use crate::user_key::UserId;
 
-/// What a request turned out to be.
+/// The result of recognising a request.
 pub(crate) enum Recognition {
-    /// One request to the inner service, with or without an event of a user.
-    Event(EventRequest),
+    /// A single request to the inner service, with or without a recognised event. Boxed, so that
+    /// the other variants stay small.
+    Event(Box<EventRequest>),
     /// Several events of this platform.
     Batch(NamedPlatform, Vec<EventRequest>),
-    /// A request of this platform with nothing for the handler.
+    /// A request of this platform without an event for the handler.
     Acknowledged(NamedPlatform),
 }
 
 impl Recognition {
-    /// The requests to the inner service.
+    /// Returns the requests to the inner service.
     pub(super) fn requests(&self) -> &[EventRequest] {
         match self {
-            Self::Event(request) => std::slice::from_ref(request),
+            Self::Event(request) => std::slice::from_ref(&**request),
             Self::Batch(_, requests) => requests,
             Self::Acknowledged(_) => &[],
         }
     }
 }
 
-/// Reads the body and recognises whose events are in it.
+/// Reads the body and recognises its events.
 pub(super) async fn recognise<B>(
     config: &Config,
     request: Request<B>,
@@ -47,7 +48,7 @@ where
     let (mut parts, body) = request.into_parts();
     let limit = config.body_limit;
     if !body::is_read(&parts.method, &parts.headers, &body, limit) {
-        // It would have passed through, if a user were not required.
+        // Only `require_user` brings an unread body here: without it, the request passes through.
         return Ok((parts, unrecognised(config, Bytes::new())?));
     }
     let bytes = body::buffer(body, &parts.headers, limit, config.body_timeout).await?;
@@ -60,30 +61,33 @@ where
 
 fn unrecognised(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
     if config.require_user {
-        let message = "no platform recognised the request, and `require_user` is on";
+        let message = "no platform recognised a user in this request: send one, or switch \
+                       `require_user` off";
         return Err(Error::new(Kind::MissingUser, message));
     }
-    Ok(Recognition::Event(EventRequest { bytes, event: None }))
+    Ok(Recognition::Event(Box::new(EventRequest { bytes, event: None })))
 }
 
 fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
-    // The document borrows from the bytes, which are moved at the end.
+    // The document borrows from this clone, because `bytes` moves into the result.
     let body = bytes.clone();
     let Some(document) = Document::parse(&body) else { return unrecognised(config, bytes) };
     let Some((platform, events)) = claim(config, &document)? else {
         return unrecognised(config, bytes);
     };
     if events.len() > MAX_EVENTS {
-        let message = "the request has more than 1,000 events; nothing was stored";
+        let message = "the request has more than 1,000 events, and nothing was stored: send fewer \
+                       in one request";
         return Err(
             Error::new(Kind::TooManyEvents, message).with_platform(Arc::clone(&platform.name))
         );
     }
-    let is_batch = events.len() > 1;
+    let (is_batch, is_skipped) = (events.len() > 1, events.is_empty());
     let requests = events.into_iter().map(|mut event| match event.body.take() {
         None => {
             let event = recognised(config, platform, &document, event);
-            // In a batch, the whole body would be another event's as well.
+            // In a batch, the whole body holds the other events as well, so it cannot stand for an
+            // event without a user.
             (event.is_some() || !is_batch).then(|| EventRequest { bytes: bytes.clone(), event })
         }
         Some(bytes) => {
@@ -97,8 +101,9 @@ fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
         requests.retain(|it| it.event.as_ref().is_some_and(|event| event.user.is_some()));
     }
     Ok(match requests.pop() {
-        None => Recognition::Acknowledged(platform.clone()),
-        Some(only) if requests.is_empty() => Recognition::Event(only),
+        None if is_skipped || config.require_user => Recognition::Acknowledged(platform.clone()),
+        None => Recognition::Event(Box::new(EventRequest { bytes, event: None })),
+        Some(only) if requests.is_empty() => Recognition::Event(Box::new(only)),
         Some(last) => {
             requests.push(last);
             count(&mut requests);
@@ -107,12 +112,14 @@ fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
     })
 }
 
-/// The platform whose request it is, and the events in it. The app's own platforms come first.
+/// Finds the platform that recognises the request, and its events. The app's own platforms come
+/// first.
 ///
 /// # Errors
 ///
-/// Where two built-in platforms recognise it: a check in front of the layer may have taken it for
-/// the one, and the layer would take it for the other, with another user.
+/// [`is_ambiguous`](Error::is_ambiguous) if two built-in platforms recognise it: a check in front
+/// of the layer may have accepted it as one, and the layer would serve it as the other, with
+/// another user.
 fn claim<'a, 'd>(
     config: &'a Config,
     document: &Document<'d>,
@@ -124,8 +131,8 @@ fn claim<'a, 'd>(
         let Some(events) = platform.platform.recognise(document) else { continue };
         if let Some((first, _)) = &claimed {
             let message = format!(
-                "the request can be one of {} and one of {}: it was refused, since they may have \
-                 different users; send only what belongs to one platform",
+                "both {} and {} recognise this request, and may find different users in it, so it \
+                 was refused: send the members of one platform only",
                 first.name, platform.name
             );
             return Err(Error::new(Kind::Ambiguous, message));
@@ -138,7 +145,7 @@ fn claim<'a, 'd>(
     Ok(claimed)
 }
 
-/// Notes how many events each user has.
+/// Sets the batch size of each event to the number of its user's events.
 fn count(requests: &mut [EventRequest]) {
     let key = |request: &EventRequest| {
         let user = request.event.as_ref()?.user.as_ref()?;
@@ -156,7 +163,7 @@ fn count(requests: &mut [EventRequest]) {
     }
 }
 
-/// The event, if it has a user or a session of its own.
+/// Completes the event with its user and its session; `None` if it has neither.
 fn recognised(
     config: &Config,
     platform: &NamedPlatform,
@@ -166,10 +173,11 @@ fn recognised(
     let elements = &config.stored_elements;
     let user = identity(config, platform, document, &mut event);
     let has_client_sessions = platform.platform.has_client_sessions() && !event.sessionless;
-    let is_carried = has_client_sessions && (elements.session.is_none() || user.is_none());
-    let carried = if is_carried { ClientSession::of(&event) } else { None };
+    let is_client_session = has_client_sessions && (elements.session.is_none() || user.is_none());
+    let client_session = if is_client_session { ClientSession::of(&event) } else { None };
     let session_id = event.session_id.filter(|id| is_id(id)).map(Into::into);
-    if user.is_none() && (!is_carried || (session_id.is_none() && carried.is_none())) {
+    let has_session = is_client_session && (session_id.is_some() || client_session.is_some());
+    if user.is_none() && !has_session {
         return None;
     }
     if elements.session.is_none() && !platform.platform.has_client_sessions() {
@@ -183,7 +191,7 @@ fn recognised(
         new_session: event.new_session,
         sessionless: event.sessionless,
         is_receipt: event.is_receipt,
-        carried,
+        client_session,
         deletion_requested: event.deletion_requested && config.forget_on_skill_disabled,
         id: event.id.filter(|id| is_id(id)).map(Into::into),
         batch_size: 0,
@@ -191,7 +199,7 @@ fn recognised(
     })
 }
 
-/// The user's identity: as the request says, or as the app has to make it up.
+/// Identifies the user: by the id in the request, or by one that the platform creates.
 fn identity(
     config: &Config,
     platform: &NamedPlatform,

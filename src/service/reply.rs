@@ -1,190 +1,147 @@
-//! The handler's reply: what the record stores of it, and what the platform is to bring back.
+//! The handler's reply: reads the parts that the record stores, and writes the session and a
+//! created user id into it, which the platform sends back with the next request.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use http_body::Body;
 
-use crate::body::{ResponseBody, Unread};
-use crate::body::{content_type, is_json};
+use super::unwritten::Unwritten;
+use crate::body::{ResponseBody, content_type, is_json};
 use crate::observe::Observer;
 use crate::options::Config;
 use crate::platform::{Document, Reply, ReplyState};
+use crate::transaction::Shared;
 use crate::turn::{Exchange, Keep, Turn};
 
-/// Why something could not be written into a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unwritten {
-    Compressed,
-    ContentType,
-    NotObject,
-    TooLong,
-    TooSlow,
-    Broken,
-    Taken,
+/// Reads and writes the reply to one request. It owns its parts, since a turn goes on in a task of
+/// its own if the client hangs up.
+pub(super) struct ReplyWriter<D> {
+    pub(super) shared: Arc<Shared<D>>,
+    pub(super) turn: Arc<Turn>,
+    /// The body of the request.
+    pub(super) request: Bytes,
+    pub(super) observer: Observer,
 }
 
-impl Unwritten {
-    fn warn(self, watch: &Observer, what: &'static str) {
-        watch.unwritten(what, self.reason(), self.cause());
+impl<D> ReplyWriter<D> {
+    /// Returns whether `keep` lets this turn be stored.
+    pub(super) fn is_stored(&self, keep: Keep) -> bool {
+        keep == Keep::All || self.turn.has_written()
     }
 
-    /// In one word: the value of `reason`.
-    fn reason(self) -> &'static str {
-        match self {
-            Self::Compressed => "compressed",
-            Self::ContentType => "content_type",
-            Self::NotObject => "not_object",
-            Self::TooLong => "too_long",
-            Self::TooSlow => "too_slow",
-            Self::Broken => "broken",
-            Self::Taken => "taken",
+    /// Reads the parts of request and reply that the record needs before the turn is sealed.
+    ///
+    /// Returns no exchange if the reply cannot hand over the id that was created for the user. The
+    /// turn must not be stored then, since no later request could belong to that user.
+    pub(super) async fn read_for_record<R: Body>(
+        &self,
+        response: Response<R>,
+        keep: Keep,
+    ) -> (Response<ResponseBody<R>>, Option<Exchange>) {
+        let mut response = response.map(ResponseBody::inner);
+        let mut exchange = Exchange::default();
+        let history = self.config().stored_elements.history.as_ref();
+        let history = history.filter(|_| keep == Keep::All && self.turn.user().is_some());
+        if history.is_some_and(|history| history.request) {
+            exchange.request = serde_json::from_slice(&self.request).ok();
+        }
+        if history.is_some_and(|history| history.response) && is_declared_json(response.headers()) {
+            let (same, read) = read(self.config(), response, |_| true).await;
+            response = same;
+            exchange.response = read.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        }
+        let created = self.turn.created_user_id();
+        let created = created.filter(|_| self.is_stored(keep) && !self.turn.is_degraded());
+        let Some(created) = created else { return (response, Some(exchange)) };
+        let (response, read) = read(self.config(), response, may_be_object).await;
+        let state = ReplyState { session: None, created_user_id: Some(created) };
+        let handed_over = read
+            .and_then(|bytes| self.written(&state, &bytes))
+            .and_then(|reply| holds(&reply, created).then_some(()).ok_or(Unwritten::Taken));
+        match handed_over {
+            Ok(()) => (response, Some(exchange)),
+            Err(unwritten) => {
+                let what = "the user is not stored, because the id created for them";
+                unwritten.warn(&self.observer, what);
+                (response, None)
+            }
         }
     }
 
-    /// The cause, and what to do about it.
-    fn cause(self) -> &'static str {
-        match self {
-            Self::Compressed => {
-                "the reply is compressed: put the compression outside of this layer"
-            }
-            Self::ContentType => {
-                "the reply is not JSON: set its content type to `application/json`"
-            }
-            Self::NotObject => "the reply is not a JSON object: answer with one",
-            Self::TooLong => "the reply is over its limit: raise `reply_limit`",
-            Self::TooSlow => {
-                "the reply did not end in time: raise `reply_timeout`, or do not stream it"
-            }
-            Self::Broken => "the reply broke off: see what its body failed with",
-            Self::Taken => {
-                "something else stands in its place: remove that from the reply, or from the session"
-            }
+    /// Has the platform write the client's session and a created user id into the reply. The turn
+    /// has ended by then, so the user's next turn does not wait for it.
+    pub(super) async fn write<R: Body>(
+        &self,
+        response: Response<ResponseBody<R>>,
+    ) -> Response<ResponseBody<R>> {
+        let session = self.turn.client_session((self.config().clock)());
+        let state =
+            ReplyState { session: session.as_ref(), created_user_id: self.turn.created_user_id() };
+        if state.session.is_none() && state.created_user_id.is_none() {
+            return response;
         }
+        // Platforms do not read the body of a 4xx: a session missing there is not worth a warning.
+        let is_read_by_platform = !response.status().is_client_error();
+        let (response, read) = read(self.config(), response, may_be_object).await;
+        let (mut parts, mut body) = response.into_parts();
+        match read.and_then(|bytes| self.written(&state, &bytes)) {
+            Ok(reply) => {
+                if reply.is_blocked() {
+                    Unwritten::Taken.warn(&self.observer, "the session");
+                }
+                let text = Bytes::from(reply.into_text());
+                if parts.headers.contains_key(header::CONTENT_LENGTH) {
+                    parts.headers.insert(header::CONTENT_LENGTH, text.len().into());
+                }
+                body.replace(text);
+            }
+            Err(unwritten) if session.is_some() && is_read_by_platform => {
+                unwritten.warn(&self.observer, "the session");
+            }
+            Err(_) => {}
+        }
+        Response::from_parts(parts, body)
+    }
+
+    /// Returns the reply with `state` written into it.
+    fn written(&self, state: &ReplyState<'_>, reply: &[u8]) -> Result<Reply, Unwritten> {
+        let mut reply = Reply::parse(reply).ok_or(Unwritten::NotObject)?;
+        if let Some(request) = Document::parse(&self.request) {
+            self.turn.platform().platform.write_reply(&request, state, &mut reply);
+        }
+        Ok(reply)
+    }
+
+    fn config(&self) -> &Config {
+        &self.shared.config
     }
 }
 
-impl From<Unread> for Unwritten {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::TooLong => Self::TooLong,
-            Unread::TooSlow => Self::TooSlow,
-            Unread::Broken => Self::Broken,
-            Unread::Unsuitable => Self::NotObject,
-        }
-    }
-}
-
-/// Reads what the record needs of request and reply before the turn is sealed.
-///
-/// The second value is `None` where the reply cannot hand over the id that was created for the
-/// user: the turn is not to be stored then, since no later request could be that user's.
-pub(crate) async fn read_for_record<R: Body>(
-    config: &Config,
-    turn: &Turn,
-    request: &[u8],
-    response: Response<R>,
-    keep: Keep,
-    watch: &Observer,
-) -> (Response<ResponseBody<R>>, Option<Exchange>) {
-    let mut response = response.map(ResponseBody::inner);
-    let mut exchange = Exchange::default();
-    let history = config.stored_elements.history.as_ref();
-    let history = history.filter(|_| keep == Keep::All && turn.user().is_some());
-    if history.is_some_and(|history| history.request) {
-        exchange.request = serde_json::from_slice(request).ok();
-    }
-    if history.is_some_and(|history| history.response) && is_declared_json(response.headers()) {
-        let (same, read) = read(config, response, |_| true).await;
-        response = same;
-        exchange.response = read.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    }
-    let is_stored = keep == Keep::All || turn.has_written();
-    let created = turn.created_user_id().filter(|_| is_stored && !turn.is_degraded());
-    let Some(created) = created else { return (response, Some(exchange)) };
-    let (response, read) = read(config, response, may_be_object).await;
-    let carried = ReplyState { session: None, created_user_id: Some(created) };
-    let handed_over = read
-        .and_then(|bytes| written(turn, request, &carried, &bytes))
-        .and_then(|reply| hands_over(&reply, created).then_some(()).ok_or(Unwritten::Taken));
-    match handed_over {
-        Ok(()) => (response, Some(exchange)),
-        Err(why) => {
-            why.warn(watch, "the user is not stored, because the id created for them");
-            (response, None)
-        }
-    }
-}
-
-/// Has the platform write into the reply what it is to bring back. Nothing of it waits for the
-/// user's place in the order.
-pub(crate) async fn write<R: Body>(
-    config: &Config,
-    turn: &Turn,
-    request: &[u8],
-    response: Response<ResponseBody<R>>,
-    watch: &Observer,
-) -> Response<ResponseBody<R>> {
-    let session = turn.client_session((config.clock)());
-    let carried = ReplyState { session: session.as_ref(), created_user_id: turn.created_user_id() };
-    if carried.session.is_none() && carried.created_user_id.is_none() {
-        return response;
-    }
-    // A platform does not look into a reply that says that it was at fault.
-    let is_looked_into = !response.status().is_client_error();
-    let (response, read) = read(config, response, may_be_object).await;
-    let (mut parts, mut body) = response.into_parts();
-    match read.and_then(|bytes| written(turn, request, &carried, &bytes)) {
-        Ok(reply) => {
-            if reply.is_blocked() {
-                Unwritten::Taken.warn(watch, "the session");
-            }
-            let text = Bytes::from(reply.into_text());
-            if parts.headers.contains_key(header::CONTENT_LENGTH) {
-                parts.headers.insert(header::CONTENT_LENGTH, text.len().into());
-            }
-            body.replace(text);
-        }
-        Err(why) if session.is_some() && is_looked_into => why.warn(watch, "the session"),
-        Err(_) => {}
-    }
-    Response::from_parts(parts, body)
-}
-
-/// Reads the reply, if it may be a JSON object.
+/// Reads the reply, if its head allows it to be JSON.
 async fn read<R: Body>(
     config: &Config,
     response: Response<ResponseBody<R>>,
     suitable: fn(&[u8]) -> bool,
 ) -> (Response<ResponseBody<R>>, Result<Bytes, Unwritten>) {
-    if let Err(why) = check(response.headers()) {
-        return (response, Err(why));
+    if let Err(unwritten) = check(response.headers()) {
+        return (response, Err(unwritten));
     }
     let (parts, body) = response.into_parts();
     let (body, read) = body.read(config.reply_limit, config.reply_timeout, suitable).await;
     (Response::from_parts(parts, body), read.map_err(Unwritten::from))
 }
 
-/// Whether what begins like this may be a JSON object. A streamed text is not waited for.
-fn may_be_object(begin: &[u8]) -> bool {
-    matches!(begin.trim_ascii_start(), [] | [b'{', ..])
+/// Returns whether a body that begins like this may be a JSON object. Streamed text is not, so the
+/// layer does not wait for its end.
+fn may_be_object(beginning: &[u8]) -> bool {
+    matches!(beginning.trim_ascii_start(), [] | [b'{', ..])
 }
 
-/// The reply with all that is carried in it.
-fn written(
-    turn: &Turn,
-    request: &[u8],
-    carried: &ReplyState<'_>,
-    reply: &[u8],
-) -> Result<Reply, Unwritten> {
-    let mut reply = Reply::parse(reply).ok_or(Unwritten::NotObject)?;
-    if let Some(request) = Document::parse(request) {
-        turn.platform().platform.write_reply(&request, carried, &mut reply);
-    }
-    Ok(reply)
-}
-
-/// Whether the id stands in the reply. It cannot be guessed, so it does not stand there by chance.
-fn hands_over(reply: &Reply, id: &str) -> bool {
+/// Returns whether the reply holds the created id. Such an id cannot be guessed, so it is not there
+/// by chance.
+fn holds(reply: &Reply, id: &str) -> bool {
     let quoted = serde_json::Value::from(id).to_string();
     reply.text().contains(quoted.trim_matches('"'))
 }
@@ -193,7 +150,7 @@ fn check(headers: &HeaderMap) -> Result<(), Unwritten> {
     if is_encoded(headers) {
         return Err(Unwritten::Compressed);
     }
-    // What is JSON often goes as text, as a `String` of axum does.
+    // JSON is often declared as text: a `String` returned from an axum handler is.
     match content_type(headers) {
         Some(content_type) if !is_json(content_type) && !is_text(content_type.as_bytes()) => {
             Err(Unwritten::ContentType)

@@ -1,4 +1,4 @@
-//! The place that `poll_ready` reserved in the inner service.
+//! The place that `poll_ready` reserved in the inner service, and its return.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -9,10 +9,12 @@ use super::InnerService;
 /// The inner service that was ready when the request came, until it is called or the request has to
 /// wait.
 ///
-/// A place kept while a request waits for its body, its user's earlier turns or the database would
-/// be missing to the very turns that it waits for. So the order is always user, then place.
+/// A request that kept its place while waiting for its body, its user's earlier turns or the
+/// database could block the very turns that it waits for. So a request always takes its user's turn
+/// first, and then a place.
 pub(super) struct Reserved<S> {
     ready: Mutex<Option<S>>,
+    /// A clone to make ready later. In a mutex, since services need not be `Sync`.
     clone: Mutex<S>,
 }
 
@@ -21,8 +23,7 @@ impl<S> Reserved<S> {
         Self { ready: Mutex::new(Some(ready)), clone: Mutex::new(clone) }
     }
 
-    /// Runs `work`, and gives the place back as soon as that has to wait before it calls the
-    /// service.
+    /// Runs `work`, and gives the place back if `work` has to wait before it takes the service.
     pub(super) async fn kept_until_pending<F: Future>(&self, work: F) -> F::Output {
         let mut work = pin!(work);
         poll_fn(|cx| {
@@ -39,7 +40,7 @@ impl<S> Reserved<S> {
     ///
     /// # Errors
     ///
-    /// Those of the service's `poll_ready`.
+    /// Returns the error of the service's `poll_ready`.
     pub(super) async fn service<B>(&self) -> Result<S, S::Error>
     where
         S: InnerService<B>,

@@ -1,4 +1,4 @@
-//! Stored elements in Jovo's JSON form.
+//! Deserializing stored elements from Jovo's JSON.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -49,7 +49,7 @@ impl Default for Json {
     }
 }
 
-/// The JSON object of an element's settings.
+/// An element with settings, which have their own JSON object.
 trait FromSettings: Default {
     type Settings: for<'de> Deserialize<'de> + Into<Setting<Self>>;
 }
@@ -171,7 +171,9 @@ fn expires_after_seconds<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Du
         .map_err(|error| D::Error::custom(format_args!("`expiresAfterSeconds`: {error}")))?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
-        _ => Err(D::Error::custom("`expiresAfterSeconds` has to be more than 0")),
+        _ => {
+            Err(D::Error::custom("`expiresAfterSeconds` is not more than 0; set it to more than 0"))
+        }
     }
 }
 
@@ -188,6 +190,8 @@ fn count<'de, D: Deserializer<'de>>(json: D, name: &str) -> Result<Option<usize>
         .map_err(|error| D::Error::custom(format_args!("`{name}`: {error}")))?;
     match usize::try_from(count) {
         Ok(count) if count > 0 => Ok(Some(count)),
-        _ => Err(D::Error::custom(format_args!("`{name}` has to be more than 0"))),
+        _ => {
+            Err(D::Error::custom(format_args!("`{name}` is not more than 0; set it to 1 or more")))
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Many tasks and one user.
+//! Checks of many tasks that write the same user's record.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
 use super::subject::{Outcome, Subject, failed, record};
-use crate::{Database, Error, Expected, Saved, Version, VersionedRecord};
+use crate::database::{Database, Expected, Saved, Version, VersionedRecord};
+use crate::error::Error;
 
 const TASKS: u64 = 16;
 const INCREMENTS: u64 = 8;
@@ -20,7 +21,7 @@ fn counted(count: u64) -> Value {
 fn count(stored: &VersionedRecord) -> Outcome<u64> {
     let user = stored.record.fields().get("user");
     let count = user.and_then(|user| user.pointer("/data/count")?.as_u64());
-    count.ok_or_else(|| "what is stored is not what was saved".to_owned())
+    count.ok_or_else(|| "the stored record is not one that was saved".to_owned())
 }
 
 /// Runs `work` in 16 tasks that begin at the same time.
@@ -40,7 +41,7 @@ where
             work.await
         })
     });
-    // All of them are started before the first is waited for.
+    // All tasks must be spawned before the first is awaited.
     let tasks: Vec<_> = tasks.collect();
     let mut results = Vec::with_capacity(tasks.len());
     for task in tasks {
@@ -49,7 +50,7 @@ where
     Ok(results)
 }
 
-/// The number and version of the one save that was not a conflict.
+/// Returns the number and version of the only save that succeeded.
 fn winner(results: Vec<Result<Saved, Error>>) -> Outcome<(u64, Version)> {
     let mut winners = Vec::new();
     for (number, saved) in (0..).zip(results) {
@@ -57,7 +58,7 @@ fn winner(results: Vec<Result<Saved, Error>>) -> Outcome<(u64, Version)> {
             Saved::Written(version) => winners.push((number, version)),
             Saved::Conflict(Some(_)) => {}
             Saved::Conflict(None) => {
-                return Err("a conflict returns nothing although an item is stored".to_owned());
+                return Err("a conflict returns no record although one is stored".to_owned());
             }
         }
     }
@@ -71,7 +72,7 @@ fn winner(results: Vec<Result<Saved, Error>>) -> Outcome<(u64, Version)> {
 pub(super) async fn creation<D: Database>(subject: &Subject<D>) -> Outcome {
     let id = subject.user("created");
     let mut over = None;
-    // First the creation, then the same over a version.
+    // First the tasks create the record, then they all save over the same version.
     for _ in 0..4 {
         let results = in_tasks(subject, |number, database| {
             let (id, over) = (id.clone(), over.clone());
@@ -103,23 +104,24 @@ pub(super) async fn writers<D: Database>(subject: &Subject<D>) -> Outcome {
     if made.len() <= won.len() {
         return Err("two saves are given the same version".to_owned());
     }
-    let stored = subject.load(&id).await?.ok_or("load finds nothing of a user who is stored")?;
+    let stored = subject.load(&id).await?.ok_or("load does not find a stored user")?;
     let (found, expected) = (count(&stored)?, TASKS * INCREMENTS);
     if found != expected {
-        return Err(format!("{expected} increments were acknowledged, and {found} are stored"));
+        return Err(format!("{expected} increments were acknowledged, but {found} are stored"));
     }
     if !made.contains(&stored.version) || over.contains(&stored.version) {
-        return Err("the version that is stored is not that of the last save".to_owned());
+        return Err("the stored version is not that of the last save".to_owned());
     }
     Ok(())
 }
 
-/// Counts, beginning anew with what a conflict returns. Returns the versions that it replaced, and by which.
+/// Increments the count, and after a conflict starts again from the record that it returned.
+/// Returns each version that was replaced, with its successor.
 async fn increments(database: &impl Database, id: &str) -> Outcome<Vec<(Version, Version)>> {
     let mut won = Vec::new();
     while (won.len() as u64) < INCREMENTS {
         let loaded = database.load(id).await.map_err(failed("load"))?;
-        let mut stored = loaded.ok_or("load finds nothing of a user who is stored")?;
+        let mut stored = loaded.ok_or("load does not find a stored user")?;
         loop {
             let next = record(&counted(count(&stored)? + 1));
             match database
@@ -133,7 +135,7 @@ async fn increments(database: &impl Database, id: &str) -> Outcome<Vec<(Version,
                 }
                 Saved::Conflict(Some(current)) => stored = current,
                 Saved::Conflict(None) => {
-                    return Err("a conflict returns nothing although an item is stored".to_owned());
+                    return Err("a conflict returns no record although one is stored".to_owned());
                 }
             }
         }
@@ -160,7 +162,7 @@ pub(super) async fn delete_beside_writers<D: Database>(subject: &Subject<D>) -> 
         for result in results.await? {
             result.map_err(failed("a save or delete"))?;
         }
-        // Before the deletion a save may succeed, after it none.
+        // A save may succeed before the deletion, but not after it.
         subject.holds_nothing(&id).await?;
     }
     Ok(())

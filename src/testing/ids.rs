@@ -1,15 +1,15 @@
-//! User ids are data from outside.
+//! Checks of user ids, which are untrusted.
 
 use serde_json::json;
 
 use super::subject::{Outcome, Subject};
 use super::values::shown;
-use crate::Database;
+use crate::database::Database;
 
-/// DynamoDB's limit for a key; the layer passes on no longer ones.
+/// DynamoDB's limit for a key; the layer passes on no longer ids.
 const LONGEST: usize = 2048;
 
-/// They look like paths, patterns, queries and placeholders, or like one another.
+/// Ids that look like paths, patterns, queries and placeholders, or like one another.
 const ODD: [&str; 46] = [
     "x",
     "X",
@@ -81,27 +81,27 @@ pub(super) async fn odd<D: Database>(subject: &Subject<D>) -> Outcome {
     distinct(subject, &ids).await
 }
 
-/// That each has an item of its own.
+/// Checks that each id has its own record.
 async fn distinct<D: Database>(subject: &Subject<D>, ids: &[String]) -> Outcome {
-    let item = |index: usize| json!({ "user": { "data": { "number": index } } });
+    let fields = |index: usize| json!({ "user": { "data": { "number": index } } });
     let named =
         |id: &str, why: String| format!("with the user id {}: {why}", shown(format!("{id:?}")));
     let mut versions = Vec::with_capacity(ids.len());
     for (index, id) in ids.iter().enumerate() {
-        let stored = subject.store(id, &item(index), None).await;
+        let stored = subject.store(id, &fields(index), None).await;
         versions.push(stored.map_err(|why| named(id, why))?);
     }
     for (index, (id, version)) in ids.iter().zip(&versions).enumerate() {
-        subject.holds(id, &item(index), version).await.map_err(|why| named(id, why))?;
+        subject.holds(id, &fields(index), version).await.map_err(|why| named(id, why))?;
     }
-    // Deleting one deletes no other.
+    // Deleting one user must not delete another.
     for id in ids.iter().step_by(2) {
         subject.delete(id).await.map_err(|why| named(id, why))?;
     }
     for (index, (id, version)) in ids.iter().zip(&versions).enumerate() {
         let is_right = match index % 2 {
             0 => subject.holds_nothing(id).await,
-            _ => subject.holds(id, &item(index), version).await,
+            _ => subject.holds(id, &fields(index), version).await,
         };
         is_right.map_err(|why| named(id, why))?;
     }

@@ -1,18 +1,19 @@
-//! What a database cannot hold it refuses, and nothing is written.
+//! Checks that a record which the database cannot hold is refused, and not written.
 
 use serde_json::{Value, json};
 
 use super::records::{around, for_any};
 use super::subject::{Outcome, Subject, failed, record};
 use super::values::{Range, shown};
-use crate::{Database, Error, Expected, Saved, Version};
+use crate::database::{Database, Expected, Saved, Version};
+use crate::error::Error;
 
 const CASES: usize = 24;
 
 struct Probe {
     name: &'static str,
     fields: Value,
-    /// What the error has to name: a part of the path, and whether there is a limit that is a number.
+    /// The parts that the error must name: a part of the path, and a number if there is a limit.
     path: &'static str,
     has_limit: bool,
 }
@@ -47,7 +48,7 @@ fn probes() -> Vec<Probe> {
         ("a text of 17 MiB", json!("x".repeat(17 * 1024 * 1024))),
     ];
     let keys = [("an empty key", json!({ "": 1 })), ("a key with NUL", json!({ "a\0b": 1 }))];
-    // Names that a database may need for itself, or cannot have there.
+    // Names that a database may reserve or reject.
     let names =
         ["id", "_id", "userId", "version", "_version", "expiresAt", "$set", "a.b", "a b", "#a"];
     let with_path = |path, has_limit| {
@@ -64,7 +65,7 @@ fn probes() -> Vec<Probe> {
     values.chain(keys).chain(fields).collect()
 }
 
-/// The item of a new user, and one that replaces another.
+/// Checks the record of a new user, and one that replaces another record.
 async fn is_held_or_refused<D: Database>(
     subject: &Subject<D>,
     fields: &Value,
@@ -102,7 +103,7 @@ async fn try_to_store<D: Database>(
 ) -> Outcome<Result<Version, Error>> {
     match subject.database.save(id, &record(fields), Expected::from(over)).await {
         Ok(Saved::Written(version)) => Ok(Ok(version)),
-        Ok(Saved::Conflict(_)) => Err("a save over what is stored is a conflict".to_owned()),
+        Ok(Saved::Conflict(_)) => Err("a save over the stored version is a conflict".to_owned()),
         Err(error) => Ok(Err(error)),
     }
 }
@@ -111,7 +112,7 @@ fn is_refusal(error: &Error, id: &str, path: &str, has_limit: bool) -> Outcome {
     let message = format!("{error:?}");
     let said = shown(&message);
     if !error.is_encode() {
-        return Err(failed("save")(error.clone()) + ", and not with an error of encoding");
+        return Err(failed("save")(error.clone()) + ", which is not an encoding error");
     }
     if message.contains(id) {
         return Err(format!("the error shows the user id: {said}"));

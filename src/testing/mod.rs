@@ -1,12 +1,12 @@
-//! For those who write a [`Database`]: the suite that every database has to pass; and for those who use one: [`Faulty`], which
-//! makes any database fail (feature `testing`).
+//! Tools for testing: a conformance suite for implementations of [`Database`], and [`Faulty`],
+//! which makes any database fail on demand (feature `testing`).
 //!
 //! ```
 //! use tower_persistence::MemoryDb;
 //! use tower_persistence::testing::conformance;
 //!
 //! # #[tokio::main] async fn main() {
-//! // In your project this is a test: `#[tokio::test(flavor = "multi_thread")] async fn conforms() { … }`
+//! // In a project this is a test: `#[tokio::test(flavor = "multi_thread")] async fn conforms()`.
 //! let db = MemoryDb::new();
 //! conformance(async || db.clone()).await;
 //! # }
@@ -14,8 +14,12 @@
 
 mod concurrency;
 mod faulty;
+mod handles;
 mod ids;
+#[cfg(test)]
+mod liars;
 mod limits;
+mod load;
 mod promises;
 mod records;
 mod subject;
@@ -27,51 +31,65 @@ use std::time::Duration;
 
 pub use self::faulty::{Fault, Faulty, InjectedFault, Operation, Rates};
 use self::subject::{Outcome, Subject};
-use crate::Database;
+use crate::database::Database;
 
-/// How long one check may take, making the database included.
+/// The time limit of each check, including the creation of the database.
 const TIME_LIMIT: Duration = Duration::from_secs(90);
 
-/// Checks that a database keeps the promises of [`Database`], on which "nothing acknowledged is lost" rests.
+/// Checks that a database keeps the promises of [`Database`], so that no acknowledged write is
+/// lost.
 ///
-/// `make_db` makes a handle to it: one to an empty database, one to a shared table, or a clone. It is called once
-/// for each check, and the handle of the check before is dropped by then. User ids are the suite's own and unique to
-/// the run; what a check stored it deletes if it succeeds. So the suite can run beside other users of a table, and beside itself.
+/// `make_db` returns a handle: to an empty database, to a shared table, or a clone. It is called
+/// once for each check, after the handle of the previous check was dropped. The suite uses its own
+/// user ids, unique to each run, and a check that succeeds deletes its records. The suite can
+/// therefore share a table with other users and with another run.
 ///
-/// [`ensure_ready`](Database::ensure_ready) is not called before the first check: a database has to do without.
-/// [`close`](Database::close) is never called.
+/// [`ensure_ready`](Database::ensure_ready) is not called before the first check, so a database
+/// must work without it. [`close`](Database::close) is never called.
 ///
-/// | check | |
-/// | --- | --- |
-/// | absent user | loading one finds nothing, fails not, and stores nothing |
-/// | ready | `ensure_ready` may be called at any time, and again |
-/// | JSON round trip | what was stored is loaded: nested, unicode, empty texts, maps and arrays, keys with `.`, `$`, spaces and quotes, `null`, the extremes of `i64`, floats; samples, and values that nobody thought of |
-/// | unknown fields | are kept, at every level |
-/// | conditional save | creates only if nothing is stored, replaces only the version that was loaded; a conflict writes nothing and returns what is stored now |
-/// | versions | do not come round, also not if the same is stored again |
-/// | removed keys | are gone after a reload: fields, nested keys, elements |
-/// | delete | removes the item; where there is none, nothing happens |
-/// | deleted user | does not come back by a save of someone who loaded before, also not if it was created anew |
-/// | tombstones | where a database leaves such (its `load_for_update` gives a version for nothing): a save of a new user that was under way is refused, a later one's is not; one tombstone's version is not another's |
-/// | concurrent creation, concurrent writers, delete beside writers | of 16 tasks over one version, one wins; nothing is lost |
-/// | long ids, odd ids | 2,048 bytes; ids that differ in case, spaces or normalisation, or look like paths or queries, share no item |
-/// | limits | what the database cannot hold is refused |
+/// * *absent user*: loading an absent user succeeds, finds nothing and stores nothing.
+/// * *ready*: `ensure_ready` can be called at any time, and repeatedly.
+/// * *JSON round trip*: a saved record is loaded unchanged: nesting, Unicode, empty texts, maps and
+///   arrays, keys with `.`, `$`, spaces and quotes, `null`, the extremes of `i64`, floats; both
+///   samples and random values.
+/// * *unknown fields*: they are kept, at every level.
+/// * *conditional save*: a save creates a record only if there is none, and replaces only the
+///   expected version. A conflict writes nothing and returns the stored record.
+/// * *versions*: they are never reused, even if the same record is saved again.
+/// * *removed keys*: they are gone after a reload: fields, nested keys, elements.
+/// * *delete*: it removes the record; deleting an absent user has no effect.
+/// * *deleted user*: a save with a version from before the deletion is a conflict, even after the
+///   user was created again.
+/// * *tombstones*, if `load_for_update` returns a version for an absent user: a deletion is a
+///   conflict for a first save that was under way, but not for one that begins later. No two
+///   tombstones have the same version.
+/// * *concurrent creation*, *concurrent writers*, *delete beside writers*: of 16 tasks that save
+///   with the same version, one succeeds; no write is lost.
+/// * *long ids*, *odd ids*: ids of 2,048 bytes; ids that differ only in case, spaces or
+///   normalisation, or look like paths or queries, have separate records.
+/// * *limits*: a record that the database cannot hold is refused.
 ///
-/// Two freedoms are granted. *Numbers* are compared by their value: `1.0` may come back as `1`, since DynamoDB knows no
-/// difference. Otherwise they are exact. And a database may *refuse* what it cannot hold, if the error
-/// [is one of encoding](crate::Error::is_encode) that names the field and the limit, and nothing is written. Only these may be refused:
-/// integers over `i64::MAX`, floats whose size is not between 1e-120 and 1e120 (and not zero), more than 16 levels of nesting, items over 256 KiB, keys
-/// that are empty or have a NUL in them, and fields of the record (not those within) with an unusual name, such as `_id` or `$set`.
+/// A database has two freedoms:
 ///
-/// Prints a line for each check, such as `conformance: absent user … ok`. A runtime with several threads finds more.
+/// * *Numbers* are compared by value: `1.0` may be loaded as `1`, because DynamoDB does not
+///   distinguish the two. Apart from that they are exact.
+/// * A database may *refuse* a record that it cannot hold, with an [encoding
+///   error](crate::Error::is_encode) that names the field and the limit, if it writes nothing. It
+///   may refuse only: integers over `i64::MAX`; floats outside of 1e-120 to 1e120 in size, except
+///   zero; more than 16 levels of nesting; records over 256 KiB; keys that are empty or contain a
+///   NUL; and top-level fields with an unusual name, such as `_id` or `$set`.
+///
+/// Each check prints a line such as `conformance: absent user … ok`. On a runtime with several
+/// threads the suite finds more faults.
 ///
 /// # Panics
 ///
-/// When a check fails or takes longer than 90 seconds. The message names the check, the database and what was found.
+/// Panics if a check fails or takes longer than 90 seconds. The message names the check, the
+/// database and the fault.
 ///
 /// ```should_panic
 /// use tower_persistence::testing::conformance;
-/// use tower_persistence::{Expected, Database, Error, MemoryDb, Record, Saved, VersionedRecord, Version};
+/// use tower_persistence::{Database, Error, Expected, MemoryDb, Record, Saved, VersionedRecord};
 ///
 /// #[derive(Debug, Default)]
 /// struct LastWriteWins(MemoryDb);
@@ -81,7 +99,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 ///         self.0.load(id).await
 ///     }
 ///
-///     async fn save(&self, id: &str, record: &Record, _: Option<&Version>) -> Result<Saved, Error> {
+///     async fn save(&self, id: &str, record: &Record, _: Expected<'_>) -> Result<Saved, Error> {
 ///         self.0.delete(id).await?;
 ///         self.0.save(id, record, Expected::Absent).await
 ///     }
@@ -96,7 +114,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 /// # }
 /// ```
 pub async fn conformance<D: Database>(make_db: impl AsyncFn() -> D) {
-    // The first one comes to a database that nobody has made ready.
+    // The first check must get a database on which `ensure_ready` was never called.
     check("absent user", &make_db, promises::absent_user).await;
     check("ready", &make_db, promises::ready).await;
     check("JSON round trip", &make_db, records::round_trip).await;
@@ -113,23 +131,76 @@ pub async fn conformance<D: Database>(make_db: impl AsyncFn() -> D) {
     check("long ids", &make_db, ids::long).await;
     check("odd ids", &make_db, ids::odd).await;
     check("limits", &make_db, limits::limits).await;
+    check("sizes", &make_db, load::sizes).await;
+    check("many users", &make_db, load::many_users).await;
+    check_two("two handles", &make_db, handles::take_turns).await;
+    check_two("creation by two handles", &make_db, handles::create_once).await;
+    check("calls given up", &make_db, load::given_up).await;
+    check("many versions", &make_db, load::many_versions).await;
+    check("threads", &make_db, load::threads).await;
 }
 
-// It is a test helper: failing is what it is for.
-#[allow(clippy::panic)]
+/// Checks that what a database acknowledged is there after it was closed and opened again.
+///
+/// `make_db` opens the database, or makes a handle to it; `reopen` opens it again after
+/// [`close`](Database::close). Run it beside [`conformance`], which closes nothing.
+///
+/// # Panics
+///
+/// As [`conformance`].
+///
+/// ```
+/// # #[cfg(feature = "file")]
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_persistence::FileDb;
+/// use tower_persistence::testing::durability;
+///
+/// let path = tempfile::tempdir()?.path().join("db.json");
+/// let open = async || FileDb::open(&path).await.expect("a new file");
+/// durability(&open, &open).await;
+/// # Ok(()) }
+/// # #[cfg(not(feature = "file"))] fn main() {}
+/// ```
+pub async fn durability<D: Database>(make_db: impl AsyncFn() -> D, reopen: impl AsyncFn() -> D) {
+    let one = Subject::new(make_db().await);
+    let name = format!("{:?}", one.database);
+    run("durability", name, handles::reopened(&one, reopen)).await;
+}
+
 async fn check<D: Database>(
     name: &str,
     make_db: &impl AsyncFn() -> D,
     check: impl AsyncFnOnce(&Subject<D>) -> Outcome,
 ) {
-    let mut database = "a database that is not made yet".to_owned();
-    let checked = async {
-        let subject = Subject::new(make_db().await);
-        database = format!("{:?}", subject.database);
+    let subject = Subject::new(make_db().await);
+    let database = format!("{:?}", subject.database);
+    run(name, database, async {
         check(&subject).await?;
         subject.clear_up().await
-    };
-    let outcome = tokio::time::timeout(TIME_LIMIT, checked).await.unwrap_or_else(|_| {
+    })
+    .await;
+}
+
+/// As [`check`], with two handles at a time.
+async fn check_two<D: Database>(
+    name: &str,
+    make_db: &impl AsyncFn() -> D,
+    check: impl AsyncFnOnce(&Subject<D>, &Subject<D>) -> Outcome,
+) {
+    let one = Subject::new(make_db().await);
+    let other = Subject::new(make_db().await);
+    let database = format!("{:?}", one.database);
+    run(name, database, async {
+        check(&one, &other).await?;
+        one.clear_up().await
+    })
+    .await;
+}
+
+// It is a test helper: failing is what it is for.
+#[allow(clippy::panic)]
+async fn run(name: &str, database: String, check: impl Future<Output = Outcome>) {
+    let outcome = tokio::time::timeout(TIME_LIMIT, check).await.unwrap_or_else(|_| {
         Err(format!("it takes longer than {} seconds; does a call hang?", TIME_LIMIT.as_secs()))
     });
     match outcome {

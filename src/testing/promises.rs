@@ -1,15 +1,15 @@
-//! What a database promises about saving on a condition, and about deleting.
+//! Checks of conditional saves and of deletions.
 
 use serde_json::json;
 
 use super::subject::{Outcome, Subject};
-use crate::{Database, Saved, Version};
+use crate::database::{Database, Saved, Version};
 
 pub(super) async fn absent_user<D: Database>(subject: &Subject<D>) -> Outcome {
     let id = subject.user("absent");
     subject.holds_nothing(&id).await?;
     subject.holds_nothing(&id).await?;
-    // Had loading stored something, there would be a conflict.
+    // Had loading stored a record, this would be a conflict.
     let fields = json!({ "user": { "data": { "visits": 1 } } });
     let version = subject.store(&id, &fields, None).await?;
     subject.holds(&id, &fields, &version).await?;
@@ -41,19 +41,19 @@ pub(super) async fn conditional_save<D: Database>(subject: &Subject<D>) -> Outco
     subject.conflicts(&id, Some(&first), Some((&two, &second))).await?;
     subject.conflicts(&id, None, Some((&two, &second))).await?;
 
-    // The version that a conflict returns is good for a save.
+    // The version in a conflict can be used for a save.
     let Saved::Conflict(Some(current)) = subject.save(&id, &three, Some(&first)).await? else {
-        return Err("a save over a version that is not stored any more is no conflict".to_owned());
+        return Err("a save over an outdated version is not a conflict".to_owned());
     };
     let third = subject.store(&id, &three, Some(&current.version)).await?;
     subject.holds(&id, &three, &third).await?;
 
-    // So is the one that a load returns.
-    let loaded = subject.load(&id).await?.ok_or("load finds nothing of a user who is stored")?;
+    // So can the version that a load returns.
+    let loaded = subject.load(&id).await?.ok_or("load does not find a stored user")?;
     let fourth = subject.store(&id, &one, Some(&loaded.version)).await?;
     subject.holds(&id, &one, &fourth).await?;
 
-    // Nobody else is concerned by it.
+    // Other users are not affected.
     subject.conflicts(&subject.user("other"), Some(&fourth), None).await
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn versions<D: Database>(subject: &Subject<D>) -> Outcome {
     let id = subject.user("versions");
     let [one, two] = [1, 2].map(|visits| json!({ "user": { "data": { "visits": visits } } }));
     let mut seen = vec![subject.store(&id, &one, None).await?];
-    // The same twice, something else, and what was there at first.
+    // The same record again, a different one, and the first one once more.
     for fields in [&one, &two, &one] {
         let version = subject.store(&id, fields, seen.last()).await?;
         for before in &seen {
@@ -85,7 +85,7 @@ pub(super) async fn delete<D: Database>(subject: &Subject<D>) -> Outcome {
     subject.holds_nothing(&id).await?;
     subject.holds(&other, &fields, &kept).await?;
 
-    // What was stored of the user before does not come back with the user.
+    // Data from before the deletion is not restored with the user.
     let more = json!({ "user": { "data": { "name": "Zoë" } }, "session": { "id": "s" }, "x": 1 });
     subject.store(&id, &more, None).await?;
     subject.delete(&id).await?;
@@ -100,7 +100,7 @@ pub(super) async fn deleted_user<D: Database>(subject: &Subject<D>) -> Outcome {
     subject.delete(&id).await?;
     subject.conflicts(&id, Some(&second), None).await?;
 
-    // Created anew, step by step the same as before.
+    // The user is created again, with the same saves as before.
     let third = subject.store(&id, &fields, None).await?;
     for before in [&first, &second] {
         subject.conflicts(&id, Some(before), Some((&fields, &third))).await?;
@@ -112,11 +112,11 @@ pub(super) async fn deleted_user<D: Database>(subject: &Subject<D>) -> Outcome {
     Ok(())
 }
 
-/// Of databases that leave tombstones: a first turn that was under way does not bring back who was deleted meanwhile, one that
-/// begins later may.
+/// Checks databases that leave tombstones: a first turn that was under way during a deletion does
+/// not restore the user; one that begins later may.
 pub(super) async fn tombstones<D: Database>(subject: &Subject<D>) -> Outcome {
     let (id, fields) = (subject.user("deleted"), json!({ "user": { "data": { "visits": 1 } } }));
-    // What tombstones need may have to be made first.
+    // Tombstones may need preparation, such as DynamoDB's time to live.
     subject.database.ensure_ready().await.map_err(super::subject::failed("ensure_ready"))?;
     let Some(before) = subject.over_nothing(&id).await? else { return Ok(()) };
     subject.delete(&id).await?;
@@ -125,7 +125,7 @@ pub(super) async fn tombstones<D: Database>(subject: &Subject<D>) -> Outcome {
     };
     held_back(subject, &id, &[&before]).await?;
     if subject.over_nothing(&id).await?.as_ref() != Some(&first) {
-        return Err("the version of a tombstone changes although nobody deletes".to_owned());
+        return Err("the version of a tombstone changes without a deletion".to_owned());
     }
     let stored = subject.store(&id, &fields, Some(&first)).await?;
     subject.holds(&id, &fields, &stored).await?;
@@ -138,11 +138,11 @@ pub(super) async fn tombstones<D: Database>(subject: &Subject<D>) -> Outcome {
     held_back(subject, &id, &[&before, &first, &stored]).await?;
     subject.delete(&id).await?;
     held_back(subject, &id, &[&before, &first, &stored, &second]).await?;
-    // Who names no version does not ask for tombstones.
+    // A writer that expects no record ignores tombstones.
     let stored = subject.store(&id, &fields, None).await?;
     subject.holds(&id, &fields, &stored).await?;
 
-    // Nobody else is concerned by it.
+    // Other users are not affected.
     let other = subject.store(&subject.user("other"), &fields, None).await?;
     subject.conflicts(&id, Some(&other), Some((&fields, &stored))).await
 }

@@ -1,4 +1,4 @@
-//! What was stored is loaded.
+//! Checks that a saved record is loaded unchanged.
 
 use std::ops::AsyncFn;
 
@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::subject::{Outcome, Subject};
 use super::values::{KEYS, Range, shown, value};
-use crate::Database;
+use crate::database::Database;
 
-/// How many values nobody thought of are tried, and how many steps are spent on making one that fails smaller.
+/// The number of random values, and the number of steps to simplify a value that fails.
 const CASES: usize = 48;
 const SMALLER: usize = 64;
 
@@ -21,7 +21,7 @@ pub(super) async fn round_trip<D: Database>(subject: &Subject<D>) -> Outcome {
     for_any(Range::Common, CASES, async |value| comes_back(subject, value).await).await
 }
 
-/// Checks values of all kinds; one that fails is made as small as it can be.
+/// Checks random values; a value that fails is simplified first.
 pub(super) async fn for_any(
     range: Range,
     cases: usize,
@@ -47,14 +47,14 @@ pub(super) async fn for_any(
     Ok(())
 }
 
-/// A record with `value` in the user's data, under `probe`.
+/// Returns a record with `value` in the user's data, under `probe`.
 pub(super) fn around(value: &Value) -> Value {
     json!({ "user": { "data": { "probe": value } }, "createdAt": "2021-06-30T05:50:04.034Z" })
 }
 
 async fn comes_back<D: Database>(subject: &Subject<D>, value: &Value) -> Outcome {
     let (id, fields) = (subject.user("value"), around(value));
-    // Created, then stored over something else: a database may do either in its own way.
+    // Created, then saved over another record: a database may handle the two differently.
     let version = subject.store(&id, &fields, None).await?;
     subject.holds(&id, &fields, &version).await?;
     let version = subject.store(&id, &around(&json!({ "a": [1] })), Some(&version)).await?;
@@ -96,17 +96,14 @@ fn samples() -> Vec<(&'static str, Value)> {
             json!(["null", "1", "true", "2021-06-30T05:50:04.034Z", "AQID"]),
         ),
         ("arrays of several types", json!([1, "1", [1], { "1": 1 }, null, true, 1.5])),
-        ("what is a date to MongoDB's JSON", json!({ "$date": "2021-06-30T05:50:04.034Z" })),
-        ("what is an id to MongoDB's JSON", json!({ "$oid": "507f1f77bcf86cd799439011" })),
+        ("a date in MongoDB's JSON", json!({ "$date": "2021-06-30T05:50:04.034Z" })),
+        ("an id in MongoDB's JSON", json!({ "$oid": "507f1f77bcf86cd799439011" })),
+        ("a number in MongoDB's JSON", json!([{ "$numberLong": "5" }, { "$numberDouble": "NaN" }])),
         (
-            "what is a number to MongoDB's JSON",
-            json!([{ "$numberLong": "5" }, { "$numberDouble": "NaN" }]),
-        ),
-        (
-            "what is a type to DynamoDB's JSON",
+            "a type in DynamoDB's JSON",
             json!([{ "S": "a" }, { "N": "1" }, { "NULL": true }, { "M": {} }]),
         ),
-        ("what is a set elsewhere", json!([["a", "b", "a"], [1, 1]])),
+        ("a set in other formats", json!([["a", "b", "a"], [1, 1]])),
         ("16 levels", nested),
         ("128 KiB", json!("é".repeat(64 * 1024))),
         (
@@ -119,7 +116,7 @@ fn samples() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// As Jovo v4 stores it, with fields of others at every level.
+/// Returns a record of Jovo v4 with unknown fields at every level.
 fn of_jovo() -> Value {
     json!({
         "user": { "data": { "visits": 3, "unknown": {} }, "unknown": [1] },
@@ -150,7 +147,7 @@ pub(super) async fn unknown_fields<D: Database>(subject: &Subject<D>) -> Outcome
     fields["updatedAt"] = json!("2022-01-01T00:00:00.000Z");
     let version = subject.store(&id, &fields, Some(&version)).await?;
     subject.holds(&id, &fields, &version).await?;
-    // Fields of any type and none, where a database might rely on one.
+    // Fields of any type, and no fields, in case a database relies on one.
     for (index, odd) in [json!({}), json!({ "user": null, "createdAt": 1, "history": "none" })]
         .into_iter()
         .enumerate()
@@ -167,8 +164,8 @@ pub(super) async fn unknown_fields<D: Database>(subject: &Subject<D>) -> Outcome
 
 pub(super) async fn removed_keys<D: Database>(subject: &Subject<D>) -> Outcome {
     let removals: [(&str, &str, &str); 8] = [
-        ("a field of others", "", "unknown"),
-        ("a field of ours", "", "session"),
+        ("an unknown field", "", "unknown"),
+        ("a known field", "", "session"),
         ("a time", "", "createdAt"),
         ("a key of the user's data", "/user/data", "basket"),
         ("a nested key", "/user/data/order", "drink"),

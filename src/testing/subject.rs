@@ -1,4 +1,4 @@
-//! The database under test, with what the checks say about it.
+//! The database under test, with assertions for the checks.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,39 +6,41 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, Value};
 
 use super::values::{difference, shown};
-use crate::{Database, Error, Expected, Loaded, Record, Saved, Version, VersionedRecord};
+use crate::database::{Database, Expected, Loaded, Saved, Version, VersionedRecord};
+use crate::error::Error;
+use crate::record::Record;
 
-/// What a check found: `Err` says what is wrong.
+/// The outcome of a check: `Err` describes the fault.
 pub(super) type Outcome<T = ()> = Result<T, String>;
 
 pub(super) struct Subject<D> {
     pub(super) database: Arc<D>,
-    /// Tells the user ids of this check from all others.
+    /// Distinguishes the user ids of this check from all others.
     run: String,
     users: Mutex<Vec<String>>,
 }
 
 impl<D: Database> Subject<D> {
     pub(super) fn new(database: D) -> Self {
-        // Each `RandomState` has keys of its own.
+        // Each `RandomState` has its own keys.
         let run = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
         Self { database: Arc::new(database), run, users: Mutex::default() }
     }
 
-    /// An id that no user has, another one each time.
+    /// Returns a new user id on each call.
     pub(super) fn user(&self, name: &str) -> String {
         let count = self.users.lock().unwrap_or_else(PoisonError::into_inner).len();
         self.user_around("conformance-", &format!("-{count}-{name}"))
     }
 
-    /// The id with these first and last characters. It is always the same.
+    /// Returns the id with these first and last characters, which is the same on each call.
     pub(super) fn user_around(&self, before: &str, after: &str) -> String {
         let id = format!("{before}{}{after}", self.run);
         self.users.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
         id
     }
 
-    /// Deletes all that may be stored under the ids that were used.
+    /// Deletes everything that may be stored under the ids that were used.
     pub(super) async fn clear_up(&self) -> Outcome {
         let users = std::mem::take(&mut *self.users.lock().unwrap_or_else(PoisonError::into_inner));
         for id in users {
@@ -51,11 +53,13 @@ impl<D: Database> Subject<D> {
         self.database.load(id).await.map_err(failed("load"))
     }
 
-    /// What a save has to name where nothing is stored.
+    /// Returns the version that a save must pass if there is no record.
     pub(super) async fn over_nothing(&self, id: &str) -> Outcome<Option<Version>> {
         match self.database.load_for_update(id).await.map_err(failed("load_for_update"))? {
             Loaded::Absent(tombstone) => Ok(tombstone),
-            Loaded::Present(_) => Err("load_for_update finds an item where none may be".to_owned()),
+            Loaded::Present(_) => {
+                Err("load_for_update finds a record of an absent user".to_owned())
+            }
         }
     }
 
@@ -72,7 +76,7 @@ impl<D: Database> Subject<D> {
         self.database.delete(id).await.map_err(failed("delete"))
     }
 
-    /// Saves where nothing stands in the way.
+    /// Saves a record, which must succeed.
     pub(super) async fn store(
         &self,
         id: &str,
@@ -82,35 +86,34 @@ impl<D: Database> Subject<D> {
         match (self.save(id, fields, over).await?, over) {
             (Saved::Written(version), _) => Ok(version),
             (Saved::Conflict(_), Some(_)) => {
-                Err("a save over the version that is stored is a conflict".to_owned())
+                Err("a save over the stored version is a conflict".to_owned())
             }
             (Saved::Conflict(_), None) => {
-                Err("a save where nothing is stored is a conflict".to_owned())
+                Err("a save without a stored record is a conflict".to_owned())
             }
         }
     }
 
-    /// That `fields` are stored, under `version`.
+    /// Checks that `fields` are stored under `version`.
     pub(super) async fn holds(&self, id: &str, fields: &Value, version: &Version) -> Outcome {
-        let stored = self.load(id).await?.ok_or("load finds nothing of a user who is stored")?;
-        is(&stored, fields, version).map_err(|why| format!("load finds something else: {why}"))?;
+        let stored = self.load(id).await?.ok_or("load does not find a stored user")?;
+        is(&stored, fields, version)
+            .map_err(|why| format!("load returns a different record: {why}"))?;
         match self.database.load_for_update(id).await.map_err(failed("load_for_update"))? {
             Loaded::Present(stored) => is(&stored, fields, version)
-                .map_err(|why| format!("load_for_update finds something else: {why}")),
-            Loaded::Absent(_) => {
-                Err("load_for_update finds nothing of a user who is stored".to_owned())
-            }
+                .map_err(|why| format!("load_for_update returns a different record: {why}")),
+            Loaded::Absent(_) => Err("load_for_update does not find a stored user".to_owned()),
         }
     }
 
     pub(super) async fn holds_nothing(&self, id: &str) -> Outcome {
         match self.load(id).await? {
             None => self.over_nothing(id).await.map(drop),
-            Some(_) => Err("load finds an item where none may be".to_owned()),
+            Some(_) => Err("load finds a record of an absent user".to_owned()),
         }
     }
 
-    /// That a save over `over` is a conflict with `current`, and writes nothing.
+    /// Checks that a save over `over` is a conflict with `current`, and writes nothing.
     pub(super) async fn conflicts(
         &self,
         id: &str,
@@ -121,19 +124,20 @@ impl<D: Database> Subject<D> {
         match (self.save(id, &rejected, over).await?, current) {
             (Saved::Conflict(None), None) => self.holds_nothing(id).await,
             (Saved::Conflict(Some(stored)), Some((fields, version))) => {
-                is(&stored, fields, version)
-                    .map_err(|why| format!("a conflict returns not what is stored: {why}"))?;
+                is(&stored, fields, version).map_err(|why| {
+                    format!("a conflict does not return the stored record: {why}")
+                })?;
                 self.holds(id, fields, version).await
             }
             (Saved::Conflict(Some(_)), None) => {
-                Err("a conflict returns an item where none is stored".to_owned())
+                Err("a conflict returns a record although none is stored".to_owned())
             }
             (Saved::Conflict(None), Some(_)) => {
-                Err("a conflict returns nothing although an item is stored".to_owned())
+                Err("a conflict returns no record although one is stored".to_owned())
             }
             (Saved::Written(_), _) => Err(match over {
-                None => "a save of a new user replaces one who is stored".to_owned(),
-                Some(_) => "a save over a version that is not stored any more succeeds".to_owned(),
+                None => "a save that expects no record replaces a stored one".to_owned(),
+                Some(_) => "a save over an outdated version succeeds".to_owned(),
             }),
         }
     }
@@ -149,7 +153,7 @@ fn is(stored: &VersionedRecord, fields: &Value, version: &Version) -> Outcome {
     }
     if stored.version != *version {
         return Err(format!(
-            "its version is {}, and it was saved as {}",
+            "its version is {}, but it was saved as {}",
             shown(&stored.version),
             shown(version)
         ));

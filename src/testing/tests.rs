@@ -1,4 +1,4 @@
-//! The suite finds what it is there to find.
+//! The suite finds every fault that it checks for.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::conformance;
 use crate::{Database, Error, Expected, Loaded, MemoryDb, Record, Saved, Version, VersionedRecord};
 
-/// What is wrong with a database.
+/// The fault of a database under test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     LoadStores,
@@ -21,7 +21,7 @@ enum Fault {
     SavesOfDeletedUsersStore,
     DeleteDoesNothing,
     DeleteOfAbsentFails,
-    TombstonesHoldNobodyBack,
+    TombstonesAreIgnored,
     TombstonesAreAllTheSame,
     TombstonesArePermanent,
     ComparesBeforeItWrites,
@@ -47,7 +47,7 @@ struct Faulty {
     fault: Fault,
     db: MemoryDb,
     hasher: RandomState,
-    /// To each version that this database makes, the one of `db`.
+    /// Each version of this database, with the corresponding version of `db`.
     versions: Mutex<Vec<(Version, Version)>>,
 }
 
@@ -65,7 +65,7 @@ impl Faulty {
         }
     }
 
-    /// The item in the form in which this database keeps it.
+    /// Returns the record in the form in which this database keeps it.
     fn record(&self, record: &Record, before: Option<&VersionedRecord>) -> Record {
         let mut fields = record.fields().clone();
         match self.fault {
@@ -105,7 +105,7 @@ impl Faulty {
         }
     }
 
-    /// The version that this database would give to what is stored now.
+    /// Returns the version that this database gives to a stored record.
     fn version(&self, stored: &VersionedRecord) -> Version {
         let fields = || serde_json::to_string(&stored.record).unwrap_or_default();
         match self.fault {
@@ -143,7 +143,7 @@ impl Database for Faulty {
 
     async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         match self.fault {
-            Fault::TombstonesHoldNobodyBack => self.db.load_for_update(id).await,
+            Fault::TombstonesAreIgnored => self.db.load_for_update(id).await,
             Fault::TombstonesAreAllTheSame => match self.db.load_for_update(id).await? {
                 Loaded::Absent(Some(_)) => Ok(Loaded::Absent(Some(Version::new("deleted")))),
                 found => Ok(found),
@@ -170,7 +170,7 @@ impl Database for Faulty {
             Fault::TombstonesArePermanent => {
                 Some(over.is_none() && found == Loaded::Absent(Some(Version::new("absent"))))
             }
-            Fault::TombstonesHoldNobodyBack => Some(is_over("absent")),
+            Fault::TombstonesAreIgnored => Some(is_over("absent")),
             Fault::TombstonesAreAllTheSame => Some(is_over("deleted")),
             _ => None,
         };
@@ -204,7 +204,7 @@ impl Database for Faulty {
         let over = self.db.load(id).await?.map(|stored| stored.version);
         let Saved::Written(inner) = self.db.save(id, &kept, Expected::from(over.as_ref())).await?
         else {
-            return Err(Error::database("nobody else writes meanwhile"));
+            return Err(Error::database("no other task writes in between"));
         };
         if self.fault == Fault::VersionsRestart {
             let count = |version: Version| version.as_str().parse::<u64>().unwrap();
@@ -220,14 +220,15 @@ impl Database for Faulty {
         match self.fault {
             Fault::DeleteDoesNothing => Ok(()),
             Fault::DeleteOfAbsentFails if self.db.load(id).await?.is_none() => {
-                Err(Error::database("no such item"))
+                Err(Error::database("no such record"))
             }
             _ => self.db.delete(id).await,
         }
     }
 }
 
-/// What the suite says about a database with this fault. Time does not pass, it is skipped where everything waits.
+/// Returns the verdict of the suite on a database with this fault. Time is paused, and skipped
+/// while all tasks wait.
 fn verdict(fault: Fault) -> String {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
@@ -241,19 +242,19 @@ fn verdict(fault: Fault) -> String {
 #[test]
 fn each_fault_is_found_and_named() {
     for (fault, check, found) in [
-        (Fault::LoadStores, "absent user", "finds an item"),
-        (Fault::LastWriteWins, "conditional save", "replaces one who is stored"),
-        (Fault::CreationReplaces, "conditional save", "replaces one who is stored"),
-        (Fault::ConflictShowsNothing, "conditional save", "a conflict returns nothing"),
-        (Fault::ConflictShowsTheRejected, "conditional save", "returns not what is stored"),
-        (Fault::VersionsOfContent, "versions", "not stored any more succeeds"),
-        (Fault::VersionsRestart, "deleted user", "not stored any more succeeds"),
-        (Fault::SavesOfDeletedUsersStore, "conditional save", "not stored any more succeeds"),
-        (Fault::DeleteDoesNothing, "delete", "where none may be"),
+        (Fault::LoadStores, "absent user", "a record of an absent user"),
+        (Fault::LastWriteWins, "conditional save", "replaces a stored one"),
+        (Fault::CreationReplaces, "conditional save", "replaces a stored one"),
+        (Fault::ConflictShowsNothing, "conditional save", "a conflict returns no record"),
+        (Fault::ConflictShowsTheRejected, "conditional save", "does not return the stored record"),
+        (Fault::VersionsOfContent, "versions", "outdated version succeeds"),
+        (Fault::VersionsRestart, "deleted user", "outdated version succeeds"),
+        (Fault::SavesOfDeletedUsersStore, "conditional save", "outdated version succeeds"),
+        (Fault::DeleteDoesNothing, "delete", "a record of an absent user"),
         (Fault::DeleteOfAbsentFails, "absent user", "delete fails"),
-        (Fault::TombstonesHoldNobodyBack, "tombstones", "stands: a save over a version"),
-        (Fault::TombstonesAreAllTheSame, "tombstones", "stands: a save over a version"),
-        (Fault::TombstonesArePermanent, "delete", "where nothing is stored is a conflict"),
+        (Fault::TombstonesAreIgnored, "tombstones", "stands: a save over an outdated version"),
+        (Fault::TombstonesAreAllTheSame, "tombstones", "stands: a save over an outdated version"),
+        (Fault::TombstonesArePermanent, "delete", "without a stored record is a conflict"),
         (Fault::ComparesBeforeItWrites, "concurrent creation", "succeed instead of one"),
         (Fault::IgnoresCase, "odd ids", "with the user id"),
         (Fault::TrimsIds, "odd ids", "with the user id"),
@@ -266,8 +267,8 @@ fn each_fault_is_found_and_named() {
         (Fault::NumbersAreFloats, "JSON round trip", "9223372036854775807 was stored"),
         (Fault::RefusesUnicode, "JSON round trip", "save fails"),
         (Fault::RefusesWithoutPath, "limits", "does not name the field `probe`"),
-        (Fault::RefusesAsFailure, "limits", "not with an error of encoding"),
-        (Fault::WritesAndRefuses, "limits", "where none may be"),
+        (Fault::RefusesAsFailure, "limits", "not an encoding error"),
+        (Fault::WritesAndRefuses, "limits", "a record of an absent user"),
         (Fault::ShowsIds, "limits", "shows the user id"),
         (Fault::Hangs, "absent user", "longer than 90 seconds"),
     ] {

@@ -1,4 +1,4 @@
-//! Values that nobody thinks of, and what makes two values the same.
+//! Random values, and the comparison of values.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use serde_json::{Map, Number, Value};
 
-/// Keys that mean something to a query language, to a format, or to an item of ours.
+/// Keys with a meaning in a query language, in a format, or in a record.
 pub(super) const KEYS: [&str; 40] = [
     "a.b",
     ".",
@@ -51,7 +51,7 @@ pub(super) const KEYS: [&str; 40] = [
     "\u{feff}",
 ];
 
-/// Text that is easily taken for something else.
+/// Texts that are easily mistaken for values of another type.
 const TEXTS: [&str; 12] = [
     "",
     " ",
@@ -67,16 +67,16 @@ const TEXTS: [&str; 12] = [
     "\r\n\u{2028}",
 ];
 
-/// Which values are made.
+/// The range of the random values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Range {
-    /// Those that every database holds.
+    /// Values that every database holds.
     Common,
-    /// All that JSON can say.
+    /// Every value of JSON.
     All,
 }
 
-/// The sizes of the floats, other than zero, that every database holds.
+/// The sizes of the floats, apart from zero, that every database holds.
 pub(super) const COMMON_FLOATS: std::ops::Range<f64> = 1e-120..1e120;
 
 fn text() -> impl Strategy<Value = String> {
@@ -117,7 +117,7 @@ fn number(range: Range) -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Any JSON value, nested up to four levels.
+/// Returns a strategy for JSON values, nested up to four levels.
 pub(super) fn value(range: Range) -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         1 => Just(Value::Null),
@@ -134,8 +134,8 @@ pub(super) fn value(range: Range) -> impl Strategy<Value = Value> {
     })
 }
 
-/// Where and how `found` is another value than `expected`. The order of keys and the way in which a number is
-/// written do not count.
+/// Describes the first difference between the values. The order of keys and the spelling of numbers
+/// do not count.
 pub(super) fn difference(expected: &Value, found: &Value) -> Option<String> {
     let mut path = Vec::new();
     let what = compare(expected, found, &mut path)?;
@@ -172,7 +172,7 @@ fn compare(expected: &Value, found: &Value, path: &mut Vec<String>) -> Option<St
             .find_map(|(index, (expected, found))| below(index.to_string(), expected, found)),
         (Value::Number(expected), Value::Number(found)) if is_same_number(expected, found) => None,
         _ if expected == found => None,
-        _ => Some(format!("{} was stored, and {} is there", shown(expected), shown(found))),
+        _ => Some(format!("{} was stored, but {} was loaded", shown(expected), shown(found))),
     }
 }
 
@@ -192,7 +192,7 @@ fn is_same_number(expected: &Number, found: &Number) -> bool {
     }
 }
 
-/// A text for a message, cut where it gets too long to read.
+/// Returns a text for a message, shortened if it is too long to read.
 pub(super) fn shown(value: impl fmt::Display) -> String {
     const LONGEST: usize = 600;
     let text = value.to_string();

@@ -1,17 +1,17 @@
-//! Pauses between writers that collide.
+//! Pauses between conflicting writes.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// How many times a save is tried before it is given up. As a rule its time limit ends it earlier.
+/// The number of attempts before a save is given up. Usually its time limit ends it earlier.
 pub(super) const ATTEMPTS: u32 = 50;
 
-/// How many saves follow a conflict at once: what it brought is fresh, while the writer that won
-/// has yet to load for its next turn.
+/// The number of attempts that follow a conflict at once: its record is fresh, while the writer
+/// that won has yet to load for its next turn.
 const AT_ONCE: u32 = 3;
 
-/// Returns how long to wait before the next attempt, so that writers that collide part. What the
-/// last conflict brought is old after a pause.
+/// Returns the pause before the next attempt, which keeps writers from colliding again, if there is
+/// one. After a pause the record of the last conflict is outdated.
 pub(super) fn pause(attempt: u32) -> Option<Duration> {
     let exponent = attempt.checked_sub(AT_ONCE)?;
     let most = Duration::from_millis(1 << exponent.min(6));

@@ -1,39 +1,38 @@
-//! The order of one user's turns: a lock for each user who has one under way.
+//! The order of each user's turns: a lock for each user with a turn under way.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
-/// The locks of the users who have a turn under way, and of no others: they do not grow with the
-/// users seen.
+/// The locks of the users with a turn under way. Other users have none, so the map does not grow
+/// with the number of users seen.
 #[derive(Default)]
 pub(crate) struct UserLocks {
     places: Mutex<HashMap<Arc<str>, Place>>,
 }
 
-/// One user's lock, and how many hold it or wait for it.
+/// One user's lock, and the number of turns that hold it or wait for it.
 struct Place {
     lock: Arc<tokio::sync::Mutex<()>>,
     count: usize,
 }
 
-/// The right to the user's turn. The next turn begins when the last clone is dropped.
+/// The user's turn. The next turn begins when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct UserGuard {
     _held: Arc<(OwnedMutexGuard<()>, HeldPlace)>,
 }
 
-/// A place in the queue for a user's turn. It is taken when it is made, not when it is waited for.
+/// A place in the queue for a user's turn, which is taken when this is made, not when it is waited
+/// for.
 pub(crate) struct QueuedTurn {
     lock: Acquiring,
     place: HeldPlace,
@@ -41,7 +40,7 @@ pub(crate) struct QueuedTurn {
 
 enum Acquiring {
     Held(OwnedMutexGuard<()>),
-    Waiting(Pin<Box<dyn Future<Output = OwnedMutexGuard<()>> + Send>>),
+    Waiting(BoxFuture<'static, OwnedMutexGuard<()>>),
 }
 
 struct HeldPlace {
@@ -50,7 +49,7 @@ struct HeldPlace {
 }
 
 impl UserLocks {
-    /// Takes a place behind all turns of this user that have one.
+    /// Takes the place behind all queued turns of this user.
     pub(crate) fn queue(self: &Arc<Self>, key: &Arc<str>) -> QueuedTurn {
         let mut places = self.places();
         let place = places
@@ -60,17 +59,17 @@ impl UserLocks {
         let lock = match Arc::clone(&place.lock).try_lock_owned() {
             Ok(guard) => Acquiring::Held(guard),
             Err(_) => {
-                let mut waiting: Pin<Box<dyn Future<Output = _> + Send>> =
+                let mut waiting: BoxFuture<'static, _> =
                     Box::pin(Arc::clone(&place.lock).lock_owned());
-                // Polling takes the place: the lock serves those who wait in their order.
-                match waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                    Poll::Ready(guard) => Acquiring::Held(guard),
-                    Poll::Pending => Acquiring::Waiting(waiting),
+                // The lock serves its waiters in the order of their first polls: this is ours.
+                match waiting.as_mut().now_or_never() {
+                    Some(guard) => Acquiring::Held(guard),
+                    None => Acquiring::Waiting(waiting),
                 }
             }
         };
         drop(places);
-        // Held while waiting, too: a waiter that gives up is counted out.
+        // The place counts while the turn waits as well, and no longer once it gives up.
         QueuedTurn { lock, place: HeldPlace { locks: Arc::clone(self), key: Arc::clone(key) } }
     }
 
@@ -80,24 +79,25 @@ impl UserLocks {
 }
 
 impl QueuedTurn {
-    /// Waits until all turns before this one are over.
+    /// Waits until all turns before this one have ended.
     ///
     /// # Errors
     ///
-    /// [`is_timeout`](Error::is_timeout) after `limit`.
+    /// Returns [`is_timeout`](Error::is_timeout) after `limit`.
     pub(crate) async fn wait(self, limit: Duration) -> Result<UserGuard, Error> {
         let Self { lock, place } = self;
         let guard = match lock {
             Acquiring::Held(guard) => guard,
             Acquiring::Waiting(waiting) => timeout(limit, waiting).await.map_err(|_| {
                 let message = format!(
-                    "the user's earlier requests were not served within {limit:?} \
-                     (a handler that calls its own service for the same user waits for itself)"
+                    "the user's earlier requests did not end within {limit:?}: make the handler \
+                     faster, or raise `queue_timeout` (a handler that calls its own service for \
+                     the same user waits for itself)"
                 );
                 Error::new(Kind::Timeout, message)
             })?,
         };
-        // The guard is declared first, so that it is given back before the place is.
+        // The guard comes first, so that the lock is free before the place is counted out.
         Ok(UserGuard { _held: Arc::new((guard, place)) })
     }
 }
@@ -114,7 +114,7 @@ impl Drop for HeldPlace {
     }
 }
 
-/// Shows the number of users, not their keys.
+/// Shows the number of users, but not their keys.
 impl fmt::Debug for UserLocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserLocks").field("users", &self.places().len()).finish()
@@ -142,7 +142,7 @@ mod tests {
         drop(gives_up);
         let still_first = first.clone();
         drop(first);
-        assert!(!second.is_woken(), "a clone holds the place, too");
+        assert!(!second.is_woken(), "the clone still holds the place");
         drop(still_first);
         assert!(second.is_woken());
         let second_in = tokio_test::assert_ready!(second.poll()).unwrap();

@@ -1,4 +1,4 @@
-//! A turn as a transaction: order, load, run, seal, save. It knows no HTTP.
+//! A turn as a transaction: order, load, run, seal, save. Nothing in here depends on HTTP.
 
 mod backoff;
 mod load;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
-use self::save::{Ended, complete, too_many_conflicts};
+use self::save::{Completed, Completion, too_many_conflicts};
 pub(crate) use self::shared::{SavesUnderWay, Shared};
 use crate::database::Database;
 use crate::error::{Error, Kind};
@@ -28,36 +28,35 @@ use crate::turn::{Basis, Exchange, Keep, Turn};
 /// One run of the handler.
 pub(crate) struct Attempt {
     pub(crate) turn: Arc<Turn>,
-    /// Whether the handler runs no more after this.
+    /// Set if the handler will not run again after this attempt.
     pub(crate) is_last: bool,
-    /// How long the turn waited for earlier ones.
+    /// The time that the turn waited for the user's earlier ones.
     pub(crate) waited: Duration,
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 pub(crate) enum Ran<T, F> {
-    /// Nothing is stored, for this reason.
+    /// Stores nothing, for this reason.
     Discard(T, &'static str),
-    /// What changed is stored once `output` is there; nothing, if that comes without an exchange.
+    /// Stores the changes once `output` is there, or nothing if it comes without an exchange.
     Keep { output: F, keep: Keep },
 }
 
-/// Runs `run` as one turn of the user whose event it is. Returns `None` if the event was handled
-/// before.
+/// Runs `run` as one turn of the event's user. Returns `None` if the event was handled before.
 ///
-/// Nothing is stored if `run` fails, or if the future is dropped before it has returned. From then
-/// on the turn comes to its end even if the future is dropped.
+/// Nothing is stored if `run` fails, or if the future is dropped before `run` has returned. After
+/// that the turn is completed even if the future is dropped.
 ///
 /// `guard` is the user's place, if the caller holds it already.
 ///
 /// # Errors
 ///
-/// Those of `run`, and those of waiting, loading and saving.
+/// Returns the errors of `run`, and those of waiting, loading and saving.
 pub(crate) async fn transact<D, T, E, F, R, O>(
     shared: &Arc<Shared<D>>,
     event: Recognised,
     guard: Option<UserGuard>,
-    watch: &Observer,
+    observer: &Observer,
     mut run: F,
 ) -> Result<Option<T>, E>
 where
@@ -78,7 +77,7 @@ where
     };
     let waited = began.elapsed();
     let mut loaded = match &key {
-        Some(key) => load::load(shared, key, watch).await?,
+        Some(key) => load::load(shared, key, observer).await?,
         None => Basis::Absent(None),
     };
     let mut reruns = match config.on_conflict {
@@ -88,26 +87,34 @@ where
     let mut next = Some(event);
     loop {
         let is_last = reruns == 0;
+        // The last attempt takes the event, so that most turns do not copy it. After a conflict of
+        // that one, there is no event for another.
         let event = if is_last { next.take() } else { next.clone() };
         let Some(event) = event else { return Err(too_many_conflicts().into()) };
         let (elements, now) = (&config.stored_elements, (config.clock)());
         let turn = Turn::begin(event, loaded, elements, shared.database_id(), now);
         let turn = DiscardOnDrop(Arc::new(turn));
         if turn.0.was_handled() {
-            watch.skip("handled");
+            observer.skip("handled");
             return Ok(None);
         }
         match run(Attempt { turn: Arc::clone(&turn.0), is_last, waited }).await? {
             Ran::Discard(output, reason) => {
-                watch.skip(reason);
+                observer.skip(reason);
                 return Ok(Some(output));
             }
             Ran::Keep { output, keep } => {
-                let work =
-                    complete(Arc::clone(shared), turn, guard.clone(), output, keep, watch.clone());
-                match run_to_completion(Box::pin(work), &shared.saves).await? {
-                    Ended::Saved(output) => return Ok(Some(output)),
-                    Ended::Conflict(current) => loaded = Basis::Record(current),
+                let completion = Completion {
+                    _guard: guard.clone(),
+                    shared: Arc::clone(shared),
+                    turn,
+                    keep,
+                    observer: observer.clone(),
+                };
+                let work = Box::pin(completion.complete(output));
+                match run_to_completion(work, &shared.saves).await? {
+                    Completed::Saved(output) => return Ok(Some(output)),
+                    Completed::Conflict(current) => loaded = Basis::Record(current),
                 }
             }
         }
@@ -115,8 +122,8 @@ where
     }
 }
 
-/// Ends the turn without saving it when it is dropped: because the handler failed or panicked, or
-/// the client hung up before it answered.
+/// Ends the turn without saving it when it is dropped, because the handler failed or panicked, or
+/// because the client hung up before the handler answered.
 pub(crate) struct DiscardOnDrop(pub(crate) Arc<Turn>);
 
 impl Drop for DiscardOnDrop {
@@ -125,22 +132,26 @@ impl Drop for DiscardOnDrop {
     }
 }
 
+/// Runs `work` within `limit`. `what` names it in the error, such as "loading".
 pub(crate) async fn with_timeout<T>(
     what: &str,
     limit: Duration,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(Error::new(Kind::Timeout, format!("{what} took longer than {limit:?}")))
+        let message = format!(
+            "{what} took longer than {limit:?}: check the database, or raise the time limit"
+        );
+        Err(Error::new(Kind::Timeout, message))
     })
 }
 
-/// Runs `work` to its end, even if the returned future is dropped. What is ready at once needs no
-/// task. It stays in the span of the request.
+/// Runs `work` to its end, even if the returned future is dropped, within the span of the request.
 pub(crate) async fn run_to_completion<T: Send + 'static>(
     mut work: Pin<Box<impl Future<Output = Result<T, Error>> + Send + 'static>>,
     under_way: &SavesUnderWay,
 ) -> Result<T, Error> {
+    // Work that is ready at once needs no task.
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
         return result;
     }
@@ -151,7 +162,7 @@ pub(crate) async fn run_to_completion<T: Send + 'static>(
         result
     };
     tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
-        // The text of a panic may hold data.
+        // The message of a panic is left out, since it may hold user data.
         let how = if error.is_panic() { "panicked" } else { "was cancelled" };
         Err(Error::database(format!("the task that saves {how}")))
     })

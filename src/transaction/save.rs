@@ -1,4 +1,4 @@
-//! The end of a turn: what changed is stored, whether or not the client still waits.
+//! The end of a turn: stores the changes, even if the client no longer waits.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,109 +13,123 @@ use crate::error::{Error, Kind};
 use crate::observe::{Observer, StepSpan};
 use crate::policy::OnConflict;
 use crate::record::Record;
-use crate::turn::{Exchange, Keep, Outcome, Turn};
+use crate::turn::{Exchange, Keep, Outcome};
 
-/// How a turn ended.
-pub(super) enum Ended<T> {
+/// A turn to be completed. It owns its parts, since a save goes on in a task of its own if the
+/// client hangs up.
+pub(super) struct Completion<D> {
+    /// The user's place, held until the turn is stored.
+    pub(super) _guard: Option<UserGuard>,
+    pub(super) shared: Arc<Shared<D>>,
+    pub(super) turn: DiscardOnDrop,
+    pub(super) keep: Keep,
+    pub(super) observer: Observer,
+}
+
+/// The result of completing a turn.
+pub(super) enum Completed<T> {
     Saved(T),
-    /// Another process has saved this record meanwhile, and the handler is to run again.
+    /// Another process has stored this record since the turn loaded its own, and the policy is to
+    /// run the handler again.
     Conflict(VersionedRecord),
 }
 
-/// Ends the turn once `output` is there. The user's place is held until then.
-pub(super) async fn complete<D: Database, T>(
-    shared: Arc<Shared<D>>,
-    turn: DiscardOnDrop,
-    _guard: Option<UserGuard>,
-    output: impl Future<Output = (T, Option<Exchange>)>,
-    keep: Keep,
-    watch: Observer,
-) -> Result<Ended<T>, Error> {
-    let (output, exchange) = output.await;
-    let turn = &turn.0;
-    let limit = shared.config.save_timeout;
-    let outcome = match exchange {
-        Some(exchange) => turn.seal(exchange, keep, (shared.config.clock)()),
-        None => Outcome::Nothing("unreachable"),
-    };
-    match outcome {
-        Outcome::Nothing(reason) => watch.skip(reason),
-        Outcome::Delete { key } => {
-            let delete = shared.database.delete(&key);
-            let mut step = watch.delete();
-            let deleted = step.run(with_timeout("deleting", limit, delete)).await;
-            step.deleted(&deleted);
-            deleted.map_err(Error::unavailable)?;
-        }
-        Outcome::Save { key, record, over } => {
-            let mut step = watch.save();
-            let span = step.span();
-            let save = save(&shared, turn, &key, record, over, &mut step);
-            let saved = with_timeout("saving", limit, save).instrument(span).await;
-            if let Some(current) = saved.inspect_err(|error| step.fail(error))? {
-                return Ok(Ended::Conflict(current));
+impl<D: Database> Completion<D> {
+    /// Seals the turn once `output` is there, and stores its changes.
+    pub(super) async fn complete<T>(
+        self,
+        output: impl Future<Output = (T, Option<Exchange>)>,
+    ) -> Result<Completed<T>, Error> {
+        let (output, exchange) = output.await;
+        let Self { shared, turn, keep, observer, .. } = &self;
+        let limit = shared.config.save_timeout;
+        let outcome = match exchange {
+            Some(exchange) => turn.0.seal(exchange, *keep, (shared.config.clock)()),
+            None => Outcome::Nothing("unreachable"),
+        };
+        match outcome {
+            Outcome::Nothing(reason) => observer.skip(reason),
+            Outcome::Delete { key } => {
+                let delete = shared.database.delete(&key);
+                let mut step = observer.delete();
+                let deleted = step.run(with_timeout("deleting", limit, delete)).await;
+                step.deleted(&deleted);
+                deleted.map_err(Error::unavailable)?;
+            }
+            Outcome::Save { key, record, expected } => {
+                let mut step = observer.save();
+                let span = step.span();
+                let save = self.save(&key, record, expected, &mut step);
+                let saved = with_timeout("saving", limit, save).instrument(span).await;
+                if let Some(current) = saved.inspect_err(|error| step.fail(error))? {
+                    return Ok(Completed::Conflict(current));
+                }
             }
         }
+        Ok(Completed::Saved(output))
     }
-    Ok(Ended::Saved(output))
-}
 
-/// Saves; on a conflict as the policy says. Returns the record that is there now if the handler is
-/// to run again.
-async fn save<D: Database>(
-    shared: &Shared<D>,
-    turn: &Turn,
-    key: &str,
-    mut record: Record,
-    mut over: Option<Version>,
-    step: &mut StepSpan<'_>,
-) -> Result<Option<VersionedRecord>, Error> {
-    for attempt in 0..ATTEMPTS {
-        step.holds(&record);
-        let save = shared.database.save(key, &record, Expected::from(over.as_ref()));
-        let mut current = match save.await.map_err(Error::unavailable)? {
-            Saved::Written(_) => {
-                step.end("stored");
+    /// Saves the record, and resolves conflicts as the policy says. Returns the record of another
+    /// process if the handler is to run again on it.
+    async fn save(
+        &self,
+        key: &str,
+        mut record: Record,
+        mut expected: Option<Version>,
+        step: &mut StepSpan<'_>,
+    ) -> Result<Option<VersionedRecord>, Error> {
+        let Shared { database, config, .. } = &*self.shared;
+        let turn = &self.turn.0;
+        for attempt in 0..ATTEMPTS {
+            step.holds(&record);
+            let save = database.save(key, &record, Expected::from(expected.as_ref()));
+            let mut current = match save.await.map_err(Error::unavailable)? {
+                Saved::Written(_) => {
+                    step.end("stored");
+                    return Ok(None);
+                }
+                Saved::Conflict(current) => current,
+            };
+            if let Some(pause) = pause(attempt) {
+                sleep(pause).await;
+                // The conflict's record may be outdated after a pause. A load that finds nothing
+                // does not overrule it: only a save tells for certain that the user was deleted.
+                let loaded = database.load(key).await;
+                current = loaded.map_err(Error::unavailable)?.or(current);
+            }
+            // A deleted user stays deleted, even if not stored yet when the turn began.
+            let Some(current) = current else {
+                step.conflict("stays_deleted");
+                step.end("stays_deleted");
+                return Ok(None);
+            };
+            // Another process has handled the event, or this one has, by an earlier save, the
+            // answer to which was lost.
+            if turn.is_handled(&current.record) {
+                step.conflict("handled");
+                step.end("handled");
                 return Ok(None);
             }
-            Saved::Conflict(current) => current,
-        };
-        if let Some(pause) = pause(attempt) {
-            sleep(pause).await;
-            let loaded = shared.database.load(key).await;
-            // Only a save can tell for certain that nothing is there any more.
-            current = loaded.map_err(Error::unavailable)?.or(current);
-        }
-        // A deleted user stays deleted, also one who was not stored when the turn began.
-        let Some(current) = current else {
-            step.conflict("stays_deleted");
-            step.end("stays_deleted");
-            return Ok(None);
-        };
-        // Another process has handled the event, or this one has, by a save whose answer was lost.
-        if turn.is_handled(&current.record) {
-            step.conflict("handled");
-            step.end("handled");
-            return Ok(None);
-        }
-        match shared.config.on_conflict {
-            OnConflict::Rerun { .. } => {
-                step.conflict("rerun");
-                step.end("overtaken");
-                return Ok(Some(current));
+            match config.on_conflict {
+                OnConflict::Rerun { .. } => {
+                    step.conflict("rerun");
+                    step.end("overtaken");
+                    return Ok(Some(current));
+                }
+                OnConflict::Overwrite => step.conflict("overwrite"),
+                OnConflict::Merge => {
+                    step.conflict("merge");
+                    record = turn.merge(&current.record)?;
+                }
             }
-            OnConflict::Overwrite => step.conflict("overwrite"),
-            OnConflict::Merge => {
-                step.conflict("merge");
-                record = turn.merge(&current.record)?;
-            }
+            expected = Some(current.version);
         }
-        over = Some(current.version);
+        Err(too_many_conflicts())
     }
-    Err(too_many_conflicts())
 }
 
 pub(super) fn too_many_conflicts() -> Error {
-    let message = "the user's data keeps being changed elsewhere; nothing was written";
+    let message = "gave up after repeated conflicting writes, and nothing was written: send the \
+                   request again";
     Error::new(Kind::Conflict, message)
 }

@@ -1,4 +1,4 @@
-//! What a layer, its clones and their services have in common.
+//! The parts that a layer shares with its clones and their services.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(crate) struct Shared<D> {
 }
 
 impl<D> Shared<D> {
-    /// Tells the databases of two layers apart.
+    /// Returns an id that tells the databases of two layers apart.
     pub(crate) fn database_id(&self) -> usize {
         Arc::as_ptr(&self.database).addr()
     }
@@ -42,11 +42,11 @@ impl<D: fmt::Debug> fmt::Debug for Shared<D> {
     }
 }
 
-/// Counts the saves that go on in tasks of their own.
+/// Counts the saves that run in tasks of their own.
 #[derive(Clone, Debug)]
 pub(crate) struct SavesUnderWay(watch::Sender<usize>);
 
-/// A save under way, until it is dropped.
+/// Counts as one save under way until it is dropped.
 pub(crate) struct SaveUnderWay(watch::Sender<usize>);
 
 impl Default for SavesUnderWay {
@@ -61,9 +61,9 @@ impl SavesUnderWay {
         SaveUnderWay(self.0.clone())
     }
 
-    /// Waits until all have ended.
+    /// Waits until all saves under way have ended.
     pub(crate) async fn ended(&self) {
-        // The sender is there, so the channel is open.
+        // This cannot fail: `self` holds a sender, so the channel is open.
         let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The start of a turn: what was loaded, brought to the state that the handler finds.
+//! The start of a turn: makes of the loaded record the state that the handler finds.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::SystemTime;
@@ -17,7 +17,7 @@ use crate::record::Record;
 use crate::stored_elements::StoredElements;
 
 impl Turn {
-    /// Begins the turn of an event. What was loaded is a record that has been checked.
+    /// Begins the turn of an event. A loaded record has been checked by then.
     pub(crate) fn begin(
         recognised: Recognised,
         loaded: Basis,
@@ -29,13 +29,14 @@ impl Turn {
             Some(record) => record.clone(),
             None => new_record(elements),
         };
-        let Recognised { platform, user, new_session, carried, is_receipt, .. } = &recognised;
-        let (new_session, came) = (*new_session, carried.is_some());
+        let Recognised { platform, user, new_session, client_session, is_receipt, .. } =
+            &recognised;
+        let (new_session, came) = (*new_session, client_session.is_some());
         let mut session = match &elements.session {
             _ if recognised.sessionless => SessionPlace::Outside,
             Some(element) if user.is_some() => SessionPlace::Record(element.times(&platform.name)),
             _ if platform.platform.has_client_sessions() => {
-                SessionPlace::Client(carried.clone().unwrap_or_default())
+                SessionPlace::Client(Box::new(client_session.clone().unwrap_or_default()))
             }
             _ => SessionPlace::Off,
         };
@@ -80,7 +81,7 @@ impl Turn {
             session_writes: Writes::default(),
             typed: TypedState::default(),
             output: None,
-            item: None,
+            history_entry: None,
         };
         Self {
             elements: Arc::clone(elements),
@@ -89,7 +90,8 @@ impl Turn {
             began: now,
             loaded,
             is_new_session,
-            // Where nothing came back the platform does not know of a session that has begun.
+            // A session that came is replaced even by an empty one. Only the reply tells the
+            // platform that a presumed session has begun.
             replaces_session: came || new_session == NewSession::Presumed,
             state: Mutex::new(state),
             updated: Condvar::new(),
@@ -97,7 +99,7 @@ impl Turn {
     }
 }
 
-/// The record of a new user, its fields in the order in which Jovo writes them.
+/// Makes the record of a new user, with the fields in Jovo's order.
 fn new_record(elements: &StoredElements) -> Record {
     let mut record = Record::default();
     if elements.user {
@@ -106,6 +108,8 @@ fn new_record(elements: &StoredElements) -> Record {
     record
 }
 
+/// Adds the session to the count, if `counts`. A record that counts sessions always holds the
+/// count.
 fn count_session(record: &mut Record, counts: bool) {
     let count = record.get(&["metaData", "sessionsCount"]).and_then(Value::as_u64).unwrap_or(0);
     let count = count.saturating_add(u64::from(counts));

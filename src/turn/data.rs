@@ -1,4 +1,4 @@
-//! The data that `User` and `Session` give access to, and how they read and write it.
+//! Reads and writes the data that `User` and `Session` give access to.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,7 +10,7 @@ use crate::error::{Error, Kind};
 
 pub(super) type Data = Map<String, Value>;
 
-/// Reads the value as a `T`. The reason of a failure is left out, since it may quote the value.
+/// Reads the value as a `T`. The error omits serde's reason, which may quote the value.
 pub(super) fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T, Error> {
     T::deserialize(value).map_err(|_| {
         let type_name = std::any::type_name::<T>();
@@ -21,6 +21,7 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T, 
 fn read_key<T: DeserializeOwned>(data: &Data, key: &str) -> Result<Option<T>, Error> {
     match data.get(key) {
         None => Ok(None),
+        // A stored `null` counts as absent unless `T` takes it.
         Some(Value::Null) => Ok(T::deserialize(Value::Null).ok()),
         Some(value) => read(value, &format!("`{key}`")).map(Some),
     }
@@ -30,7 +31,7 @@ pub(super) fn to_value(value: impl Serialize, what: &str) -> Result<Value, Error
     serde_json::to_value(value).map_err(|_| Error::encode(format!("{what} has no JSON form")))
 }
 
-/// Adds `by` to the number under `key`.
+/// Adds `by` to the number under `key`, and returns the sum.
 fn increment(data: &mut Data, key: &str, by: i64) -> Result<i64, Error> {
     let not_a_number = || {
         Error::decode(format!(
@@ -48,7 +49,7 @@ fn increment(data: &mut Data, key: &str, by: i64) -> Result<i64, Error> {
     Ok(sum)
 }
 
-/// The whole number that a value counts as, if it does; nothing counts as 0.
+/// Returns the value as a whole number, if it is one. An absent value counts as 0.
 pub(super) fn number(value: Option<&Value>) -> Option<i64> {
     match value {
         None | Some(Value::Null) => Some(0),
@@ -56,12 +57,12 @@ pub(super) fn number(value: Option<&Value>) -> Option<i64> {
     }
 }
 
-/// JavaScript writes whole numbers as `1`, other languages also as `1.0`.
+/// Returns a whole number written as `1`, as JavaScript does, or as `1.0`, as other languages do.
 fn whole_number(value: &Value) -> Option<i64> {
-    /// Beyond it not every whole number has a float of its own.
+    /// The limit beyond which a float no longer represents every whole number.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let float = || value.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT);
-    // The cast is exact: checked above.
+    // The cast is exact, as checked above.
     value.as_i64().or_else(|| float().map(|float| float as i64))
 }
 
@@ -84,7 +85,7 @@ impl<'a> DataHandle<'a> {
     pub(super) fn set(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
         let value = to_value(value, "the value")?;
         self.write(|data, writes| {
-            writes.to(key);
+            writes.set(key);
             data.insert(key.to_owned(), value);
             Ok(())
         })
@@ -92,7 +93,7 @@ impl<'a> DataHandle<'a> {
 
     pub(super) fn remove(&self, key: &str) -> Result<(), Error> {
         self.write(|data, writes| {
-            writes.to(key);
+            writes.set(key);
             data.shift_remove(key);
             Ok(())
         })
@@ -102,7 +103,7 @@ impl<'a> DataHandle<'a> {
         self.check_readable(Some(key))?;
         self.write(|data, writes| {
             let sum = increment(data, key, by)?;
-            writes.by(key, by);
+            writes.add(key, by);
             Ok(sum)
         })
     }
@@ -125,7 +126,7 @@ impl<'a> DataHandle<'a> {
             return Err(Error::encode("the data is not a JSON object"));
         };
         self.write(|data, writes| {
-            writes.all(data, &new);
+            writes.set_changed(data, &new);
             *data = new;
             Ok(())
         })

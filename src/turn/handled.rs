@@ -1,4 +1,4 @@
-//! The events of a batch that are done: a repeated batch must not do them twice.
+//! The ids of handled events: a repeated batch must not handle an event twice.
 
 use std::sync::Arc;
 
@@ -9,27 +9,27 @@ use crate::fnv;
 use crate::platform::MAX_EVENTS;
 use crate::record::Record;
 
-/// The record's field with the ids, the latest first.
+/// The record's field with the ids, newest first.
 const HANDLED: &str = "handledEvents";
 
-/// The record's field with the number of ids to keep, where it is more than [`KEPT`].
+/// The record's field with the number of ids to keep, if it is more than [`KEPT`].
 const KEPT_FIELD: &str = "handledEventsKept";
 
-/// How many ids are kept as a rule.
+/// The number of ids to keep, unless a batch needs more.
 const KEPT: usize = 128;
 
-/// How many events may come between a batch and its repeat.
+/// The number of other events that may come between a batch and its repeat.
 const BETWEEN: usize = 64;
 
-/// Longer ids are kept as a hash: a batch may have 1,000, and a record has to fit into 400 KB on
-/// DynamoDB.
+/// The length beyond which an id is kept as a hash: a batch may have 1,000 events, and a record
+/// must fit into the 400 KB of a DynamoDB item.
 const LONGEST: usize = 40;
 
-/// The id of an event, as it is kept.
+/// The id of an event in the form that is kept.
 pub(super) struct EventId {
     id: Arc<str>,
-    /// How many events of the user the batch has in which it came. Of events that come alone (0)
-    /// nothing is kept: they are repeated only if they were not stored.
+    /// The number of the user's events in the batch. The id of an event that came alone (0) is not
+    /// kept, since such an event is repeated only if it was not stored.
     batch_size: usize,
 }
 
@@ -44,12 +44,12 @@ impl EventId {
 }
 
 impl Turn {
-    /// Whether this turn's event was handled before its record was loaded.
+    /// Returns whether this turn's event was handled before its record was loaded.
     pub(crate) fn was_handled(&self) -> bool {
         self.loaded.record().is_some_and(|loaded| self.is_handled(loaded))
     }
 
-    /// Whether this turn's event was handled, according to what is stored.
+    /// Returns whether this turn's event was handled, according to the stored record.
     pub(crate) fn is_handled(&self, stored: &Record) -> bool {
         self.event.id.as_ref().is_some_and(|event| handled(stored).any(|id| *id == *event.id))
     }
@@ -60,8 +60,8 @@ fn handled(record: &Record) -> impl Iterator<Item = &str> {
     ids.into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// Notes that this turn's event is done. All that a repeat may bring stays noted: the largest batch
-/// so far, and what comes in between.
+/// Adds the id of this turn's event. Enough ids are kept to recognise every event of a repeated
+/// batch: as many as the largest batch so far had, and those of the events in between.
 pub(super) fn add(turn: &Turn, record: &mut Record) {
     let Some(event) = turn.event.id.as_ref().filter(|event| event.batch_size > 0) else { return };
     let mut ids = vec![Value::from(&*event.id)];

@@ -62,7 +62,7 @@ impl History {
     /// ```
     #[must_use]
     pub fn previous(&self) -> Option<Value> {
-        self.read(|items| items.first().cloned())
+        self.read(|entries| entries.first().cloned())
     }
 
     /// Sets the `output` of this turn's entry, in the place of what was set before. It is not
@@ -99,20 +99,21 @@ impl History {
 
     fn read<T>(&self, read: impl FnOnce(&[Value]) -> T) -> T {
         self.0.read(|record| match self.0.elements.history {
-            Some(_) => read(items(record)),
+            Some(_) => read(entries(record)),
             None => read(&[]),
         })
     }
 }
 
-fn items(record: &Record) -> &[Value] {
+fn entries(record: &Record) -> &[Value] {
     match record.get(&["history", "items"]) {
-        Some(Value::Array(items)) => items,
+        Some(Value::Array(entries)) => entries,
         _ => &[],
     }
 }
 
-/// An element of the app's own. `StoredElements` knows no handles, and keeps it without its type.
+/// An element of the app's own. `StoredElements` does not know the handles, so it holds the element
+/// without this type.
 type CustomElement = Box<dyn Fn(&User, &Session) -> Option<Value> + Send + Sync>;
 
 impl HistoryElement {
@@ -137,7 +138,7 @@ impl HistoryElement {
     }
 }
 
-/// Evaluates the elements of the app's own.
+/// Evaluates the app's own elements.
 pub(super) fn custom_elements(turn: &Arc<Turn>) -> Vec<(String, Value)> {
     let Some(history) = &turn.elements.history else { return Vec::new() };
     let (user, session) = (User(Arc::clone(turn)), Session(Arc::clone(turn)));
@@ -149,7 +150,7 @@ pub(super) fn custom_elements(turn: &Arc<Turn>) -> Vec<(String, Value)> {
 }
 
 /// Adds this turn's entry in front and drops those beyond the history's size.
-pub(super) fn add_item(
+pub(super) fn add_entry(
     turn: &Turn,
     state: &mut State,
     exchange: Exchange,
@@ -167,24 +168,25 @@ pub(super) fn add_item(
         ("request", history.request, exchange.request.map(|request| without_person(turn, request))),
         ("response", history.response, exchange.response),
     ];
-    let mut item = Map::new();
+    let mut entry = Map::new();
     for (name, on, value) in elements {
         if let Some(value) = value.filter(|_| on) {
-            item.insert(name.to_owned(), value);
+            entry.insert(name.to_owned(), value);
         }
     }
-    item.extend(custom);
-    if item.is_empty() {
+    entry.extend(custom);
+    if entry.is_empty() {
         return;
     }
-    let item = Value::Object(item);
-    put_in_front(&mut state.record, item.clone(), history.size);
-    state.item = Some(item);
+    let entry = Value::Object(entry);
+    put_in_front(&mut state.record, entry.clone(), history.size);
+    state.history_entry = Some(entry);
 }
 
-/// The request without the person who spoke: everybody who shares the account may read the record.
+/// Removes the id of the speaking person from the request, since the record belongs to the whole
+/// household.
 fn without_person(turn: &Turn, mut request: Value) -> Value {
-    /// Removes `id` wherever it stands, also within other text and as a name.
+    /// Removes `id` everywhere, even within other text and from names of members.
     fn remove(value: &mut Value, id: &str) {
         match value {
             Value::String(text) if text.contains(id) => *text = text.replace(id, ""),
@@ -205,18 +207,18 @@ fn without_person(turn: &Turn, mut request: Value) -> Value {
     request
 }
 
-/// Puts `item` before the others, of which no more than `size` stay.
-pub(super) fn put_in_front(record: &mut Record, item: Value, size: usize) {
-    let items = record.object_mut(&["history"]).entry("items").or_insert(Value::Null);
-    let mut all = vec![item];
-    if let Value::Array(others) = items.take() {
+/// Puts `entry` in front of the others, and drops those beyond `size`.
+pub(super) fn put_in_front(record: &mut Record, entry: Value, size: usize) {
+    let entries = record.object_mut(&["history"]).entry("items").or_insert(Value::Null);
+    let mut all = vec![entry];
+    if let Value::Array(others) = entries.take() {
         all.extend(others);
     }
     all.truncate(size);
-    *items = Value::Array(all);
+    *entries = Value::Array(all);
 }
 
-/// Shows the number of entries, and nothing of their content.
+/// Shows the number of entries, but not their content.
 impl fmt::Debug for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("History").field("items", &self.read(<[_]>::len)).finish()

@@ -1,4 +1,5 @@
-//! Three-way merge: what this turn did, done to what somebody else has stored since it was loaded.
+//! Three-way merge: applies this turn's changes to the record that another process has stored since
+//! the turn loaded it.
 
 use std::time::SystemTime;
 
@@ -13,12 +14,12 @@ use crate::record::Record;
 use crate::timestamp;
 
 impl Turn {
-    /// What is to be stored instead of `theirs`, so that nothing of either is lost.
+    /// Merges the changes of this turn into `theirs`, so that those of neither side are lost.
     ///
     /// # Errors
     ///
-    /// [`is_conflict`](Error::is_conflict) where both have changed the same key to different
-    /// values; [`is_decode`](Error::is_decode) where `theirs` is no item.
+    /// [`is_conflict`](Error::is_conflict) if both sides have changed the same key to different
+    /// values; [`is_decode`](Error::is_decode) if `theirs` is not a valid record.
     pub(crate) fn merge(&self, theirs: &Record) -> Result<Record, Error> {
         theirs.check().map_err(Error::unavailable)?;
         let state = self.state();
@@ -38,8 +39,8 @@ impl Turn {
         sessions::merge(self, &state, &mut merged, theirs, |base, mine, theirs| {
             merge_session(&state.session_writes, base, mine, theirs)
         })?;
-        if let (Some(item), Some(history)) = (&state.item, &self.elements.history) {
-            history::put_in_front(&mut merged, item.clone(), history.size);
+        if let (Some(entry), Some(history)) = (&state.history_entry, &self.elements.history) {
+            history::put_in_front(&mut merged, entry.clone(), history.size);
         }
         handled::add(self, &mut merged);
         if !self.event.is_receipt {
@@ -58,7 +59,9 @@ impl Turn {
     }
 }
 
-/// The session that is stored now, with what this turn did to it.
+/// Merges one session: data and state by this turn's changes, `createdAt` as the earlier time and
+/// `updatedAt` as the later one. Other members, which this crate does not write, stay as in
+/// `theirs`.
 fn merge_session(
     writes: &Writes,
     base: Option<&Data>,
@@ -78,6 +81,7 @@ fn merge_session(
     if let Some(id) = mine.get("id") {
         merged.insert("id".into(), id.clone());
     }
+    // The state never conflicts: if this turn set it, the handler decided on the next step.
     let state = mine.get("state");
     if state != base.and_then(|base| base.get("state")) {
         match state {
@@ -90,20 +94,20 @@ fn merge_session(
     Ok(merged)
 }
 
-/// Merges data key by key. `whose` names it in a conflict.
+/// Merges data key by key. `path` names it in the error of a conflict.
 fn merge_data(
-    whose: &str,
+    path: &str,
     writes: &Writes,
     base: &Data,
     mine: &Data,
     theirs: &Data,
 ) -> Result<Data, Error> {
-    // Keys below the top level may be data themselves, such as names and addresses.
-    let conflict = |key: &str| conflict(&format!("{whose}.{key}"));
+    // Only keys of the top level are named: deeper ones may be data, such as names and addresses.
+    let conflict = |key: &str| conflict(&format!("{path}.{key}"));
     let is_added = |key: &str| writes.is_added(key);
     let mut merged = merge_objects(&conflict, base, mine, theirs, &is_added)?;
     for (key, added) in writes.additions() {
-        // What was removed meanwhile does not count as 0: the handler has seen another sum.
+        // A number that was removed meanwhile does not count as 0: the handler saw another sum.
         if base.contains_key(key) && !theirs.contains_key(key) {
             return Err(conflict(key));
         }
@@ -114,18 +118,18 @@ fn merge_data(
     Ok(merged)
 }
 
-/// Merges key by key; `apart` says which keys are dealt with apart.
+/// Merges key by key, except the keys that `skips` selects. `conflict` makes the error of a key.
 fn merge_objects(
     conflict: &dyn Fn(&str) -> Error,
     base: &Data,
     mine: &Data,
     theirs: &Data,
-    apart: &dyn Fn(&str) -> bool,
+    skips: &dyn Fn(&str) -> bool,
 ) -> Result<Data, Error> {
     let mut merged = theirs.clone();
-    // What is in neither was not touched here.
+    // Keys in neither `mine` nor `base` were not touched by this turn, and stay as in `theirs`.
     let removed = base.keys().filter(|key| !mine.contains_key(*key));
-    for key in mine.keys().chain(removed).filter(|key| !apart(key)) {
+    for key in mine.keys().chain(removed).filter(|key| !skips(key)) {
         let (base, mine, theirs) = (base.get(key), mine.get(key), theirs.get(key));
         if mine == base || mine == theirs {
             continue;
@@ -169,7 +173,7 @@ fn merge_meta_data(merged: &mut Record, base: Option<&Record>, mine: &Record, th
     put_time(merged, &["metaData", "lastUsedAt"], mine, theirs, SystemTime::max);
 }
 
-/// Puts the one of two times that `choose` chooses under `path`; the only one, if one is missing.
+/// Writes the time under `path` that `choose` selects of both, or the only one.
 fn put_time(
     merged: &mut Record,
     path: &[&str],
@@ -186,7 +190,7 @@ fn put_time(
     }
 }
 
-/// The same for the times `name` of two sessions, of which `theirs` is the one to change.
+/// Writes the time `name` into session `theirs` that `choose` selects of both, or the only one.
 fn choose_time(
     theirs: &mut Data,
     name: &str,
@@ -199,7 +203,7 @@ fn choose_time(
     }
 }
 
-/// The time to put in the place of `theirs`, unless that stays.
+/// Returns the time to write instead of `theirs`, or `None` if that stays.
 fn chosen(
     mine: Option<SystemTime>,
     theirs: Option<SystemTime>,

@@ -1,13 +1,10 @@
-//! One turn of one user: what the handles share, from load to save.
+//! One turn of one user: the state that the handles share, from load to save.
 //!
-//! [`begin`] makes of a loaded record what the handler finds, [`state`] is what the handles share,
-//! [`seal`] ends the turn, and [`merge`] does what it did to a record that another process saved
-//! meanwhile.
+//! [`begin`] makes a turn of the loaded record, [`state`] holds its state, [`seal`] ends the turn,
+//! and [`merge`] applies its changes to a record that another process has saved meanwhile.
 
 mod begin;
 mod data;
-#[cfg(feature = "axum")]
-mod extract;
 mod handled;
 mod history;
 mod merge;

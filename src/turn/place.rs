@@ -1,4 +1,4 @@
-//! The place of a turn's session: the record, or the client, or none.
+//! The place that keeps a turn's session: the record, the client, or none.
 
 use serde_json::Value;
 
@@ -10,20 +10,21 @@ use crate::platform::ClientSession;
 use crate::record::Record;
 use crate::stored_elements::SessionTimes;
 
-/// Where the session of a turn is.
+/// The place that keeps the session of a turn.
 pub(super) enum SessionPlace {
-    /// Nowhere: the element is off.
+    /// None: the element is off.
     Off,
-    /// Nowhere: the event is outside any session.
+    /// None: the event is outside any session.
     Outside,
-    /// With the client, which sends it with each request.
-    Client(ClientSession),
-    /// In the record.
+    /// The client, which sends the session with each request. Boxed, so that the other variants
+    /// stay small.
+    Client(Box<ClientSession>),
+    /// The record.
     Record(SessionTimes),
 }
 
 impl SessionPlace {
-    /// Returns how long the session lives, where it is in the record.
+    /// Returns the time limits of the session, if it is in the record.
     pub(super) fn times(&self) -> Option<SessionTimes> {
         match self {
             Self::Record(times) => Some(*times),
@@ -31,7 +32,7 @@ impl SessionPlace {
         }
     }
 
-    /// Returns the session, where it is the client's.
+    /// Returns the session, if the client keeps it.
     pub(super) fn client(&self) -> Option<&ClientSession> {
         match self {
             Self::Client(session) => Some(session),
@@ -75,6 +76,7 @@ impl SessionPlace {
         Ok(())
     }
 
+    /// Lets `write` change the data. The session is made only to hold something.
     pub(super) fn change_data<T>(
         &mut self,
         record: &mut Record,
@@ -97,34 +99,35 @@ impl SessionPlace {
         }
     }
 
-    /// Refuses to read `key`, or without one the whole, where the client sent it in a form that
-    /// cannot be read.
+    /// Refuses to read `key`, or without one the whole session, if the client sent it in an
+    /// unreadable form.
     pub(super) fn check_readable(&self, key: Option<&str>) -> Result<(), Error> {
         if !self.client().is_some_and(|session| session.is_unreadable(key)) {
             return Ok(());
         }
         let what = key.map_or("a member of the session".to_owned(), |key| format!("`{key}`"));
         Err(Error::decode(format!(
-            "{what} came with the request, but cannot be read as JSON; it goes back as it came: set or \
-             remove it to replace it"
+            "{what} cannot be read as JSON, and goes back as the client sent it: set or remove it \
+             to replace it"
         )))
     }
 
-    /// Empties the client's session, which is forgotten with its user.
+    /// Empties the client's session. One in the record is emptied with the record.
     pub(super) fn clear(&mut self) {
         if let Self::Client(session) = self {
             session.clear();
         }
     }
 
-    /// Refuses to write where nothing is kept.
+    /// Refuses to write a session that no place keeps.
     pub(super) fn check_stored(&self) -> Result<(), Error> {
         match self {
             Self::Client(_) | Self::Record(_) => Ok(()),
             Self::Off => Err(Error::not_stored("the session", "StoredElements::session")),
             Self::Outside => Err(Error::new(
                 Kind::ElementDisabled,
-                "the request is outside any session, as Alexa's AudioPlayer requests are",
+                "the request is outside any session, as Alexa's AudioPlayer requests are: write to \
+                 `User` instead",
             )),
         }
     }

@@ -1,8 +1,8 @@
-//! Records that only receipts have written: their user has yet to come.
+//! The mark of records that only receipts have written: their user has not sent anything yet.
 
 use crate::record::Record;
 
-/// The record's field that marks it.
+/// The record's field that holds the mark.
 const MARK: &str = "receiptsOnly";
 
 pub(super) fn is_marked(record: &Record) -> bool {

@@ -1,4 +1,4 @@
-//! The end of a turn: what changed, and what has to be done about it.
+//! The end of a turn: seals it, and decides whether to store it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,31 +12,31 @@ use crate::platform::ClientSession;
 use crate::record::Record;
 use crate::timestamp;
 
-/// Selects what is stored of a turn.
+/// Selects the changes of a turn to store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// All that changed.
+    /// All changes.
     All,
-    /// All that changed, if a handle wrote.
+    /// All changes, but only if a handle wrote.
     IfWritten,
 }
 
-/// What has to be done at the end of a turn.
+/// The action that ends a turn.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Outcome {
-    /// Nothing, for this reason.
+    /// Stores nothing, for this reason.
     Nothing(&'static str),
     Save {
         key: Arc<str>,
         record: Record,
-        over: Option<Version>,
+        expected: Option<Version>,
     },
     Delete {
         key: Arc<str>,
     },
 }
 
-/// What passed between client and handler, as far as the history stores it.
+/// The request and the response, if the history stores them.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
     pub(crate) request: Option<Value>,
@@ -49,14 +49,14 @@ impl Turn {
         self.state().phase = Phase::Sealed;
     }
 
-    /// Ends the turn.
+    /// Ends the turn, and returns the action to take.
     pub(crate) fn seal(
         self: &Arc<Self>,
         exchange: Exchange,
         keep: Keep,
         now: SystemTime,
     ) -> Outcome {
-        // The app's closures read the handles: neither under the lock nor after the seal.
+        // The app's closures read the handles, so they run before the seal, and without the lock.
         let custom = history::custom_elements(self);
         let mut state = self.state();
         let phase = std::mem::replace(&mut state.phase, Phase::Sealed);
@@ -78,7 +78,7 @@ impl Turn {
             Phase::Open => {}
         }
         if is_whole && !is_receipt {
-            history::add_item(self, &mut state, exchange, custom);
+            history::add_entry(self, &mut state, exchange, custom);
         }
         handled::add(self, &mut state.record);
         match &self.loaded {
@@ -90,11 +90,11 @@ impl Turn {
             return Outcome::Nothing("unchanged");
         }
         self.stamp(&mut state, now);
-        let (record, over) = (state.record.clone(), self.loaded.version().cloned());
-        Outcome::Save { key, record, over }
+        let (record, expected) = (state.record.clone(), self.loaded.version().cloned());
+        Outcome::Save { key, record, expected }
     }
 
-    /// Whether something changed, or a use has to be written although nothing did.
+    /// Returns whether something changed, or the time of this use must be written anyway.
     fn is_save_due(&self, state: &State, now: SystemTime) -> bool {
         let record = &state.record;
         let is_unchanged =
@@ -103,7 +103,7 @@ impl Turn {
         !is_unchanged || is_counted || sessions::is_touch_due(&state.session, record, now)
     }
 
-    /// Returns the session that the client has to get, at the end of the turn.
+    /// Returns the session to write into the reply, if the client keeps it.
     pub(crate) fn client_session(&self, now: SystemTime) -> Option<ClientSession> {
         let state = self.state();
         let session = state.session.client()?;
@@ -114,7 +114,7 @@ impl Turn {
         })
     }
 
-    /// Writes the times of this write.
+    /// Sets the record's times.
     fn stamp(&self, state: &mut State, now: SystemTime) {
         let (record, is_receipt) = (&mut state.record, self.event.is_receipt);
         let now = timestamp::format(now);

@@ -1,4 +1,4 @@
-//! The stored sessions of a user: the one used last in Jovo's place, the others beside it.
+//! The stored sessions of a user: the one used last in Jovo's field, the others beside it.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,11 +16,11 @@ use crate::timestamp;
 
 type Session = Map<String, Value>;
 
-/// The sessions beside `session`, the one used last first. Jovo does not know the field.
+/// The record's field with the other sessions, most recently used first. Jovo does not know it.
 const OTHERS: &str = "otherSessions";
 
-/// Puts the event's session into `session`: the one that goes on, or a new one. Returns whether it
-/// is new.
+/// Puts the event's session into the field `session`: one that goes on, or a new one. Returns
+/// whether it is new.
 pub(super) fn open(
     record: &mut Record,
     event: &Recognised,
@@ -34,7 +34,7 @@ pub(super) fn open(
     if id.is_some() && current.as_ref().is_some_and(|session| session_id(session) != id) {
         let known = others.iter().position(|session| session_id(session) == id);
         let known = known.map(|at| others.remove(at)).filter(is_alive);
-        // A session without id cannot be found again beside another one.
+        // A session without an id cannot be found again beside another one.
         let stays = current.as_ref().is_some_and(|it| session_id(it).is_some() && is_alive(it));
         if known.is_some() || stays {
             others.extend(current.take().filter(|_| stays));
@@ -44,7 +44,7 @@ pub(super) fn open(
     }
     let continues = current.as_ref().is_some_and(|session| {
         let stored_id = session_id(session);
-        // An equal id says more than the flag: Alexa repeats `new` while one session goes on.
+        // The same id outweighs the flag: Alexa repeats `new` while one session goes on.
         let is_same = id.is_some() && id == stored_id;
         let is_said_to_be_new = match event.new_session {
             NewSession::Yes => !is_same,
@@ -64,7 +64,7 @@ pub(super) fn open(
     !continues
 }
 
-/// Puts `session` into Jovo's place and `others` beside it, as far as they are alive and kept.
+/// Puts `session` into Jovo's field, and beside it those of the `others` that are alive and kept.
 fn put(
     record: &mut Record,
     session: Session,
@@ -74,7 +74,7 @@ fn put(
 ) {
     others.retain(|session| is_alive(session, times.longest, now));
     others.truncate(times.kept.saturating_sub(1));
-    // What is equal is not written, so that a record that nobody changed stays the same one.
+    // Equal values are not written, so that an unchanged record still shares the loaded fields.
     if record.object(&["session"]) != Some(&session) {
         *record.object_mut(&["session"]) = session;
     }
@@ -88,7 +88,7 @@ fn put(
     }
 }
 
-/// An empty session in the place of one whose fields that are not ours stay.
+/// Empties `session` for a new one. Fields that this crate does not know stay.
 fn started(mut session: Session, id: Option<&str>, now: SystemTime) -> Session {
     session.shift_remove("state");
     session.shift_remove("updatedAt");
@@ -101,14 +101,13 @@ fn started(mut session: Session, id: Option<&str>, now: SystemTime) -> Session {
     session
 }
 
-/// Merges the session of this turn into `merged`, and keeps the others that stand in `theirs`.
-/// `merge` makes one of the session as it was loaded, as this turn leaves it, and as it is stored
-/// now.
+/// Merges the session of this turn into `merged`, and keeps the other sessions of `theirs`. `merge`
+/// merges the session as loaded, as this turn leaves it, and as stored now, in this order.
 ///
 /// # Errors
 ///
-/// [`is_conflict`](Error::is_conflict) where this turn wrote to a session that has ended meanwhile;
-/// otherwise those of `merge`.
+/// [`is_conflict`](Error::is_conflict) if this turn wrote to a session that has ended meanwhile,
+/// and the errors of `merge`.
 pub(super) fn merge(
     turn: &Turn,
     state: &State,
@@ -135,41 +134,41 @@ pub(super) fn merge(
         .iter()
         .any(|name| mine.get(*name) != base.as_ref().and_then(|base| base.get(*name)));
     let session = match &their_own {
-        // Both in the session that was loaded.
+        // Both sides continued the loaded session.
         Some(theirs) if !turn.is_new_session && !is_restarted => {
             merge(base.as_ref(), mine, theirs)?
         }
-        // Both started the same one.
+        // Both sides started the same session.
         Some(theirs) if turn.is_new_session && is_restarted => merge(None, mine, theirs)?,
-        // This turn started it anew.
+        // Only this turn restarted it.
         Some(_) if turn.is_new_session => mine.clone(),
         None if turn.is_new_session => {
             let latest = sessions.first();
             let is_later = created_at(latest) > created_at(Some(mine));
-            // Where one is kept, it is the one that was started later.
+            // If only one is kept, it is the one that was started later.
             if times.kept == 1 && is_later {
                 return if is_changed { Err(conflict("session")) } else { Ok(()) };
             }
             mine.clone()
         }
-        // It has ended, since another one was started in its place.
+        // It has ended meanwhile, since another one was started in its place.
         _ if is_changed => return Err(conflict("session")),
         _ => return Ok(()),
     };
     sessions.retain(|other| session_id(other) != id);
     sessions.insert(0, session);
-    // Stable: of two that were used at the same time, this turn's stays in front.
+    // The sort is stable: of two sessions used at the same time, this turn's stays in front.
     sessions.sort_by_key(|session| std::cmp::Reverse(time(session, "updatedAt")));
     let latest = sessions.remove(0);
     put(merged, latest, sessions, times, turn.began);
     Ok(())
 }
 
-/// Whether the use of the session has to be written although nothing changed.
+/// Returns whether the time of the session's last use must be written although nothing changed.
 pub(super) fn is_touch_due(session: &SessionPlace, record: &Record, now: SystemTime) -> bool {
     let Some(times) = session.times() else { return false };
     let last_use = record.object(&["session"]).and_then(|session| time(session, "updatedAt"));
-    // A time in the future, which another server's clock has written, would never be due.
+    // A time in the future, written by a server with a fast clock, would never become due.
     last_use.is_none_or(|last_use| {
         now.duration_since(last_use).map_or(true, |age| age >= times.touch_every)
     })
@@ -188,8 +187,8 @@ fn time(session: &Session, name: &str) -> Option<SystemTime> {
     timestamp::parse(session.get(name)?.as_str()?)
 }
 
-/// Whether the session has not expired. A last use in the future, where the clocks of two servers
-/// differ, is as good as one now.
+/// Returns whether the session has not expired. A last use in the future, written by a server with
+/// a fast clock, counts as one now.
 fn is_alive(session: &Session, expires_after: Duration, now: SystemTime) -> bool {
     let last_use = time(session, "updatedAt");
     last_use.is_some_and(|it| now.duration_since(it).unwrap_or_default() <= expires_after)

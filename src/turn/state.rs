@@ -1,4 +1,4 @@
-//! What the handles of one event share, and how they read and write it.
+//! The state that the handles of one event share, and their access to it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
@@ -19,41 +19,41 @@ use crate::platform::{Input, NamedPlatform};
 use crate::record::Record;
 use crate::stored_elements::StoredElements;
 
-/// What the handles of one event share.
+/// One turn, shared by the handles of its event.
 pub(crate) struct Turn {
     pub(super) elements: Arc<StoredElements>,
-    /// Tells the databases of two layers apart.
+    /// An id that tells the databases of two layers apart.
     pub(super) database_id: usize,
     pub(super) event: TurnEvent,
     pub(super) began: SystemTime,
     pub(super) loaded: Basis,
     pub(super) is_new_session: bool,
-    /// Whether the client's session is written into the reply even where there is nothing in it.
+    /// Set if the client's session is written into the reply even if it is empty.
     pub(super) replaces_session: bool,
     pub(super) state: Mutex<State>,
-    /// Told when an `update` has ended.
+    /// Notified when an `update` has ended.
     pub(super) updated: Condvar,
 }
 
-/// The event whose turn it is.
+/// The event of a turn.
 pub(super) struct TurnEvent {
     pub(super) platform: NamedPlatform,
-    /// Without a user there is only a session, which the client keeps.
+    /// `None` if the event has only a session, which the client keeps.
     pub(super) user: Option<Identity>,
     pub(super) session_id: Option<Arc<str>>,
     pub(super) id: Option<EventId>,
     pub(super) is_receipt: bool,
-    /// The platform asks for the user's data to be deleted, and the layer is to do so.
+    /// Set if the platform asks to delete the user's data, and the layer is told to comply.
     pub(super) deletion_requested: bool,
     pub(super) input: Input,
 }
 
-/// What a turn begins with.
+/// The stored state that a turn begins with.
 pub(crate) enum Basis {
     Record(VersionedRecord),
-    /// Nothing is stored: a new user. A save names the tombstone, if there is one.
+    /// Nothing: the user is new. A save must name the version of the tombstone, if there is one.
     Absent(Option<Version>),
-    /// It is not known what is stored: the handler runs without memory, and nothing is saved.
+    /// Unknown, since loading failed: the handler runs without memory, and nothing is saved.
     Unknown,
 }
 
@@ -65,7 +65,7 @@ impl Basis {
         }
     }
 
-    /// The version that a save has to name.
+    /// Returns the version that a save must name.
     pub(super) fn version(&self) -> Option<&Version> {
         match self {
             Self::Record(stored) => Some(&stored.version),
@@ -75,12 +75,12 @@ impl Basis {
     }
 }
 
-/// What changes in the course of a turn.
+/// The part of a turn that changes.
 pub(super) struct State {
     pub(super) phase: Phase,
-    /// Whether a handle wrote.
+    /// Set if a handle wrote.
     pub(super) is_written: bool,
-    /// The thread whose `update` is under way. The others wait for it.
+    /// The thread with an `update` under way. Other threads wait for it.
     pub(super) updating: Option<ThreadId>,
     pub(super) record: Record,
     pub(super) session: SessionPlace,
@@ -88,11 +88,11 @@ pub(super) struct State {
     pub(super) session_writes: Writes,
     pub(super) typed: TypedState,
     pub(super) output: Option<Value>,
-    /// What this turn adds to the history.
-    pub(super) item: Option<Value>,
+    /// The entry that this turn adds to the history.
+    pub(super) history_entry: Option<Value>,
 }
 
-/// Selects the data that is written.
+/// Selects the data to read or write.
 #[derive(Clone, Copy)]
 pub(super) enum DataOf {
     User,
@@ -111,7 +111,9 @@ impl Phase {
     pub(super) fn check(self) -> Result<(), Error> {
         let message = match self {
             Self::Open => return Ok(()),
-            Self::Forgotten => "the user has been forgotten in this turn",
+            Self::Forgotten => {
+                "the user was forgotten in this turn: write again from the next request on"
+            }
             Self::Sealed => "the turn has ended: write before the handler answers",
         };
         Err(Error::new(Kind::TurnEnded, message))
@@ -119,7 +121,7 @@ impl Phase {
 }
 
 impl Turn {
-    /// The user, where the event has one.
+    /// Returns the user, if the event has one.
     pub(crate) fn user(&self) -> Option<&Identity> {
         self.event.user.as_ref()
     }
@@ -128,12 +130,12 @@ impl Turn {
         &self.event.platform
     }
 
-    /// The user id, if it was created in this turn.
+    /// Returns the user id, if it was created in this turn.
     pub(crate) fn created_user_id(&self) -> Option<&str> {
         self.user().filter(|user| user.is_created).map(|user| &*user.id)
     }
 
-    /// Whether the handler runs without memory.
+    /// Returns whether the handler runs without memory.
     pub(crate) fn is_degraded(&self) -> bool {
         matches!(self.loaded, Basis::Unknown)
     }
@@ -142,14 +144,14 @@ impl Turn {
         self.state().is_written
     }
 
-    /// Whether no turn of the user's own was stored before this one.
+    /// Returns whether no turn of the user's own was stored before this one.
     pub(super) fn is_first(&self) -> bool {
         self.loaded.record().is_none_or(receipts::is_marked)
     }
 
-    /// The state, once no other thread's `update` is under way.
+    /// Locks the state, once no other thread's `update` is under way.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // A panic with the state locked leaves it whole: every change is made in one step.
+        // A poisoned state is whole, since every change to it is made in one step.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.updating.is_some_and(|owner| owner != thread::current().id()) {
             state = self.updated.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -157,7 +159,7 @@ impl Turn {
         state
     }
 
-    /// Refuses to go on inside an `update`, which would be undone by its end.
+    /// Refuses access inside an `update`, which would undo writes at its end.
     pub(super) fn check_not_updating(&self, state: &State) -> Result<(), Error> {
         match state.updating {
             None => Ok(()),
@@ -172,7 +174,7 @@ impl Turn {
         read(&self.state().record)
     }
 
-    /// Lets `write` change the record, as long as this can still be stored.
+    /// Lets `write` change the state, if changes can still be stored.
     pub(super) fn write<T>(
         &self,
         write: impl FnOnce(&mut State) -> Result<T, Error>,
@@ -181,13 +183,14 @@ impl Turn {
         self.check_not_updating(&state)?;
         state.phase.check()?;
         if self.event.deletion_requested {
-            let message = "the user has left, and their data is deleted at the end of this turn";
+            let message = "the user has left, and their data is deleted at the end of this turn: \
+                           do not write in it";
             return Err(Error::new(Kind::TurnEnded, message));
         }
         write(&mut state)
     }
 
-    /// As [`write`](Self::write), in the handler's name.
+    /// As [`write`](Self::write), and counts as a write of the handler's.
     pub(super) fn write_as_handle<T>(
         &self,
         write: impl FnOnce(&mut State) -> Result<T, Error>,
@@ -208,8 +211,8 @@ impl Turn {
         self.write_as_handle(|state| Self::change_data(of, state, write))
     }
 
-    /// Lets `change` change a copy of the data without holding the lock, and puts it in the place
-    /// of the data. Other threads wait meanwhile.
+    /// Lets `change` change a copy of the data without holding the lock, and replaces the data by
+    /// it. Other threads wait meanwhile.
     pub(super) fn update_data<T>(
         &self,
         of: DataOf,
@@ -219,14 +222,14 @@ impl Turn {
             state.updating = Some(thread::current().id());
             Ok(Self::data(of, state).cloned().unwrap_or_default())
         })?;
-        // Lets the others go on, also after a panic.
+        // Lets other threads go on when it is dropped, even by a panic of `change`.
         let updating = Updating(self);
         let mut changed = before.clone();
         let result = change(&mut changed)?;
         let mut state = self.state();
         state.is_written = true;
         Self::change_data(of, &mut state, |data, writes| {
-            writes.all(&before, &changed);
+            writes.set_changed(&before, &changed);
             *data = changed;
             Ok(())
         })?;
@@ -242,7 +245,7 @@ impl Turn {
         }
     }
 
-    /// Lets `write` change the data. Where there is none, it is made only to hold something.
+    /// Lets `write` change the data. Absent data is made only to hold something.
     fn change_data<T>(
         of: DataOf,
         state: &mut State,
@@ -261,8 +264,7 @@ impl Turn {
     }
 }
 
-/// Lets `change` change the data under `path`. Where there is none, it is made only to hold
-/// something.
+/// Lets `change` change the data under `path`. Absent data is made only to hold something.
 pub(super) fn change_data<T>(
     record: &mut Record,
     path: &[&str],
@@ -279,7 +281,7 @@ pub(super) fn change_data<T>(
     Ok(result)
 }
 
-/// An `update` under way.
+/// An `update` under way, until it is dropped.
 struct Updating<'a>(&'a Turn);
 
 impl Drop for Updating<'_> {

@@ -268,7 +268,7 @@ impl User {
     /// Adds `by`, which may be negative, to the whole number under `key`, and returns the sum. An
     /// absent number counts as 0.
     ///
-    /// What two processes add at the same time adds up.
+    /// Concurrent increments of two processes add up.
     ///
     /// ```
     /// # use tower_persistence::{Error, User};
@@ -279,8 +279,8 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`is_decode`](Error::is_decode) where something else than a whole number from -2^63 to 2^63
-    /// - 1 is stored, [`is_encode`](Error::is_encode) where the sum would be beyond that range,
+    /// [`is_decode`](Error::is_decode) where the stored value is not a whole number that fits an
+    /// `i64`, [`is_encode`](Error::is_encode) where the sum would not be one,
     /// [`is_turn_ended`](Error::is_turn_ended) after the turn has ended,
     /// [`is_element_disabled`](Error::is_element_disabled) where the user's data is not stored, and
     /// [`is_reentrant`](Error::is_reentrant) inside the closure of an `update`.

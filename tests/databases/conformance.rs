@@ -6,7 +6,7 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
-use tower_persistence::testing::conformance;
+use tower_persistence::testing::{conformance, durability};
 use tower_persistence::{AnyDatabase, FileDb, MemoryDb, connect};
 
 use crate::bounded::{Case, case};
@@ -29,14 +29,16 @@ pub(crate) fn trials() -> Vec<Trial> {
         case("file::conformance_of_a_file_opened_anew".to_owned(), async || {
             let directory = directory();
             let path = directory.path().join("db.json");
-            conformance(async || FileDb::open(&path).await.unwrap()).await;
+            let open = async || FileDb::open(&path).await.unwrap();
+            durability(open, open).await;
             assert_eq!(std::fs::read_to_string(path).unwrap().trim(), "[]");
         }),
         case("any::conformance".to_owned(), async || {
             let (directory, memory) = (directory(), connect("memory:").await.unwrap());
             conformance(async || memory.clone()).await;
             let url = format!("file:{}", directory.path().join("db.json").display());
-            conformance(async || connect(&url).await.unwrap()).await;
+            let file = connect(&url).await.unwrap();
+            conformance(async || file.clone()).await;
             conformance(async || AnyDatabase::new(memory.clone())).await;
         }),
     ];

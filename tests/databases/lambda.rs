@@ -15,6 +15,8 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::binaries::binary;
+
 /// What is waited for at most: the table is created at the first request.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -78,10 +80,7 @@ struct Function(Child);
 impl Function {
     /// Runs the example on this table at `endpoint`.
     fn start(api: &RuntimeApi, endpoint: &str, table: &str) -> Self {
-        let lambda = std::env::current_exe().unwrap();
-        let lambda = lambda.ancestors().nth(2).unwrap().join("examples/lambda");
-        assert!(lambda.exists(), "not built: run `cargo build --all-features --example lambda`");
-        let child = Command::new(lambda)
+        let child = Command::new(binary("lambda"))
             .env("TABLE_NAME", table)
             .env("AWS_LAMBDA_RUNTIME_API", &api.address)
             .env("AWS_ENDPOINT_URL_DYNAMODB", endpoint)

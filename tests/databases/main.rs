@@ -8,6 +8,14 @@
 
 use libtest_mimic::Arguments;
 
+#[cfg(all(
+    feature = "file",
+    feature = "testing",
+    feature = "axum",
+    feature = "aws-config",
+    any(feature = "lambda", feature = "mongodb")
+))]
+mod binaries;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod bounded;
 // Other tests use the rest of it; some things only the databases behind features use.
@@ -90,6 +98,11 @@ fn main() {
             lambda::nothing_runs_after_the_reply(&endpoint, "lambda-frozen-test").await;
         }),
     ]);
+    // Before the tests, whose time limits are shorter.
+    #[cfg(all(feature = "axum", feature = "aws-config", feature = "mongodb"))]
+    if !arguments.list && arguments.filter.is_none() {
+        binaries::binary("voice-app");
+    }
     let mut conclusions = vec![libtest_mimic::run(&arguments, trials)];
     // These have the machine to themselves, one at a time.
     #[cfg(all(feature = "axum", feature = "aws-config", feature = "mongodb"))]

@@ -1,5 +1,5 @@
-//! A platform sends a batch again until it is answered with 200: over a database that fails, each event is stored exactly once, and one
-//! user's in their order.
+//! A platform sends a batch again until it is answered with 200: on a failing database, each event
+//! is stored exactly once, and the events of a user in order.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -13,7 +13,7 @@ const SEEDS: u64 = 100;
 const USERS: [&str; 3] = ["anna", "bert", "cleo"];
 const EVENTS_OF_EACH: u64 = 4;
 
-/// More are not sent: with faults at every call of a day, one gets through.
+/// The maximum number of attempts: even with faults at every call, one of them succeeds.
 const MOST: u32 = 500;
 
 async fn serve(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, BoxError> {

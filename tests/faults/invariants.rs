@@ -1,4 +1,4 @@
-//! What has to be true when a schedule has ended.
+//! The promises that must hold when a schedule has ended.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::plan::{Handler, Plan, Request};
 use crate::process::{CLAIMED_BY, COUNT, request_of, traces};
 use crate::world::{Answer, End};
 
-/// Which promises the schedule breaks.
+/// Returns the promises that the schedule breaks.
 pub(crate) fn check(plan: &Plan, end: &End) -> Vec<String> {
     let mut broken = end.notes.violations.clone();
     for request in plan.all_requests() {
@@ -34,7 +34,7 @@ fn of_request(plan: &Plan, end: &End, request: Request) -> Option<String> {
     let overwrites = plan.on_conflict == OnConflict::Overwrite;
     match answer {
         _ if is_degraded && plan.on_outage != OnOutage::Degrade => {
-            Some("ran without memory, and nobody asked for that".to_owned())
+            Some("ran without memory, which the policy forbids".to_owned())
         }
         _ if is_degraded && (times > 0 || is_saved) => {
             Some(format!("ran without memory, and is stored {times} times"))
@@ -65,7 +65,7 @@ fn of_user(plan: &Plan, end: &End, user: usize) -> Option<String> {
     if !traces(data).all(is_own) {
         return Some(format!("stored with what is of others: {data:?}"));
     }
-    // One turn's writes are stored together or not at all.
+    // The writes of a turn are stored together or not at all.
     let requests = data.keys().filter_map(|key| request_of(key)).count();
     let count = data.get(COUNT).and_then(Value::as_u64);
     if count != Some(requests as u64) {
@@ -76,7 +76,7 @@ fn of_user(plan: &Plan, end: &End, user: usize) -> Option<String> {
     is_half.then(|| format!("{claimed_by} has claimed it, and is not stored"))
 }
 
-/// A request that nobody is in the way of is served at once, with memory.
+/// A request without interference is served at once, with memory.
 fn of_locks(plan: &Plan, end: &End) -> Option<String> {
     if plan.last_requests().any(|last| end.notes.degraded.contains(&last.number)) {
         return Some("all is well again, and a handler runs without memory".to_owned());

@@ -1,6 +1,7 @@
-//! What the layer promises holds over a database that fails: 10,000 schedules, each made by its seed.
+//! The promises of the layer on a failing database: 10,000 schedules, each drawn from a seed.
 //!
-//! A schedule that breaks a promise is printed with its seed, and can be run again, with everything that happened in it:
+//! A schedule that breaks a promise is printed with its seed, and can be run again with a log of
+//! all its events:
 //!
 //! ```text
 //! FAULTS_SEED=4711 cargo test --features testing --test faults -- --nocapture
@@ -8,16 +9,18 @@
 //!
 //! `FAULTS_SCHEDULES=1000000` runs more of them: the seeds from 0 up to that number.
 //!
-//! The promises, of a request that stores something of its own:
+//! The promises, for a request that stores something of its own:
 //!
-//! * Answered with 200, it is stored, exactly once. (Under `OnConflict::Overwrite` it was stored; a later save over it that
-//!   somebody else makes is what that policy is for.)
-//! * Under `OnOutage::Degrade`, a handler that ran without memory knows it, and what it wrote is stored nowhere. That is the one 200
-//!   that stores nothing.
-//! * Otherwise it is stored at most once. Not at all, if the handler did not run or failed, or if the answer is 409.
-//! * A load that failed is never saved over: each save names a version that the same turn was shown by the database.
-//! * No key of another user is ever visible, neither to a handler nor in what is stored.
-//! * In one process, one user's turns never run at the same time; afterwards the locks are free.
+//! * If it is answered with 200, it is stored exactly once. (Under `OnConflict::Overwrite` it was
+//!   stored, but a later save of another process may have replaced it, as that policy intends.)
+//! * Under `OnOutage::Degrade`, a handler that runs without memory can tell, and its writes are
+//!   stored nowhere. This is the only 200 that stores nothing.
+//! * Otherwise it is stored at most once, and not at all if the handler did not run or failed, or
+//!   if the answer is 409.
+//! * A failed load is never saved over: each save names a version that the database returned to the
+//!   same turn.
+//! * No key of another user is ever visible, neither to a handler nor in the stored records.
+//! * In one process, the turns of a user never run at the same time; afterwards the locks are free.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -36,7 +39,7 @@ use self::plan::Plan;
 
 const SCHEDULES: u64 = 10_000;
 
-/// More than these tell nothing new.
+/// The maximum number of seeds in a report; more would add nothing.
 const SHOWN: usize = 3;
 
 fn setting(name: &str) -> Option<u64> {
@@ -44,7 +47,7 @@ fn setting(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name} is not a number: {value}")))
 }
 
-/// What is wrong with the schedule of this seed.
+/// Returns the broken promises in the schedule of this seed.
 fn broken_promises(seed: u64) -> Vec<String> {
     let plan = Plan::draw(seed);
     let end = world::run(&plan);
@@ -102,7 +105,7 @@ fn a_seed_makes_the_same_schedule_again() {
     }
 }
 
-/// A test that injects nothing holds whatever the layer does.
+/// Checks that the schedules inject faults: a test without any would always succeed.
 #[test]
 fn the_schedules_are_worth_running() {
     let mut tally = std::collections::BTreeMap::<String, u32>::new();

@@ -1,11 +1,11 @@
-//! What happens in a schedule, as the seed draws it.
+//! The events of a schedule, drawn from its seed.
 
 use std::time::Duration;
 
 use tower_persistence::testing::Rates;
 use tower_persistence::{OnConflict, OnOutage};
 
-/// SplitMix64.
+/// A SplitMix64 generator.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -36,7 +36,7 @@ pub(crate) struct Plan {
     pub(crate) on_outage: OnOutage,
     pub(crate) users: usize,
     pub(crate) processes: usize,
-    /// Whether the faults come from one database that fails, or from each process's own way to it.
+    /// Set if one database fails for all, rather than each process's own connection.
     pub(crate) faults_in_common: bool,
     pub(crate) rates: Rates,
     pub(crate) requests: Vec<Request>,
@@ -50,7 +50,7 @@ pub(crate) struct Request {
     pub(crate) process: usize,
     pub(crate) starts_at: Duration,
     pub(crate) handler: Handler,
-    /// The client hangs up after so many polls of the response.
+    /// The number of polls of the response after which the client hangs up.
     pub(crate) polls: Option<u64>,
 }
 
@@ -58,15 +58,16 @@ pub(crate) struct Request {
 pub(crate) enum Handler {
     Answers,
     AnswersAfter(Duration),
-    /// After it has put its name to a key that others put theirs to: under `OnConflict::Merge` a conflict.
+    /// Fails after it wrote its number to a key that others write: under `OnConflict::Merge` a
+    /// conflict.
     Claims,
-    /// With a 500, after it has written.
+    /// Answers with a 500 after it has written.
     Fails,
 }
 
 impl Plan {
     pub(crate) fn draw(seed: u64) -> Self {
-        // Seeds that are next to each other are to have nothing in common.
+        // Adjacent seeds must have nothing in common.
         let mut random = Random(seed);
         let mut random = Random(random.next());
         let attempts = 1 + random.below(3) as u32;
@@ -91,7 +92,7 @@ impl Plan {
         }
     }
 
-    /// What comes when all is over: each user in each process once more.
+    /// Returns the requests at the end: each user once more in each process.
     pub(crate) fn last_requests(&self) -> impl Iterator<Item = Request> {
         let (count, processes) = (self.requests.len(), self.processes);
         (0..self.users * processes).map(move |index| Request {
@@ -108,7 +109,7 @@ impl Plan {
         self.requests.iter().copied().chain(self.last_requests())
     }
 
-    /// Whether this is the number of a request of the user's.
+    /// Returns whether this is the number of a request of this user.
     pub(crate) fn is_of(&self, number: usize, user: usize) -> bool {
         let last = || (number - self.requests.len()) / self.processes;
         self.requests.get(number).map_or_else(last, |request| request.user) == user
@@ -119,7 +120,7 @@ impl Request {
     fn draw(number: usize, users: usize, processes: usize, random: &mut Random) -> Self {
         Self {
             number,
-            // Half of the requests are the first user's, so that they come in each other's way.
+            // Half of the requests are those of the first user, so that they interfere.
             user: if random.one_in(2) { 0 } else { random.below(users as u64) as usize },
             process: random.below(processes as u64) as usize,
             starts_at: Duration::from_millis(random.below(16) * 100),
@@ -134,7 +135,7 @@ impl Request {
     }
 }
 
-/// From a day on which nothing happens to one on which nearly everything does.
+/// Draws the rates: from a day without faults to one on which nearly every call fails.
 fn rates(random: &mut Random) -> Rates {
     let level = random.pick(&[0.0, 0.03, 0.1, 0.2]);
     let mut rate = || if random.one_in(3) { 0.0 } else { level };

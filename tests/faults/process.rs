@@ -1,4 +1,4 @@
-//! One process's way to the database, which notes what the layer does with it.
+//! One process's connection to the database, which records the calls of the layer.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,10 +11,10 @@ use tower_persistence::{
     Database, Error, Expected, Loaded, MemoryDb, Record, Saved, Version, VersionedRecord,
 };
 
-/// The key that each request adds one to.
+/// The key that each request increments.
 pub(crate) const COUNT: &str = "count";
 
-/// The key that some requests put their number under.
+/// The key to which some requests write their number.
 pub(crate) const CLAIMED_BY: &str = "claimed_by";
 
 pub(crate) const USERS: usize = 3;
@@ -23,12 +23,13 @@ pub(crate) fn user_id(user: usize) -> String {
     format!("user-{user}")
 }
 
-/// The number of the request that has stored this key.
+/// Returns the number of the request that stored this key.
 pub(crate) fn request_of(key: &str) -> Option<usize> {
     key.strip_prefix("request-")?.parse().ok()
 }
 
-/// The requests that have left something in this data, once for each thing; `None` for what none of them can have left.
+/// Returns the requests that left traces in this data, once for each trace; `None` if none of them
+/// can have left one of the traces.
 pub(crate) fn traces(data: &Map<String, Value>) -> impl Iterator<Item = Option<usize>> {
     data.iter().filter(|(key, _)| *key != COUNT).map(|(key, value)| match key.as_str() {
         CLAIMED_BY => value.as_u64().map(|number| number as usize),
@@ -36,25 +37,25 @@ pub(crate) fn traces(data: &Map<String, Value>) -> impl Iterator<Item = Option<u
     })
 }
 
-/// What has been seen in a schedule.
+/// The observations of a schedule.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     pub(crate) violations: Vec<String>,
-    /// The requests that stood in a save which reported to be stored.
+    /// The requests in a save that reported success.
     pub(crate) saved: BTreeSet<usize>,
-    /// How often each request's handler ran.
+    /// The number of runs of each request's handler.
     pub(crate) runs: HashMap<usize, usize>,
     /// The requests whose handler ran without memory.
     pub(crate) degraded: BTreeSet<usize>,
-    /// By process and user.
+    /// The states, by process and user.
     turns: HashMap<(usize, usize), Turn>,
 }
 
 #[derive(Debug, Default)]
 struct Turn {
-    /// A call is under way.
+    /// Set while a call is in progress.
     is_calling: bool,
-    /// What the turn may save over: nothing before it has loaded.
+    /// The versions over which the turn may save: none before it has loaded.
     shown: Vec<Option<Version>>,
 }
 
@@ -66,8 +67,10 @@ pub(crate) struct Process {
     pub(crate) notes: Arc<Mutex<Notes>>,
 }
 
-/// In milliseconds. Before the layer tries a save again it waits for a time that no seed draws, 64 ms at most. So calls start and
-/// end at multiples of more than that, shifted by a little for each who may call at the same time: a seed's schedule stays the same.
+/// The pace of calls, in milliseconds. Before the layer repeats a save it waits for a random time
+/// of at most 64 ms that does not depend on the seed. Calls therefore start and end at multiples of
+/// more than that, with a small offset for each concurrent caller, so that a seed's schedule is
+/// always the same.
 const GRAIN: u128 = 128;
 
 impl Process {
@@ -77,7 +80,7 @@ impl Process {
 
     fn user(&self, id: &str) -> usize {
         let user = (0..USERS).find(|user| user_id(*user) == id);
-        user.unwrap_or_else(|| panic!("a user whom nobody knows: {id}"))
+        user.unwrap_or_else(|| panic!("an unknown user: {id}"))
     }
 
     async fn pace(&self, user: usize, in_any_case: bool) {
@@ -105,7 +108,7 @@ impl Process {
     }
 }
 
-/// Notes the end of a call, also of one that is given up.
+/// Records the end of a call, even of one that is dropped.
 struct Calling<'a> {
     process: &'a Process,
     key: (usize, usize),
@@ -118,7 +121,7 @@ impl Drop for Calling<'_> {
 }
 
 impl Database for Process {
-    /// Between two attempts to save.
+    /// Loads between two attempts to save.
     async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         let user = self.user(id);
         let _calling = self.begin(user);
@@ -131,7 +134,7 @@ impl Database for Process {
         loaded
     }
 
-    /// At the start of a turn.
+    /// Loads at the start of a turn.
     async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         let user = self.user(id);
         let _calling = self.begin(user);
@@ -181,7 +184,7 @@ impl Database for Process {
 
     async fn delete(&self, id: &str) -> Result<(), Error> {
         let user = self.user(id);
-        self.notes().violations.push(format!("user {user} is deleted, and nobody asked for that"));
+        self.notes().violations.push(format!("user {user} is deleted without a request"));
         self.database.delete(id).await
     }
 }

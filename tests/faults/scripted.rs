@@ -1,4 +1,4 @@
-//! What each fault does.
+//! The effect of each fault.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn a_delay_comes_before_or_after_the_effect() {
 }
 
 #[tokio::test]
-async fn somebody_else_comes_before_the_save() {
+async fn another_process_saves_before_the_save() {
     let database = faulty([]);
     let first = store(&database, 1, None).await;
     database.script([Fault::Conflict]);
@@ -77,7 +77,7 @@ async fn somebody_else_comes_before_the_save() {
     assert_ne!(current.version, first);
     assert_eq!(saved, Saved::Conflict(Some(current)));
 
-    // Two first requests at the same time; of a user who was deleted before, too.
+    // Two first requests at the same time, also of a user that was deleted before.
     let database = faulty([]);
     for is_deleted in [false, true] {
         if is_deleted {
@@ -105,13 +105,13 @@ async fn a_conflict_without_a_reason_writes_nothing() {
     );
     store(&database, 2, Some(&first)).await;
 
-    // Nobody was deleted, and none is said to be.
+    // No user was deleted, and none is reported as deleted.
     let database = faulty([Fault::SpuriousConflict]);
     store(&database, 1, None).await;
 }
 
 #[tokio::test]
-async fn what_is_read_stale_cannot_be_saved_over() {
+async fn a_save_over_a_stale_record_is_a_conflict() {
     let database = faulty([]);
     let first = store(&database, 1, None).await;
     database.script([Fault::StaleRead]);
@@ -136,7 +136,7 @@ async fn what_is_read_stale_cannot_be_saved_over() {
 }
 
 #[tokio::test]
-async fn what_others_wrote_past_it_makes_the_last_known_state_stale() {
+async fn a_write_past_the_handle_makes_the_last_known_state_stale() {
     let database = faulty([]);
     let first = store(&database, 1, None).await;
     store(database.inner(), 2, Some(&first)).await;

@@ -24,23 +24,23 @@ use crate::process::{CLAIMED_BY, COUNT, Notes, Process, request_of, traces, user
 
 type HttpRequest = http::Request<Full<Bytes>>;
 
-/// What a client got.
+/// The answer that a client received.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Answer {
     Status(u16),
     Cancelled,
 }
 
-/// How a schedule ended.
+/// The outcome of a schedule.
 #[derive(Debug)]
 pub(crate) struct End {
-    /// By request.
+    /// The answers, by request.
     pub(crate) answers: BTreeMap<usize, Answer>,
     pub(crate) notes: Notes,
-    /// By user, what is stored.
+    /// The stored records, by user.
     pub(crate) stored: Vec<Option<Map<String, Value>>>,
     pub(crate) faults: Vec<Vec<InjectedFault>>,
-    /// How long the longest of the last requests took, with nobody in its way.
+    /// The longest time that one of the last requests took, without any interference.
     pub(crate) last_took: Duration,
 }
 
@@ -51,7 +51,7 @@ struct World {
     layers: Vec<PersistenceLayer<Process>>,
 }
 
-/// Runs the schedule on a runtime of its own, whose time passes only while all wait.
+/// Runs the schedule on its own runtime, whose time passes only while all tasks wait.
 pub(crate) fn run(plan: &Plan) -> End {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -89,7 +89,7 @@ async fn run_plan(plan: &Plan) -> End {
     for (number, client) in clients.collect::<Vec<_>>() {
         answers.insert(number, client.await.unwrap());
     }
-    // Saves that nobody waits for any more come to their end, or to their time-out.
+    // Saves without a waiting client run to completion or to their time-out.
     sleep(Duration::from_secs(10)).await;
     databases.iter().for_each(Faulty::heal);
 
@@ -111,7 +111,7 @@ async fn run_plan(plan: &Plan) -> End {
 }
 
 impl World {
-    /// Sends a request, waits for its answer as long as its client does.
+    /// Sends a request, and waits for its answer as long as its client does.
     async fn send(self: &Arc<Self>, request: Request) -> Answer {
         sleep_until(self.began + request.starts_at + Duration::from_millis(request.number as u64))
             .await;
@@ -149,7 +149,7 @@ impl World {
         Ok(response)
     }
 
-    /// Looks for what is not this user's.
+    /// Looks for data of other users.
     fn look(&self, request: Request, user: &User) {
         let data = user.data();
         let is_own = |number: Option<usize>| {
@@ -164,7 +164,7 @@ impl World {
 
 fn write(request: Request, user: &User) -> Result<(), Error> {
     user.increment(COUNT, 1)?;
-    // A number and not a mark, so that storing it twice shows.
+    // A number rather than a mark, so that storing it twice shows.
     user.increment(&format!("request-{}", request.number), 1)?;
     if request.handler == Handler::Claims {
         user.set(CLAIMED_BY, request.number)?;
@@ -181,7 +181,7 @@ fn http_request(request: Request) -> HttpRequest {
     http.extension(request).body(Full::from(body)).unwrap()
 }
 
-/// Drops `work` when it has been polled this often and is not ready.
+/// Drops `work` once it has been polled this often and is not ready.
 async fn up_to<T>(polls: Option<u64>, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     let mut left = polls;
@@ -196,7 +196,7 @@ async fn up_to<T>(polls: Option<u64>, work: impl Future<Output = T>) -> Option<T
 }
 
 impl End {
-    /// Which kinds of things happened in it.
+    /// Returns the kinds of events in this schedule.
     pub(crate) fn kinds(&self) -> Vec<String> {
         let faults = self.faults.iter().flatten().map(|injected| match injected.fault {
             Fault::Delay(_) => "Delay".to_owned(),

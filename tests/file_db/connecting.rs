@@ -34,7 +34,7 @@ async fn to_nothing_that_is_known() {
         (":SECRET", "does not begin with a scheme"),
         ("file:", "the path after `file:`"),
         ("file://SECRET/db.json", "a host after `file://`"),
-        ("memory:SECRET", "nothing may follow `memory:`"),
+        ("memory:SECRET", "unexpected text after `memory:`"),
     ] {
         let error = connect(url).await.unwrap_err();
         assert!(error.is_configuration());

@@ -1,4 +1,4 @@
-//! Several events in one request: one request for each to the handler, and none of them twice.
+//! Several events in one request: the handler gets one request for each, and none of them twice.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,10 @@ use tower_persistence::{MemoryDb, OnConflict, PersistenceLayer, StoredElements};
 
 use crate::common::*;
 
-/// What the handler got, in its order: whose event, which message, and the body.
+/// The events that the handler received, in order: the user, the message and the body.
 type Seen = Arc<Mutex<Vec<(String, String, Value)>>>;
 
-/// A handler that counts each message for its user, and fails on those in `failing`.
+/// Returns a handler that counts each message for its user, and fails on those in `failing`.
 fn counter(layer: &PersistenceLayer<TestDb>, failing: &Failing) -> (App, Seen) {
     let seen = Seen::default();
     let (notes, failing) = (seen.clone(), failing.clone());
@@ -29,7 +29,7 @@ fn counter(layer: &PersistenceLayer<TestDb>, failing: &Failing) -> (App, Seen) {
             let body: Value = serde_json::from_slice(&body).unwrap();
             let mid = body.pointer("/entry/0/messaging/0/message/mid").and_then(Value::as_str);
             let (mid, id) = (mid.unwrap_or_default().to_owned(), user.as_ref().map(|u| u.id()));
-            notes.lock().unwrap().push((id.unwrap_or("nobody").to_owned(), mid.clone(), body));
+            notes.lock().unwrap().push((id.unwrap_or("none").to_owned(), mid.clone(), body));
             if let Some(user) = user {
                 user.increment("messages", 1)?;
             }
@@ -66,7 +66,7 @@ async fn each_event_reaches_the_handler_alone_with_its_users_handles() {
     let layer = PersistenceLayer::new(TestDb::default());
     let (app, seen) = counter(&layer, &failing(&[]));
     let mut batch = messenger_batch(&THREE);
-    // Two messages of one entry, an echo of the page's own, and what is nobody's message.
+    // Two messages of one entry, an echo of the page, and a message without a sender.
     let entries = batch["entry"].as_array_mut().unwrap();
     let bert_again = messenger("bert", "m-5")["entry"][0]["messaging"][0].take();
     entries[1]["messaging"].as_array_mut().unwrap().push(bert_again);
@@ -86,9 +86,9 @@ async fn each_event_reaches_the_handler_alone_with_its_users_handles() {
         assert_eq!(messages(&layer, user).await, Some(expected), "{user}");
     }
     let seen = seen.lock().unwrap();
-    for user in ["anna", "bert", "cleo", "nobody"] {
+    for user in ["anna", "bert", "cleo", "none"] {
         let of_user =
-            seen.iter().filter(|(whose, ..)| whose == user).map(|(_, mid, _)| mid.as_str());
+            seen.iter().filter(|(owner, ..)| owner == user).map(|(_, mid, _)| mid.as_str());
         let expected: &[&str] = match user {
             "anna" => &["m-1", "m-3"],
             "bert" => &["m-2", "m-5"],
@@ -123,7 +123,7 @@ async fn a_repeat_serves_only_what_failed() {
     for (user, expected) in [("anna", 2), ("bert", 1), ("cleo", 1)] {
         assert_eq!(messages(&layer, user).await, Some(expected), "{user}");
     }
-    // Cut in another way, it is the same.
+    // The same events in other batches.
     send_json(&app, &messenger("anna", "m-3")).await.assert_ok();
     send_json(&app, &messenger_batch(&[("cleo", "m-4"), ("anna", "m-7")])).await.assert_ok();
     assert_eq!(mids(&seen), ["m-7"]);
@@ -144,7 +144,7 @@ async fn after_a_failure_the_users_later_events_wait_for_the_repeat() {
 }
 
 #[tokio::test]
-async fn what_is_not_stored_is_served_again_and_the_layers_own_failure_is_the_answer() {
+async fn unstored_events_are_served_again_and_the_layers_own_failure_is_the_answer() {
     let layer = PersistenceLayer::new(TestDb::default());
     let (app, seen) = counter(&layer, &failing(&[]));
     layer.database().on_save(Behaviour::Fails);
@@ -158,7 +158,7 @@ async fn what_is_not_stored_is_served_again_and_the_layers_own_failure_is_the_an
     assert_eq!(messages(&layer, "anna").await, Some(1));
 }
 
-/// A blanket 200 is for platforms that read out a reply; Meta would take it for a batch that was delivered.
+/// A blanket 200 is for platforms that read out a reply; Meta would treat the batch as delivered.
 #[tokio::test]
 async fn a_failure_is_one_whatever_its_reply_says() {
     let layer = PersistenceLayer::new(TestDb::default()).on_error(|_| http::Response::new("sorry"));
@@ -182,7 +182,7 @@ async fn an_event_that_comes_alone_is_not_remembered() {
 }
 
 #[tokio::test]
-async fn all_that_a_repeat_may_bring_is_known() {
+async fn every_event_in_a_repeat_is_recognised() {
     let layer = PersistenceLayer::new(TestDb::default());
     let (app, seen) = counter(&layer, &failing(&[]));
     let mids_of_anna: Vec<String> = (0..150).map(|number| format!("m-{number}")).collect();
@@ -190,7 +190,7 @@ async fn all_that_a_repeat_may_bring_is_known() {
     send_json(&app, &messenger_batch(&events)).await.assert_ok();
     assert_eq!(messages(&layer, "anna").await, Some(150));
     seen.lock().unwrap().clear();
-    // Not even what comes in between makes room for them.
+    // Events in between must not displace them either.
     let others: Vec<String> = (0..64).map(|number| format!("n-{number}")).collect();
     for two in others.chunks(2) {
         let two: Vec<_> = two.iter().map(|mid| ("anna", mid.as_str())).collect();
@@ -229,7 +229,7 @@ async fn postbacks_receipts_and_deletions_have_ids_as_well() {
     }
 }
 
-/// Both are in the handler before either goes on.
+/// Checks that both are in the handler before either continues.
 #[tokio::test]
 async fn users_are_served_at_the_same_time_up_to_the_limit() {
     for (limit, at_a_time) in [(8, 4), (2, 2), (0, 1)] {
@@ -256,7 +256,7 @@ async fn users_are_served_at_the_same_time_up_to_the_limit() {
     }
 }
 
-/// Meta sends a batch again while the first one is still under way: to another process.
+/// Meta sends a batch again while the first one is still in progress, to another process.
 #[tokio::test]
 async fn a_repeat_in_another_process_at_the_same_time_counts_once() {
     for on_conflict in [OnConflict::Merge, OnConflict::Overwrite, OnConflict::Rerun { attempts: 3 }]
@@ -304,7 +304,7 @@ async fn each_event_has_its_own_history() {
     }
 }
 
-/// Meta checks with it that the address is ours.
+/// Meta uses it to check that the address belongs to the app.
 #[tokio::test]
 async fn the_verification_passes_through() {
     let layer = PersistenceLayer::new(TestDb::default()).require_user(true);
@@ -320,7 +320,7 @@ async fn the_verification_passes_through() {
     assert_eq!(layer.database().calls(), Calls::default());
 }
 
-/// A request that comes while a batch is under way waits for all of the user's events in it.
+/// A request that arrives during a batch waits for all of the user's events in it.
 #[tokio::test]
 async fn no_later_request_comes_between_two_events_of_a_batch() {
     let layer = PersistenceLayer::new(TestDb::default());
@@ -341,7 +341,7 @@ async fn no_later_request_comes_between_two_events_of_a_batch() {
     assert_eq!(mids(&seen), ["m-1", "m-2", "m-3", "m-4"]);
 }
 
-/// Of two batches with the same users in another order, each has its places at once.
+/// Two batches list the same users in a different order; each takes all its places at once.
 #[tokio::test]
 async fn two_batches_do_not_wait_for_each_other() {
     let layer = PersistenceLayer::new(TestDb::default()).batch_concurrency(1);

@@ -1,4 +1,4 @@
-//! Which request bodies the layer reads, for how long, and what becomes of them.
+//! The request bodies that the layer reads, for how long, and the handling of all others.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::common::*;
 
 type Streaming = BoxBody<Bytes, BoxError>;
 
-/// A body whose length is not announced, of these parts; `ends` says whether it comes to an end.
+/// Returns a body of these parts, without an announced length; `ends` tells whether it ends.
 fn streaming(parts: &[&str], ends: bool) -> Streaming {
     let parts: Vec<_> = parts.iter().map(|part| Bytes::from((*part).to_owned())).collect();
     let parts = stream::iter(parts.into_iter().map(|part| Ok::<_, BoxError>(Frame::data(part))));
@@ -32,8 +32,8 @@ fn streaming(parts: &[&str], ends: bool) -> Streaming {
     }
 }
 
-/// Sends the body to a handler that does not look at it, and returns whose it is, or the error.
-async fn whose(
+/// Sends the body to a handler that ignores it, and returns the user id or the error.
+async fn user_id_of(
     layer: &PersistenceLayer<TestDb>,
     content_type: Option<&str>,
     body: Streaming,
@@ -60,7 +60,7 @@ async fn whose(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_declared_as_json_is_never_waited_for() {
+async fn a_body_that_is_not_declared_as_json_is_never_waited_for() {
     let layer = PersistenceLayer::new(TestDb::default());
     let body = alexa("user-1").to_string();
     for content_type in [
@@ -80,8 +80,8 @@ async fn what_is_not_declared_as_json_is_never_waited_for() {
         Some("text/plain"),
         Some("json"),
     ] {
-        let whose = whose(&layer, content_type, streaming(&[&body], false)).await;
-        assert_eq!(whose.unwrap(), "none", "{content_type:?}");
+        let user_id = user_id_of(&layer, content_type, streaming(&[&body], false)).await;
+        assert_eq!(user_id.unwrap(), "none", "{content_type:?}");
     }
     assert_eq!(layer.database().calls(), Calls::default());
 }
@@ -106,8 +106,8 @@ async fn json_is_declared_in_many_ways() {
         "application/cloudevents+json,charset=utf-8",
         "application/connected-car+json",
     ] {
-        let whose = whose(&layer, Some(content_type), streaming(&[&body], true)).await;
-        assert_eq!(whose.unwrap(), "user-1", "{content_type}");
+        let user_id = user_id_of(&layer, Some(content_type), streaming(&[&body], true)).await;
+        assert_eq!(user_id.unwrap(), "user-1", "{content_type}");
     }
 }
 
@@ -116,10 +116,10 @@ async fn without_content_type_it_is_read_if_its_length_is_announced_and_within_t
     let body = alexa("user-1").to_string();
     for (limit, read) in [(body.len(), "user-1"), (body.len() - 1, "none")] {
         let layer = PersistenceLayer::new(TestDb::default()).body_limit(limit);
-        // By the body itself.
+        // The length comes from the body itself.
         let full = Full::new(Bytes::from(body.clone())).map_err(|never: Infallible| match never {});
-        assert_eq!(whose(&layer, None, full.boxed()).await.unwrap(), read);
-        // By the head.
+        assert_eq!(user_id_of(&layer, None, full.boxed()).await.unwrap(), read);
+        // The length comes from the head.
         let app = layer.layer(service_fn(async |request: Request<Streaming>| {
             let has_user = request.extensions().get::<User>().is_some();
             let body = request.into_body().collect().await?.to_bytes();
@@ -142,7 +142,7 @@ async fn two_megabytes_without_content_type_pass_through_and_declared_json_is_41
     let request = Request::post("/").body(Full::new(Bytes::from(long.clone()))).unwrap();
     let answer = send(&app, request).await;
     assert_eq!((answer.status.as_u16(), answer.body.len()), (200, long.len()));
-    assert_eq!(send(&app, post(long)).await.status, 413, "whoever sent it");
+    assert_eq!(send(&app, post(long)).await.status, 413, "with or without a user");
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,25 +153,25 @@ async fn reading_ends_after_a_while_with_a_408() {
         [(layer.clone(), 10), (layer.clone().body_timeout(Duration::from_secs(3)), 13)]
     {
         let body = streaming(&["{\"version\":", "\"1.0\""], false);
-        let error = whose(&layer, Some("application/json"), body).await.unwrap_err();
+        let error = user_id_of(&layer, Some("application/json"), body).await.unwrap_err();
         assert!(error.is_body_timeout() && !error.is_timeout(), "{error}");
         assert_eq!(error.status(), 408);
         assert!(error.to_string().contains("body_timeout"), "{error}");
         assert_eq!(before.elapsed().as_secs(), seconds);
     }
     assert_eq!(layer.database().calls(), Calls::default());
-    // Not for those that pass through, and not for those in time.
+    // The time-out applies neither to bodies that pass through nor to bodies that are in time.
     let body = alexa("user-1").to_string();
     let layer = layer.body_timeout(Duration::MAX);
-    let whose = whose(&layer, Some("application/json"), streaming(&[&body], true)).await;
-    assert_eq!(whose.unwrap(), "user-1");
+    let user_id = user_id_of(&layer, Some("application/json"), streaming(&[&body], true)).await;
+    assert_eq!(user_id.unwrap(), "user-1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_read_is_refused_unread_where_a_user_is_required() {
+async fn an_unread_body_is_refused_if_a_user_is_required() {
     let layer = PersistenceLayer::new(TestDb::default()).require_user(true);
     for content_type in [None, Some("text/plain"), Some("application/grpc+json")] {
-        let error = whose(&layer, content_type, streaming(&["{"], false)).await.unwrap_err();
+        let error = user_id_of(&layer, content_type, streaming(&["{"], false)).await.unwrap_err();
         assert!(error.is_missing_user(), "{error}");
     }
 }
@@ -199,7 +199,7 @@ async fn trailers_of_a_body_that_was_read_are_dropped_and_others_stay() {
     }
 }
 
-/// A server that answers with what comes, while it comes, and says whether it has a user.
+/// A server that echoes the body as it arrives, and reports whether the request has a user.
 async fn echo_server() -> std::net::SocketAddr {
     let echo = |user: Option<User>, request: Request<Body>| async move {
         ([("x-user", user.is_some().to_string())], request.into_body())
@@ -247,7 +247,7 @@ async fn client_and_handler_talk_in_both_directions_over_a_socket() {
     }
 }
 
-/// The bodies of the handler's requests, and the original ones that go along.
+/// Returns the bodies of the handler's requests, and the original bodies.
 async fn originals(body: &str) -> Vec<(Bytes, Option<Bytes>)> {
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let layer = PersistenceLayer::new(TestDb::default())
@@ -266,7 +266,7 @@ async fn originals(body: &str) -> Vec<(Bytes, Option<Bytes>)> {
     std::mem::take(&mut *seen.lock().unwrap())
 }
 
-/// What a check of a signature inside the layer needs.
+/// A signature check inside the layer needs the original body.
 #[tokio::test]
 async fn every_event_out_of_several_has_the_original_body_beside_its_own() {
     let message = |user: &str, mid: &str| {
@@ -287,7 +287,7 @@ async fn every_event_out_of_several_has_the_original_body_beside_its_own() {
     }
     assert!(!format!("{:?}", OriginalBody(two.into())).contains("user-1"));
 
-    // Also where the others are not for the handler: the echo of what the page sent itself.
+    // The original also stands beside a single event if the others, such as echoes, are skipped.
     let echo = r#"{"sender":{"id":"p"},"timestamp":1,"message":{"mid":"m-2","is_echo":true}}"#;
     let with_echo = batch(&[message("user-1", "m-1"), echo.to_owned()]);
     let seen = originals(&with_echo).await;
@@ -296,7 +296,7 @@ async fn every_event_out_of_several_has_the_original_body_beside_its_own() {
         assert_eq!(original.unwrap_or(body), with_echo.as_bytes());
     }
 
-    // What comes alone is what was sent.
+    // The body of a single event is the one that was sent.
     let one = batch(&[message("user-1", "m-1")]);
     let [(body, original)] = &originals(&one).await[..] else { panic!("one event") };
     let signed = original.as_ref().unwrap_or(body);

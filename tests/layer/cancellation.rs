@@ -1,5 +1,5 @@
-//! A request that is dropped at any point where it waits: no lock stays, nothing is half done, and what the handler has answered is
-//! stored.
+//! Requests that are dropped at any point where they wait: no lock remains, nothing is half done,
+//! and changes of a handler that has answered are stored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,8 @@ use tower_persistence::{
 
 use crate::common::*;
 
-/// Waits several times in each call, and lets somebody else store something before the first save of each request.
+/// Waits several times in each call, and stores a record of another process before the first save
+/// of each request.
 #[derive(Clone, Debug, Default)]
 struct SlowDb {
     items: MemoryDb,
@@ -68,7 +69,7 @@ impl Database for SlowDb {
     }
 }
 
-/// Drops a request after it was polled `polls` times; returns whether it had ended by itself.
+/// Drops a request after `polls` polls; returns whether it had already ended.
 async fn drop_after(polls: usize, policy: OnConflict, is_held_up: bool) -> bool {
     let db = SlowDb::default();
     let layer = PersistenceLayer::new(db.clone()).on_conflict(policy);
@@ -89,7 +90,7 @@ async fn drop_after(polls: usize, policy: OnConflict, is_held_up: bool) -> bool 
     store(&db.items, "user-1", &json!({ "user": { "data": { "visits": 0 } } })).await;
     db.intrudes.store(true, Ordering::Relaxed);
 
-    // The one before, in whose turn this one waits.
+    // The previous turn, for which this one waits.
     let mut before =
         tokio_test::task::spawn(app.clone().oneshot(post(alexa("user-1").to_string())));
     if is_held_up {
@@ -109,7 +110,7 @@ async fn drop_after(polls: usize, policy: OnConflict, is_held_up: bool) -> bool 
     let answered_by_then = has_answered.load(Ordering::Relaxed);
     drop(before);
 
-    // Nothing stays locked; and as the turns have an order, this one comes after what is still under way.
+    // No lock remains; and because turns are ordered, this one runs after any turn in progress.
     db.intrudes.store(false, Ordering::Relaxed);
     send_json(&app, &alexa("user-1")).await.assert_ok();
     let data = stored(&db.items, "user-1").await.unwrap()["user"]["data"].take();
@@ -122,11 +123,12 @@ async fn drop_after(polls: usize, policy: OnConflict, is_held_up: bool) -> bool 
 async fn at_every_point_where_a_request_waits() {
     for is_held_up in [false, true] {
         let mut points = 0;
-        // Held up for good it does not end: then every point is one of waiting for the turn.
+        // A request that never continues does not end, so every point is one of waiting for the
+        // turn.
         while points < 100 && !drop_after(points, OnConflict::Merge, is_held_up).await {
             points += 1;
         }
-        // Twice ready and load, three times the handler, a conflict and the save after it.
+        // `ready` and `load` twice, the handler three times, a conflict and the save after it.
         assert!(points > 8 * WAITS || is_held_up, "{points}");
     }
 }
@@ -159,7 +161,7 @@ async fn at_every_point_of_a_rerun_before_the_handler_has_answered_again() {
         db.intrudes.store(false, Ordering::Relaxed);
         send_json(&app, &alexa("user-1")).await.assert_ok();
         let visits = stored(&db.items, "user-1").await.unwrap()["user"]["data"]["visits"].as_i64();
-        // Not acknowledged: at most once.
+        // An unacknowledged turn is stored at most once.
         assert!(matches!(visits, Some(1 | 2)), "after {points} polls: {visits:?}");
         if has_ended {
             assert_eq!(visits, Some(2));

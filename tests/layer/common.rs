@@ -1,4 +1,4 @@
-//! What the tests have in common: requests, a service around a handler, and a database that can be made to fail.
+//! Shared tools: requests, a service around a handler, and a database that can be made to fail.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ pub(crate) type HttpResponse = Response<Full<Bytes>>;
 pub(crate) type App =
     BoxCloneSyncService<HttpRequest, Response<ResponseBody<Full<Bytes>>>, BoxError>;
 
-/// A request of Alexa's in a session that goes on.
+/// Returns an Alexa request in a session that continues.
 pub(crate) fn alexa(user: &str) -> Value {
     alexa_session(user, "session-1", false)
 }
@@ -39,7 +39,7 @@ pub(crate) fn alexa_session(user: &str, session: &str, new: bool) -> Value {
     })
 }
 
-/// Alexa's request about an audio stream, which stands outside any session.
+/// Returns Alexa's request about an audio stream, which is sessionless.
 pub(crate) fn alexa_audio(user: &str) -> Value {
     json!({
         "version": "1.0",
@@ -48,12 +48,12 @@ pub(crate) fn alexa_audio(user: &str) -> Value {
     })
 }
 
-/// A message on Messenger, which has no sessions of its own.
+/// Returns a message on Messenger, which has no sessions of its own.
 pub(crate) fn messenger(user: &str, mid: &str) -> Value {
     messenger_batch(&[(user, mid)])
 }
 
-/// Messages of these users with these ids, each in an entry of its own.
+/// Returns messages of these users with these ids, each in its own entry.
 pub(crate) fn messenger_batch(messages: &[(&str, &str)]) -> Value {
     let entry = |(user, mid): &(&str, &str)| {
         let message = json!({ "mid": mid, "text": "hello" });
@@ -68,7 +68,7 @@ pub(crate) fn post(body: impl Into<Bytes>) -> HttpRequest {
     request.body(Full::new(body.into())).unwrap()
 }
 
-/// The three handles out of a request.
+/// Returns the three handles of a request.
 pub(crate) fn handles(request: &HttpRequest) -> Option<(User, Session, History)> {
     let extensions = request.extensions();
     Some((
@@ -83,7 +83,7 @@ pub(crate) fn reply(status: u16, body: &str) -> HttpResponse {
     response.body(Full::new(Bytes::from(body.to_owned()))).unwrap()
 }
 
-/// A service of `layer` around a handler that takes the whole request.
+/// Returns a service of `layer` around a handler that takes the whole request.
 pub(crate) fn serve<D, F>(
     layer: &PersistenceLayer<D>,
     handler: impl Fn(HttpRequest) -> F + Clone + Send + Sync + 'static,
@@ -95,7 +95,8 @@ where
     BoxCloneSyncService::new(layer.layer(service_fn(handler)))
 }
 
-/// A service of `layer` around a handler that takes the handles, and answers with 200, or with the error's status.
+/// Returns a service of `layer` around a handler that takes the handles, and answers with 200 or
+/// with the status of the error.
 pub(crate) fn app<D, F>(
     layer: &PersistenceLayer<D>,
     handler: impl Fn(User, Session, History) -> F + Clone + Send + Sync + 'static,
@@ -118,7 +119,7 @@ where
     })
 }
 
-/// A handler of one line that does not wait.
+/// Returns a handler of one line that does not wait.
 pub(crate) fn sync_app<D: Database>(
     layer: &PersistenceLayer<D>,
     handler: impl Fn(&User, &Session, &History) -> Result<(), Error> + Clone + Send + Sync + 'static,
@@ -161,13 +162,13 @@ pub(crate) async fn send_json(app: &App, body: &Value) -> Answer {
     send(app, post(body.to_string())).await
 }
 
-/// What is stored of a user.
+/// Returns the stored record of a user.
 pub(crate) async fn stored(database: &impl Database, user: &str) -> Option<Value> {
     let stored = database.load(user).await.unwrap()?;
     Some(serde_json::to_value(stored.record).unwrap())
 }
 
-/// Stores an item as it might have been stored by someone else.
+/// Stores a record as another process would.
 pub(crate) async fn store(database: &impl Database, user: &str, item: &Value) {
     let record: Record = serde_json::from_value(item.clone()).unwrap();
     let over = database.load(user).await.unwrap().map(|stored| stored.version);
@@ -180,7 +181,7 @@ pub(crate) async fn store(database: &impl Database, user: &str, item: &Value) {
 pub(crate) struct Clock(Arc<Mutex<SystemTime>>);
 
 impl Clock {
-    /// At `2026-01-01T00:00:00.000Z`.
+    /// Starts at `2026-01-01T00:00:00.000Z`.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600))))
     }
@@ -208,9 +209,9 @@ struct Shared {
     on_ready: Mutex<Behaviour>,
     on_load: Mutex<Behaviour>,
     on_save: Mutex<Behaviour>,
-    /// Lets those go on who `Wait`.
+    /// Notified to let waiting calls continue.
     go: Notify,
-    /// Someone waits.
+    /// Notified when a call waits.
     waits: Notify,
 }
 
@@ -247,12 +248,12 @@ impl TestDb {
         *self.shared.calls.lock().unwrap()
     }
 
-    /// Until a call waits.
+    /// Waits until a call waits.
     pub(crate) async fn until_waiting(&self) {
         self.shared.waits.notified().await;
     }
 
-    /// Lets the call that waits go on.
+    /// Lets the waiting call continue.
     pub(crate) fn go(&self) {
         self.shared.go.notify_one();
     }

@@ -1,4 +1,4 @@
-//! Many tasks, one file: nothing that was acknowledged is lost.
+//! Many tasks, one file: no acknowledged write is lost.
 
 use std::path::Path;
 
@@ -10,8 +10,9 @@ use crate::common::*;
 const TASKS: usize = 16;
 const INCREMENTS: usize = 1000;
 
-/// In memory, where the system has such a place. This is about counting, and each of the 16,000 saves of one user waits for the
-/// disk twice; what a killed process leaves on a disk is in `file_db_crash.rs`.
+/// Returns a directory in memory, if the system has one. These tests are about counting, and each
+/// of the 16,000 saves of one user would wait for the disk twice; `file_db_crash.rs` covers the
+/// state of the disk after a killed process.
 fn directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()

@@ -1,4 +1,4 @@
-//! Another process stores something of the same user between load and save.
+//! Another process saves the same user's record between load and save.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,8 +13,8 @@ use tower_persistence::{
 
 use crate::common::*;
 
-/// Serves a request with `handler`; when it is about to save, `theirs` is what somebody else has stored.
-pub(crate) async fn overtaken(
+/// Serves a request with `handler`; another process has stored `theirs` before its save.
+pub(crate) async fn with_conflicts(
     layer: &PersistenceLayer<TestDb>,
     request: &Value,
     theirs: Option<&Value>,
@@ -39,7 +39,8 @@ async fn item(layer: &PersistenceLayer<TestDb>) -> Value {
     stored(&layer.database().items, "user-1").await.unwrap_or_default()
 }
 
-/// What becomes of user data that was `base`, that `mine` changes, and that is `theirs` by then; `None` for a conflict.
+/// Returns the user data after `mine` changed `base` while another process stored `theirs`; `None`
+/// for a conflict.
 async fn merged(
     base: Value,
     theirs: Value,
@@ -50,7 +51,8 @@ async fn merged(
     store(&layer.database().items, "user-1", &of_user(&base)).await;
     let theirs_item = of_user(&theirs);
     let answer =
-        overtaken(&layer, &alexa("user-1"), Some(&theirs_item), move |user, _, _| mine(user)).await;
+        with_conflicts(&layer, &alexa("user-1"), Some(&theirs_item), move |user, _, _| mine(user))
+            .await;
     if answer.status == 200 {
         return Some(item(&layer).await["user"]["data"].take());
     }
@@ -83,7 +85,7 @@ async fn increments_add_up() {
     let increment = |user: &User| user.increment("n", 2).map(drop);
     let n = |value: Value| json!({ "n": value });
     assert_eq!(merged(n(json!(1)), n(json!(5)), increment).await, Some(n(json!(7))));
-    // Also where both arrive at the same number, or where it was begun.
+    // Also if both arrive at the same number, or start from none.
     assert_eq!(merged(n(json!(1)), n(json!(3)), increment).await, Some(n(json!(5))));
     assert_eq!(merged(n(json!(1)), json!({}), increment).await, None, "removed there");
     assert_eq!(merged(json!({}), n(json!(4)), increment).await, Some(n(json!(6))));
@@ -106,11 +108,11 @@ async fn an_increment_after_a_value_of_its_own_is_part_of_that_value() {
         user.increment("n", 1).map(drop)
     };
     assert_eq!(merged(n(1), n(5), update).await, None);
-    assert_eq!(merged(n(1), n(11), update).await, Some(n(11)), "the same value is no conflict");
+    assert_eq!(merged(n(1), n(11), update).await, Some(n(11)), "the same value is not a conflict");
 }
 
 #[tokio::test]
-async fn both_changed_the_same_key() {
+async fn a_key_that_both_sides_change_is_a_conflict() {
     let list = |list: Value| json!({ "k": list });
     let set = |user: &User| user.set("k", json!([2]));
     assert_eq!(merged(list(json!([1])), list(json!([3])), set).await, None);
@@ -129,7 +131,7 @@ async fn the_error_names_no_key_below_the_top_level() {
     let layer = PersistenceLayer::new(TestDb::default());
     let item = |n: i64| json!({ "user": { "data": { "list": { "n": n } } } });
     store(&layer.database().items, "user-1", &item(1)).await;
-    let answer = overtaken(&layer, &alexa("user-1"), Some(&item(2)), |user, _, _| {
+    let answer = with_conflicts(&layer, &alexa("user-1"), Some(&item(2)), |user, _, _| {
         user.update(|data| data["list"]["n"] = 3.into())
     })
     .await;
@@ -141,7 +143,7 @@ async fn two_first_requests_make_one_user() {
     let layer = PersistenceLayer::new(TestDb::default());
     let theirs =
         json!({ "user": { "data": { "visits": 1 } }, "createdAt": "2020-01-01T00:00:00.000Z" });
-    let answer = overtaken(&layer, &alexa("user-1"), Some(&theirs), |user, _, _| {
+    let answer = with_conflicts(&layer, &alexa("user-1"), Some(&theirs), |user, _, _| {
         user.increment("visits", 1).map(drop)
     })
     .await;
@@ -152,23 +154,23 @@ async fn two_first_requests_make_one_user() {
 }
 
 #[tokio::test]
-async fn a_user_who_was_deleted_meanwhile_stays_deleted_and_the_reply_goes_out() {
+async fn a_user_deleted_in_the_meantime_stays_deleted_and_the_reply_is_sent() {
     for policy in [OnConflict::Merge, OnConflict::Rerun { attempts: 3 }, OnConflict::Overwrite] {
         let layer = PersistenceLayer::new(TestDb::default()).on_conflict(policy);
         store(&layer.database().items, "user-1", &json!({})).await;
         let visit = |user: &User, _: &Session, _: &History| user.increment("visits", 1).map(drop);
-        overtaken(&layer, &alexa("user-1"), None, visit).await.assert_ok();
+        with_conflicts(&layer, &alexa("user-1"), None, visit).await.assert_ok();
         assert!(layer.database().items.is_empty(), "{policy:?}");
     }
 }
 
 #[tokio::test]
-async fn what_is_not_ours_is_taken_from_what_is_stored() {
+async fn unknown_fields_are_taken_from_the_stored_record() {
     let layer = PersistenceLayer::new(TestDb::default());
     store(&layer.database().items, "user-1", &json!({ "own": 1, "user": { "note": 1 } })).await;
     let theirs = json!({ "own": 2, "user": { "note": 2 }, "added": true });
     let visit = |user: &User, _: &Session, _: &History| user.set("a", 1);
-    overtaken(&layer, &alexa("user-1"), Some(&theirs), visit).await.assert_ok();
+    with_conflicts(&layer, &alexa("user-1"), Some(&theirs), visit).await.assert_ok();
     let item = item(&layer).await;
     assert_eq!((&item["own"], &item["added"]), (&json!(2), &json!(true)));
     assert_eq!(item["user"], json!({ "note": 2, "data": { "a": 1 } }));
@@ -192,12 +194,12 @@ async fn history_meta_data_and_times_never_conflict() {
     };
     let outputs = json!([{ "output": 2 }, { "output": 1 }]);
     store(&layer.database().items, "user-1", &item(outputs, 4, "2025-01-01T00:00:00.000Z")).await;
-    // Their clock is ahead.
+    // The other process's clock is ahead.
     let outputs = json!([{ "output": 3 }, { "output": 2 }, { "output": 1 }]);
     let theirs = item(outputs, 5, "2026-01-01T00:00:05.000Z");
     let request = alexa_session("user-1", "session-9", true);
     let handler = |_: &User, _: &Session, history: &History| history.set_output("mine");
-    overtaken(&layer, &request, Some(&theirs), handler).await.assert_ok();
+    with_conflicts(&layer, &request, Some(&theirs), handler).await.assert_ok();
     let outputs = json!([{ "output": "mine" }, { "output": 3 }, { "output": 2 }]);
     let expected = item(outputs, 6, "2026-01-01T00:00:05.000Z");
     assert_eq!(stored(&layer.database().items, "user-1").await.unwrap(), expected);
@@ -213,7 +215,8 @@ fn session_item(id: &str, data: Value, state: Value, created_at: &str) -> Value 
 
 const EARLIER: &str = "2025-12-31T23:59:00.000Z";
 
-/// The session after a turn in session `request` that was overtaken; `None` for a conflict.
+/// Returns the session after a conflicting turn in session `request`; `None` for a conflict that
+/// remains.
 async fn merged_session(
     base: Value,
     theirs: Value,
@@ -227,7 +230,8 @@ async fn merged_session(
         PersistenceLayer::new(TestDb::default()).stored_elements(elements).clock(clock.reader());
     store(&layer.database().items, "user-1", &base).await;
     let answer =
-        overtaken(&layer, &request, Some(&theirs), move |_, session, _| handler(session)).await;
+        with_conflicts(&layer, &request, Some(&theirs), move |_, session, _| handler(session))
+            .await;
     if answer.status == 409 {
         return None;
     }
@@ -292,13 +296,14 @@ async fn rerun_calls_the_handler_again_on_fresh_data() {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&runs);
     let theirs = json!({ "user": { "data": { "n": 10 } } });
-    let answer = overtaken(&layer, &alexa("user-1"), Some(&theirs), move |user, session, _| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(session.id(), Some("session-1"));
-        let n: i64 = user.get("n")?.unwrap_or(0);
-        user.set("n", n * 2)
-    })
-    .await;
+    let answer =
+        with_conflicts(&layer, &alexa("user-1"), Some(&theirs), move |user, session, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(session.id(), Some("session-1"));
+            let n: i64 = user.get("n")?.unwrap_or(0);
+            user.set("n", n * 2)
+        })
+        .await;
     answer.assert_ok();
     assert_eq!(runs.load(Ordering::Relaxed), 2);
     assert_eq!(item(&layer).await["user"]["data"]["n"], 20);
@@ -314,7 +319,7 @@ async fn rerun_gives_up_after_its_attempts() {
         let items = layer.database().items.clone();
         let runs = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&runs);
-        // Somebody else stores something during each run.
+        // Another process saves the record during each run.
         let app = app(&layer, move |user, _, _| {
             let (items, counted) = (items.clone(), Arc::clone(&counted));
             async move {
@@ -337,13 +342,13 @@ async fn overwrite_overwrites() {
     store(&layer.database().items, "user-1", &json!({ "user": { "data": { "n": 1 } } })).await;
     let theirs = json!({ "user": { "data": { "n": 10, "theirs": true } } });
     let increment = |user: &User, _: &Session, _: &History| user.increment("n", 1).map(drop);
-    overtaken(&layer, &alexa("user-1"), Some(&theirs), increment).await.assert_ok();
+    with_conflicts(&layer, &alexa("user-1"), Some(&theirs), increment).await.assert_ok();
     assert_eq!(item(&layer).await["user"]["data"], json!({ "n": 2 }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_count_exactly() {
-    // Two layers know nothing of each other's order, as two processes do not.
+    // Two layers do not order each other's turns, like two processes.
     let db = MemoryDb::new();
     let visit = |layer: &PersistenceLayer<MemoryDb>| {
         app(layer, |user, _, _| async move {
@@ -376,7 +381,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = || prop::sample::select(vec!["a", "b", "c"]);
-    // Never a value that is there already: to write that is no change, whoever else changes it.
+    // Never a value that is already there: writing it again is not a change.
     let value = 100_i64..1_000_000_000;
     let step = prop_oneof![
         (key(), value.clone()).prop_map(|(key, value)| Step::Set(key, value)),
@@ -434,7 +439,7 @@ proptest! {
         };
         let base = after(&[&before]);
         let stored = after(&[&before, &theirs]);
-        // Where this turn changes nothing, nothing is saved, and nobody is overtaken.
+        // A turn without a change saves nothing, and has no conflict.
         prop_assume!(after(&[&before, &mine]) != base);
         let orders = [after(&[&before, &theirs, &mine]), after(&[&before, &mine, &theirs])];
         let merged = runtime.block_on(merged(base.into(), stored.into(), move |user| {

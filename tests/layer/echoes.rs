@@ -1,4 +1,4 @@
-//! A reply that merely copies the session that came is not the handler's own choice.
+//! A copy of the request's session in the reply is not the handler's own choice.
 
 use serde_json::{Value, json};
 use tower_persistence::platform::JsonPlatform;
@@ -6,13 +6,13 @@ use tower_persistence::{PersistenceLayer, Session};
 
 use crate::common::*;
 
-/// One platform: where the session comes, where it goes, and its request around it.
+/// A platform: the place of the session in the request and in the reply, and a request around it.
 struct Carrier {
     name: &'static str,
     request: Value,
-    /// Makes a reply out of what came.
+    /// Makes a reply from the session of the request.
     copy: fn(&Value) -> Value,
-    /// The steps that the reply carries.
+    /// Returns the steps in the session of the reply.
     steps: fn(&Value) -> Value,
 }
 
@@ -142,7 +142,7 @@ async fn replied(request: &Value, answer: String) -> String {
 }
 
 #[tokio::test]
-async fn a_copy_of_what_came_gives_way_to_the_session() {
+async fn a_copy_of_the_requests_session_gives_way_to_the_session() {
     for Carrier { name, request, copy, steps } in carriers() {
         let copied = copy(&request);
         let spaced = serde_json::to_string_pretty(&copied).unwrap();
@@ -157,7 +157,7 @@ async fn a_copy_of_what_came_gives_way_to_the_session() {
 }
 
 #[tokio::test]
-async fn what_the_handler_changed_is_its_own() {
+async fn a_session_that_the_handler_changed_stays() {
     for Carrier { name, request, copy, .. } in carriers() {
         let copied = copy(&request).to_string();
         for (from, to) in [("\"en\"", "\"de\""), ("\"lang\"", "\"other\"")] {
@@ -166,14 +166,14 @@ async fn what_the_handler_changed_is_its_own() {
             assert_eq!(replied(&request, own.clone()).await, own, "{name}");
         }
     }
-    // Of a context, no life is a choice, too.
+    // A context with a lifespan of zero is the handler's choice, too.
     let carrier = carriers().into_iter().find(|carrier| carrier.name == "dialogflow").unwrap();
     let own = (carrier.copy)(&carrier.request).to_string();
     let own = own.replace("\"lifespanCount\":1", "\"lifespanCount\":0");
     assert_eq!(replied(&carrier.request, own.clone()).await, own);
 }
 
-/// The state that was removed does not come back with the copy.
+/// A removed state is not restored by the copy.
 #[tokio::test]
 async fn a_copied_state_that_was_removed_goes() {
     let core = carriers().into_iter().find(|carrier| carrier.name == "core").unwrap();

@@ -67,7 +67,7 @@ fn jovos_json_says_what_the_builder_says() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_an_error_that_names_it() {
+fn an_invalid_setting_is_an_error_that_names_it() {
     for (json, name) in [
         (json!({ "sessions": true }), "sessions"),
         (json!({ "session": { "expiresAfter": 1 } }), "expiresAfter"),

@@ -1,4 +1,4 @@
-//! What is deleted stays deleted: a turn that is under way meanwhile does not bring it back.
+//! Deleted users stay deleted: a turn that is in progress does not restore them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl UnderWay {
     }
 }
 
-/// Serves a turn of somebody who has to be new.
+/// Serves the first turn of a user that must be new.
 async fn first_visit<D: Database>(layer: &PersistenceLayer<D>) {
     let app = sync_app(layer, |user, _, _| {
         assert!(user.is_new());
@@ -77,7 +77,7 @@ async fn databases(test: impl AsyncFn(AnyDatabase, OnConflict)) {
 }
 
 #[tokio::test]
-async fn who_is_deleted_during_the_first_turn_is_not_stored() {
+async fn a_user_deleted_during_the_first_turn_is_not_stored() {
     databases(async |db, policy| {
         let layer = PersistenceLayer::new(db.clone()).on_conflict(policy);
         let turn = UnderWay::begin(&layer).await;
@@ -92,7 +92,7 @@ async fn who_is_deleted_during_the_first_turn_is_not_stored() {
 }
 
 #[tokio::test]
-async fn who_is_created_and_forgotten_elsewhere_during_the_first_turn_is_not_stored() {
+async fn a_user_created_and_forgotten_elsewhere_during_the_first_turn_is_not_stored() {
     databases(async |db, policy| {
         let here = PersistenceLayer::new(db.clone()).on_conflict(policy);
         let elsewhere = PersistenceLayer::new(db.clone());
@@ -102,7 +102,7 @@ async fn who_is_created_and_forgotten_elsewhere_during_the_first_turn_is_not_sto
         turn.end().await;
         assert_eq!(visits(&db).await, None, "{db:?} {policy:?}");
 
-        // Forgotten twice: what the turn was shown is the first time's tombstone.
+        // Forgotten twice: the turn has seen the first tombstone.
         let turn = UnderWay::begin(&here).await;
         first_visit(&elsewhere).await;
         forget(&elsewhere).await;
@@ -115,7 +115,7 @@ async fn who_is_created_and_forgotten_elsewhere_during_the_first_turn_is_not_sto
 }
 
 #[tokio::test]
-async fn who_was_never_stored_can_be_forgotten() {
+async fn a_user_without_a_record_can_be_forgotten() {
     databases(async |db, policy| {
         let here = PersistenceLayer::new(db.clone()).on_conflict(policy);
         let turn = UnderWay::begin(&here).await;
@@ -127,7 +127,7 @@ async fn who_was_never_stored_can_be_forgotten() {
 }
 
 #[tokio::test]
-async fn who_is_deleted_between_two_attempts_to_save_stays_deleted() {
+async fn a_user_deleted_between_two_attempts_to_save_stays_deleted() {
     for policy in [OnConflict::Merge, OnConflict::Overwrite] {
         let layer = PersistenceLayer::new(TestDb::default()).on_conflict(policy);
         let items = layer.database().items.clone();
@@ -152,12 +152,12 @@ async fn a_tombstone_ends() {
     let file = FileDb::open(directory.path().join("db.json")).await.unwrap();
     for db in [AnyDatabase::new(MemoryDb::new()), AnyDatabase::new(file)] {
         db.delete(USER).await.unwrap();
-        let nothing = db.load_for_update("nobody ever stored").await.unwrap();
+        let nothing = db.load_for_update("never stored").await.unwrap();
         let before = db.load_for_update(USER).await.unwrap();
         assert!(before.expected().version().is_some() && before != nothing, "{db:?}");
         tokio::time::advance(LONG).await;
         assert_eq!(db.load_for_update(USER).await.unwrap(), nothing, "{db:?}");
-        // Whoever was shown it may save all the same; so may who was shown nothing.
+        // A writer that saw the tombstone may save, and so may one that saw nothing.
         store_over(&db, before.expected()).await;
         db.delete(USER).await.unwrap();
         tokio::time::advance(LONG).await;

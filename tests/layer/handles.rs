@@ -1,4 +1,4 @@
-//! What a handler can do with the handles, and what they refuse.
+//! The operations of the handles, and those that they refuse.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use tower_persistence::{Error, PersistenceLayer, StoredElements, User};
 
 use crate::common::*;
 
-/// Runs `handler` in a turn of a user who has this data.
+/// Runs `handler` in a turn of a user with this data.
 async fn with_data(
     data: Value,
     handler: impl Fn(&User) -> Result<(), Error> + Clone + Send + Sync + 'static,
@@ -32,7 +32,7 @@ async fn get_tells_absence_from_another_type() {
         assert_eq!(user.get::<String>("absent")?, None);
         assert!(user.get::<String>("age").unwrap_err().is_decode());
         assert!(user.get::<HashMap<String, String>>("tags").unwrap_err().is_decode());
-        // A null is nothing, unless it is asked for.
+        // A null reads as absent, unless the type can hold it.
         assert_eq!(user.get::<String>("nothing")?, None);
         assert_eq!(user.get::<Value>("nothing")?, Some(Value::Null));
         Ok(())
@@ -55,7 +55,7 @@ async fn set_remove_and_increment() {
         Ok(())
     })
     .await;
-    // The order of the keys that were there is kept.
+    // Existing keys keep their order.
     let expected = r#"{"a":"text","c":"x","d":3,"n":5,"z":0,"new":{"deep":[true]},"absent":-1}"#;
     assert_eq!(data.to_string(), expected);
 }
@@ -122,7 +122,7 @@ async fn an_update_that_panics_changes_nothing_and_the_handle_works_on() {
 }
 
 #[tokio::test]
-async fn what_has_no_json_form_is_an_error() {
+async fn a_value_without_a_json_form_is_an_error() {
     struct Broken;
     impl Serialize for Broken {
         fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
@@ -255,7 +255,7 @@ async fn fields_that_are_not_ours_stay_at_every_level_in_their_order() {
     assert_eq!(stored(&layer.database().items, "user-1").await.unwrap().to_string(), expected);
 }
 
-/// It would wait for itself.
+/// Such a handle would wait for itself.
 #[tokio::test]
 async fn a_handle_inside_the_closure_of_an_update_is_an_error() {
     let layer = PersistenceLayer::new(TestDb::default());
@@ -272,13 +272,13 @@ async fn a_handle_inside_the_closure_of_an_update_is_an_error() {
             refused(user.forget());
             refused(session.get::<i64>("s").map(drop));
             refused(session.set_state("Quiz"));
-            // What cannot fail tells what was there before.
+            // Infallible methods return the state from before.
             assert_eq!(user.data()["a"], 1);
             assert_eq!((session.data()["s"].clone(), history.items().len()), (json!(1), 0));
             data["a"] = 3.into();
         })?;
         assert_eq!(user.get("a")?, Some(3));
-        // A panic inside has changed nothing, and the handles go on.
+        // A panic inside changes nothing, and the handles continue to work.
         let panics = std::panic::AssertUnwindSafe(|| user.update(|_| panic!("in the closure")));
         assert!(std::panic::catch_unwind(panics).is_err());
         user.set("b", 1)
@@ -306,7 +306,7 @@ async fn another_thread_waits_for_an_update() {
 }
 
 #[tokio::test]
-async fn what_increment_says_of_a_number_beyond_64_bits_is_true() {
+async fn increment_describes_a_number_beyond_64_bits_correctly() {
     let layer = PersistenceLayer::new(TestDb::default());
     let data = json!({ "big": u64::MAX, "most": i64::MAX });
     store(layer.database(), "user-1", &json!({ "user": { "data": data } })).await;

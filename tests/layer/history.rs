@@ -1,4 +1,4 @@
-//! What is stored of each request, newest first.
+//! The history: one item for each turn, newest first.
 
 use bytes::Bytes;
 use http::Response;
@@ -95,7 +95,7 @@ fn element_keeps_output(item: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn an_item_with_nothing_in_it_is_not_added() {
+async fn an_empty_history_item_is_not_added() {
     let element = nothing().asr(true).state(true).custom("none", |_, _| None);
     let layer = layer(element);
     send_json(&sync_app(&layer, |_, _, _| Ok(())), &alexa("user-1")).await.assert_ok();
@@ -111,7 +111,7 @@ async fn custom_elements_see_what_the_handler_did() {
     assert_eq!(items(&layer).await, json!([{ "score": 20 }, { "score": 10 }]));
 }
 
-/// Answers with these headers and body, and returns what came of it.
+/// Answers with these headers and this body, and returns the stored `response`.
 async fn capture(limit: usize, header: (&'static str, &'static str), body: &'static str) -> Value {
     let layer = layer(nothing().response(true)).reply_limit(limit);
     let app = serve(&layer, move |_| async move {

@@ -1,4 +1,4 @@
-//! Who the user is where the platform leaves that to the app, who is nobody, and who speaks.
+//! Identities: ids that the app creates, guests, and the person who is speaking.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tower_persistence::{Database, PersistenceLayer, Session, StoredElements, Use
 
 use crate::common::*;
 
-/// A request of Google Assistant's in a session without data.
+/// Returns a request of Google Assistant in a session without data.
 fn google(status: &str, params: &Value) -> Value {
     json!({
         "handler": { "name": "h" },
@@ -19,7 +19,7 @@ fn google(status: &str, params: &Value) -> Value {
     })
 }
 
-/// Counts visits of the user and steps of the session, and says which handles there are.
+/// Counts visits of the user and steps of the session, and reports which handles exist.
 fn counter<D: Database>(layer: &PersistenceLayer<D>) -> App {
     serve(layer, |request| {
         let extensions = request.extensions();
@@ -74,7 +74,7 @@ async fn a_guest_has_a_session_and_no_user() {
             next["session"]["params"] = reply["session"]["params"].clone();
             assert_eq!(replied(&app, &next).await["steps"], 2);
         }
-        assert_eq!(layer.database().calls(), Calls::default(), "nobody's data is nowhere");
+        assert_eq!(layer.database().calls(), Calls::default(), "a guest stores nothing");
         let app = serve(&layer.require_user(true), async |_| panic!("must not be called"));
         let answer = send_json(&app, &google("GUEST", &json!({}))).await;
         answer.assert_ok();
@@ -83,7 +83,7 @@ async fn a_guest_has_a_session_and_no_user() {
 }
 
 #[tokio::test]
-async fn what_the_handler_puts_into_the_users_params_stays() {
+async fn params_that_the_handler_sets_stay() {
     let layer = PersistenceLayer::new(TestDb::default());
     let app = serve(&layer, |_| async {
         Ok(reply(
@@ -98,7 +98,7 @@ async fn what_the_handler_puts_into_the_users_params_stays() {
 }
 
 #[tokio::test]
-async fn a_platform_of_ones_own_can_have_ids_made() {
+async fn a_custom_platform_can_have_ids_created() {
     let kiosk = JsonPlatform::new("kiosk").detect("/kiosk").user_id("/visitor/id");
     let layer = PersistenceLayer::new(TestDb::default()).platform(kiosk.clone());
     let app = counter(&layer);
@@ -115,7 +115,7 @@ async fn a_platform_of_ones_own_can_have_ids_made() {
 }
 
 #[tokio::test]
-async fn the_person_who_speaks_is_known_and_never_stored() {
+async fn the_speaking_person_is_known_and_never_stored() {
     let elements = StoredElements::new().session(true).history(HistoryElement::new().request(true));
     let layer = PersistenceLayer::new(TestDb::default()).stored_elements(elements);
     let app = app(&layer, |user, _, _| async move {

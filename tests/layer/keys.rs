@@ -1,4 +1,4 @@
-//! The key under which a user is stored, and requests that may be of two platforms.
+//! Keys of users in the database, and requests that two platforms may claim.
 
 use serde_json::{Value, json};
 use tower_persistence::platform::{Alexa, Document, Event, JsonPlatform, Platform, Web};
@@ -41,7 +41,7 @@ async fn visit(layer: &PersistenceLayer<MemoryDb>, request: &Value) -> i64 {
     });
     let answer = send_json(&app, request).await;
     answer.assert_ok();
-    // The reply may hold the client's session.
+    // The reply may hold the client-side session.
     serde_json::from_slice(&answer.body).unwrap()
 }
 
@@ -51,7 +51,7 @@ async fn equal_ids_of_two_platforms_and_scopes_are_different_users() {
     let layer = layer(&db);
     let shop = json!({ "shop": { "customer": "U1" } });
     let team = |team: &str| json!({ "team": team, "member": "U1" });
-    // Whatever the client of Jovo Web says that it is.
+    // A client of Jovo Web may claim any id.
     let disguised = ["shop:U1", "teams:T1:U1", "alexa:U1"].map(web);
     let requests = [alexa("U1"), shop, team("T1"), team("T2"), json!({ "member": "U1" })];
     for request in requests.iter().chain(&disguised) {
@@ -61,7 +61,7 @@ async fn equal_ids_of_two_platforms_and_scopes_are_different_users() {
     for key in ["U1", "shop:U1", "teams:T1:U1", "teams:T2:U1", "teams:U1", "web:shop%3AU1"] {
         assert!(stored(&db, key).await.is_some(), "{key}");
     }
-    // Alexa and Web are of Jovo, where equal ids are one user.
+    // Alexa and Web are Jovo's platforms, on which equal ids are one user.
     assert_eq!(visit(&layer, &web("U1")).await, 2);
     let prefixed = layer.platform_keys(true);
     for request in [web("U1"), alexa("U1")] {
@@ -102,7 +102,7 @@ async fn export_and_forget_make_the_key_as_requests_do() {
     }
 }
 
-/// What a turn under way writes must not come after the deletion.
+/// A turn in progress must not write after the deletion.
 #[tokio::test]
 async fn forget_waits_for_the_users_turn() {
     let layer = PersistenceLayer::new(TestDb::default());
@@ -121,22 +121,23 @@ async fn forget_waits_for_the_users_turn() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_too_long_is_no_user_whoever_made_it() {
+async fn a_key_that_is_too_long_has_no_user() {
     let db = MemoryDb::new();
     let layer = layer(&db).storage_key(|platform, scope, id| {
         format!("{platform}/{}/{id}", scope.unwrap_or_default())
     });
-    let who = serve(&layer, |request| async move {
+    let key_check = serve(&layer, |request| async move {
         Ok(reply(200, if handles(&request).is_some() { "1" } else { "0" }))
     });
     for (length, is_user) in [(2040, true), (2048, false)] {
-        let answer = send_json(&who, &json!({ "team": "", "member": "u".repeat(length) })).await;
+        let answer =
+            send_json(&key_check, &json!({ "team": "", "member": "u".repeat(length) })).await;
         assert_eq!(answer.body == "1", is_user, "{length}");
     }
     assert_eq!(db.len(), 1);
 }
 
-/// Jovo Web for a check in front of the layer, and Alexa for the layer.
+/// A request that is Jovo Web to a check in front of the layer, and Alexa to the layer.
 fn disguised() -> Value {
     let mut both = alexa("U1");
     for (name, value) in web("U2").as_object().unwrap() {
@@ -159,7 +160,7 @@ async fn a_request_of_two_built_in_platforms_is_refused() {
         assert_eq!(answer.error().platform(), None);
     }
     assert_eq!(layer.database().calls(), Calls::default());
-    // The one that is enabled alone may have it.
+    // A platform that is enabled alone may serve it.
     for (platforms, key) in [
         (vec![Box::new(Alexa) as Box<dyn Platform>], "U1"),
         (vec![Box::new(Web) as Box<dyn Platform>], "U2"),
@@ -173,7 +174,7 @@ async fn a_request_of_two_built_in_platforms_is_refused() {
 }
 
 #[tokio::test]
-async fn a_platform_of_the_apps_own_comes_first_and_takes_the_place_of_its_name() {
+async fn a_custom_platform_comes_first_and_replaces_one_of_the_same_name() {
     let own = JsonPlatform::new("alexa").detect("/version").user_id("/own");
     let db = MemoryDb::new();
     let layer = PersistenceLayer::new(db.clone()).platform(own);

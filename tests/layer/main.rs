@@ -1,4 +1,4 @@
-//! What the layer promises, through its public interface.
+//! The promises of the layer, tested through its public interface.
 
 #![allow(missing_docs, clippy::expect_used, clippy::needless_pass_by_value)]
 #![allow(clippy::panic, clippy::unwrap_used)]
@@ -6,7 +6,7 @@
 mod batches;
 mod bodies;
 mod cancellation;
-mod carried;
+mod client_sessions;
 mod common;
 mod concurrency;
 mod conflicts;

@@ -1,4 +1,4 @@
-//! The layer against `tower_test::mock`: what it asks of the service inside, and in which order.
+//! The layer on `tower_test::mock`: its calls to the inner service, and their order.
 
 use bytes::Bytes;
 use http::{Request, Response};

@@ -1,4 +1,4 @@
-//! What happens without a database, and what a user may ask for: all their data, and to be forgotten.
+//! Turns without a database, and the rights of users: exporting and deleting their data.
 
 use serde_json::json;
 use tower_persistence::{OnOutage, PersistenceLayer, StoredElements};
@@ -45,9 +45,9 @@ async fn a_degraded_turn_runs_without_memory_and_never_writes() {
     send_json(&app, &alexa("user-1")).await.assert_ok();
 }
 
-/// `ready_timeout` is for those who need the database.
+/// `ready_timeout` is for turns that need the database.
 #[tokio::test(start_paused = true)]
-async fn a_degraded_turn_does_not_wait_for_a_database_that_gets_not_ready() {
+async fn a_degraded_turn_does_not_wait_for_a_database_that_does_not_get_ready() {
     let layer = degrading();
     layer.database().on_ready(Behaviour::Hangs);
     let app = sync_app(&layer, |user, _, _| {
@@ -59,7 +59,7 @@ async fn a_degraded_turn_does_not_wait_for_a_database_that_gets_not_ready() {
     assert_eq!(began.elapsed(), std::time::Duration::from_secs(2), "`load_timeout`");
 }
 
-/// What takes longer than a degraded turn waits goes on for the turns that follow.
+/// A call that outlasts a degraded turn continues for the turns that follow.
 #[tokio::test(start_paused = true)]
 async fn a_database_gets_ready_beside_degraded_turns() {
     let layer = degrading();
@@ -90,7 +90,7 @@ async fn a_record_that_is_refused_degrades_the_turn_as_well() {
 }
 
 #[tokio::test]
-async fn a_save_that_fails_is_no_degraded_turn() {
+async fn a_failed_save_is_not_a_degraded_turn() {
     let layer = degrading();
     layer.database().on_save(Behaviour::Fails);
     let app = sync_app(&layer, |user, _, _| user.set("a", 1));
@@ -105,7 +105,7 @@ fn skill_disabled(status: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn who_disables_the_skill_is_forgotten_if_the_layer_is_told_to() {
+async fn disabling_the_skill_forgets_the_user_if_the_layer_is_told_to() {
     for (forget, status, is_kept) in
         [(true, "NOT_PERSISTED", false), (true, "PERSISTED", true), (false, "NOT_PERSISTED", true)]
     {
@@ -131,7 +131,7 @@ async fn who_disables_the_skill_is_forgotten_if_the_layer_is_told_to() {
 }
 
 #[tokio::test]
-async fn all_that_is_stored_of_a_user_can_be_had() {
+async fn everything_stored_for_a_user_can_be_exported() {
     let layer = PersistenceLayer::new(TestDb::default());
     assert_eq!(layer.export("alexa", "user-1").await.unwrap(), None);
     store(&layer.database().items, "user-1", &json!({ "user": { "data": {} }, "own": [1] })).await;

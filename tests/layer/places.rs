@@ -1,5 +1,5 @@
-//! Places in a service inside that admits a few requests at a time: they are held only while the handler
-//! runs.
+//! Places in an inner service that admits a few requests at a time: they are held only while the
+//! handler runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::common::*;
 
 type UnsyncBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 
-/// A handler that waits until it is let go, behind a limit of 8.
+/// A handler that waits until it is released, behind a limit of 8.
 macro_rules! limited {
     ($layer:expr, $go:expr) => {{
         let go: Arc<Semaphore> = Arc::clone(&$go);
@@ -105,14 +105,14 @@ async fn waiting_for_a_place_counts_against_the_turns_timeout() {
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(10)).await;
-    // Ready already, and so past the limit's own queue; then its turn has to wait for a load.
+    // Already ready, and so past the limit's own queue; then its turn has to wait for a load.
     layer.database().on_load(Behaviour::Waits);
     go.add_permits(1);
     let request = post(alexa("anna").to_string());
     let late = tokio::spawn(service.clone().oneshot(request));
     layer.database().until_waiting().await;
     layer.database().on_load(Behaviour::Works);
-    // Somebody else takes the place that was given back.
+    // Another request takes the place that was given back.
     let thief = tokio::spawn(service.clone().oneshot(post(alexa("bert").to_string())));
     tokio::time::sleep(Duration::from_millis(10)).await;
     layer.database().go();
@@ -158,7 +158,7 @@ async fn a_rerun_finds_a_place() {
     assert_eq!(runs.load(Ordering::Relaxed), 6);
 }
 
-/// The client has hung up, and the program ends as soon as the layer says that it may.
+/// The client has hung up, and the program ends as soon as the layer allows it.
 #[test]
 fn close_waits_for_saves_that_go_on_alone() {
     let database = TestDb::default();

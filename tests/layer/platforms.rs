@@ -1,4 +1,4 @@
-//! `docs/platforms.md`, row by row: each request on that page is sent, and everything that it says is compared.
+//! `docs/platforms.md`, row by row: sends each request on that page and compares every statement.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -18,9 +18,9 @@ struct Row<'a> {
     platform: &'a str,
     title: &'a str,
     request: &'a str,
-    /// What the page says of user and session: `User`, `Session`, …, each with the rest of its line.
+    /// The statements on user and session: `User`, `Session`, …, each with the rest of its line.
     facts: Vec<(&'a str, &'a str)>,
-    /// What the handler gets, where it is not the request.
+    /// The request that the handler receives, if it differs from the one that was sent.
     events: Vec<&'a str>,
     handler: Option<&'a str>,
     reply: Option<&'a str>,
@@ -55,7 +55,7 @@ fn row<'a>(platform: &'a str, section: &'a str) -> Row<'a> {
     row
 }
 
-/// What a handler finds, in the words of the page.
+/// Describes the handles in the words of the page.
 fn found(user: Option<&User>, session: Option<&Session>) -> Vec<(&'static str, String)> {
     let quoted = |text: &str| format!("`{text}`");
     let is_made = |id: &str| id.len() == 36 && id.split('-').count() == 5;
@@ -79,7 +79,7 @@ fn found(user: Option<&User>, session: Option<&Session>) -> Vec<(&'static str, S
     facts
 }
 
-/// In one line, as the reply leaves; what is made at random is `…`.
+/// Returns the reply in one line, with `…` in the place of random values.
 fn line(json: &str) -> String {
     let mut value: Value =
         serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
@@ -130,7 +130,7 @@ async fn check(row: &Row<'static>) {
                 user.increment("visits", 1)?;
             }
             if let Some(session) = session {
-                // An error where nobody keeps it.
+                // Writing is an error if the session is kept nowhere.
                 let _ = session.increment("steps", 1);
             }
             notes.lock().unwrap().push((platform, facts, body));
@@ -162,7 +162,7 @@ async fn check(row: &Row<'static>) {
 }
 
 #[tokio::test]
-async fn what_the_page_says_is_what_happens() {
+async fn every_statement_of_the_page_holds() {
     for row in rows() {
         check(&row).await;
     }

@@ -1,4 +1,4 @@
-//! Whatever a handler does with its handle, what is stored is what a plain map would hold.
+//! Any sequence of operations on a handle stores the same as on a plain map.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -102,7 +102,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_stored_is_what_a_map_would_hold(
+    fn the_stored_data_equals_that_of_a_map(
         turns in prop::collection::vec(prop::collection::vec(step(), 0..6), 1..5),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -119,7 +119,7 @@ proptest! {
                 });
                 send_json(&app, &alexa("user-1")).await.assert_ok();
                 let stored = stored(&layer.database().items, "user-1").await.unwrap();
-                // Another order of the same members is no change.
+                // A different order of the same members is not a change.
                 assert_eq!(stored["user"]["data"], Value::from(model.clone()));
                 assert_eq!(layer.database().calls().saves, writes, "no change, no write");
             }

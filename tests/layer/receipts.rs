@@ -1,4 +1,4 @@
-//! Receipts: delivered, read, a reaction. They are no turns of the user.
+//! Receipts: delivered, read, a reaction. They are not turns of the user.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ async fn a_receipt_creates_starts_extends_and_remembers_nothing() {
 }
 
 #[tokio::test]
-async fn what_a_handler_writes_on_a_receipt_is_stored_and_the_user_begins_with_the_first_message() {
+async fn writes_on_a_receipt_are_stored_and_the_user_begins_with_the_first_message() {
     let (layer, clock) = layer();
     let app = sync_app(&layer, |user, _, _| {
         assert_eq!(user.created_at(), None);
@@ -113,7 +113,7 @@ async fn a_receipt_and_the_first_message_at_once_make_one_user() {
         for policy in [OnConflict::Merge, OnConflict::Rerun { attempts: 2 }] {
             let (layer, _) = layer();
             let layer = layer.on_conflict(policy);
-            // Another process, on the same records.
+            // Another process with the same records.
             let other = PersistenceLayer::new(TestDb::clone(layer.database())).platform(Chat);
             let count = |user: &User| user.increment("events", 1).map(drop);
             let [app, other] =

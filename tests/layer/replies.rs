@@ -1,4 +1,4 @@
-//! Replies on the wire, and what they have to hand over to the platform.
+//! Replies on the wire, and the values that they hand over to the platform.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use tower_persistence::{BoxError, Error, PersistenceLayer, Session, StoredElemen
 
 use crate::common::*;
 
-/// How a body of this test ends.
+/// The end of a body in these tests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     Error,
@@ -43,7 +43,7 @@ fn body(text: &'static str, end: End) -> BoxBody<Bytes, BoxError> {
     BodyExt::boxed(StreamBody::new(first.chain(last)))
 }
 
-/// A verified user of Google's who has no id yet.
+/// Returns a request of a verified Google user without an id.
 fn new_on_google() -> Value {
     json!({
         "handler": { "name": "start" },
@@ -60,7 +60,7 @@ async fn start(app: Router) -> SocketAddr {
     address
 }
 
-/// Sends the request and reads until the connection is closed, or `end` has come.
+/// Sends the request and reads until the connection is closed, or `end` has arrived.
 async fn exchange(address: SocketAddr, request: &Value, end: Option<&str>) -> String {
     let request = request.to_string();
     let head = format!(
@@ -85,7 +85,7 @@ async fn exchange(address: SocketAddr, request: &Value, end: Option<&str>) -> St
     String::from_utf8(read).unwrap()
 }
 
-/// Layers that read a reply for each of the reasons that there are, with a request for each.
+/// Returns layers that read a reply, for each possible reason, with a request for each.
 fn readers() -> Vec<(&'static str, PersistenceLayer<TestDb>, Value)> {
     let layer = PersistenceLayer::new(TestDb::default()).reply_timeout(Duration::from_millis(50));
     let history = StoredElements::new().session(true).history(HistoryElement::new().response(true));
@@ -136,7 +136,7 @@ async fn a_reply_that_never_ends_begins_all_the_same() {
     }
 }
 
-/// A text that is streamed is not held up by the session.
+/// The session does not hold up a streamed text.
 #[tokio::test(start_paused = true)]
 async fn a_streamed_text_is_not_waited_for() {
     for content_type in ["text/plain", ""] {
@@ -154,7 +154,7 @@ async fn a_streamed_text_is_not_waited_for() {
     }
 }
 
-/// Replies into which nothing can be written, with the reason.
+/// Returns replies into which nothing can be written, with the reason.
 fn unwritable() -> Vec<(&'static str, Response<BoxBody<Bytes, BoxError>>)> {
     let full = |text: &str| {
         let bytes = Bytes::from(text.to_owned());
@@ -184,7 +184,7 @@ fn unwritable() -> Vec<(&'static str, Response<BoxBody<Bytes, BoxError>>)> {
     ]
 }
 
-/// A service that answers with the reply of that number.
+/// Returns a service that answers with the reply of that number.
 async fn answered(
     layer: &PersistenceLayer<TestDb>,
     request: &Value,
@@ -202,20 +202,20 @@ async fn answered(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_whom_nobody_could_be_again_is_not_stored() {
+async fn a_user_is_not_stored_if_the_reply_cannot_hold_the_created_id() {
     for (number, (reason, _)) in unwritable().into_iter().enumerate() {
         let layer = PersistenceLayer::new(TestDb::default());
         let response = answered(&layer, &new_on_google(), number).await;
         assert_eq!(response.status(), 200, "{reason}");
         assert_eq!(layer.database().calls().saves, 0, "{reason}");
-        // Whoever has an id already is stored.
+        // A user with an existing id is stored.
         let response = answered(&layer, &alexa("user-1"), number).await;
         assert_eq!(response.status(), 200, "{reason}");
         assert_eq!(layer.database().calls().saves, 1, "{reason}");
     }
 }
 
-/// Another id in the place of the created one.
+/// The handler writes another id in the place of the created one.
 #[tokio::test]
 async fn a_created_id_that_finds_its_place_taken_is_not_stored() {
     let layer = PersistenceLayer::new(TestDb::default());
@@ -239,9 +239,9 @@ async fn a_created_id_that_finds_its_place_taken_is_not_stored() {
     }
 }
 
-/// A platform may send anything along for its user, and it goes back.
+/// A platform may send any params for its user, and they are sent back.
 #[tokio::test]
-async fn what_google_keeps_of_a_user_stays_as_it_is() {
+async fn params_that_google_keeps_for_a_user_stay_as_they_are() {
     let app = serve(&PersistenceLayer::new(TestDb::default()), |_| async { Ok(reply(200, "{}")) });
     let request = new_on_google().to_string();
     let request = request.replacen(
@@ -287,7 +287,7 @@ async fn json_without_a_content_type_or_as_text_is_json() {
     }
 }
 
-/// Nobody waits for a reply but its own client.
+/// Only its own client waits for a reply.
 #[tokio::test]
 async fn the_next_request_of_the_user_does_not_wait_for_the_reply() {
     let layer = PersistenceLayer::new(TestDb::default()).reply_timeout(Duration::MAX);

@@ -1,4 +1,4 @@
-//! Which requests get a turn, and what becomes of the others.
+//! The requests that get a turn, and the handling of all others.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use tower_persistence::{BoxError, MemoryDb, PersistenceLayer, Platform, User};
 
 use crate::common::*;
 
-/// An app that answers with what it got: the body, and whose it is.
+/// Returns an app that answers with the body and the user id that it received.
 fn echo(layer: &PersistenceLayer<TestDb>) -> App {
     serve(layer, |request| async move {
         let user = request.extensions().get::<User>().map(|user| user.id().to_owned());
@@ -37,7 +37,7 @@ async fn passes_through(
 }
 
 #[tokio::test]
-async fn what_has_no_user_reaches_the_handler_byte_for_byte() {
+async fn requests_without_a_user_reach_the_handler_byte_for_byte() {
     let layer = PersistenceLayer::new(TestDb::default());
     let claimed = alexa("user-1").to_string();
     for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
@@ -64,8 +64,8 @@ async fn what_has_no_user_reaches_the_handler_byte_for_byte() {
         assert!(passes_through(&layer, post(body), body.as_bytes()).await, "{body:?}");
     }
     // A platform's request without a user.
-    let nobody = r#"{"version":"1.0","request":{"requestId":"r"},"context":{}}"#;
-    assert!(passes_through(&layer, post(nobody), nobody.as_bytes()).await);
+    let without_user = r#"{"version":"1.0","request":{"requestId":"r"},"context":{}}"#;
+    assert!(passes_through(&layer, post(without_user), without_user.as_bytes()).await);
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_claimed_request_reaches_the_handler_unchanged_too() {
 }
 
 #[tokio::test]
-async fn require_user_refuses_what_has_none() {
+async fn require_user_refuses_requests_without_a_user() {
     let layer = PersistenceLayer::new(TestDb::default()).require_user(true);
     let app = serve(&layer, |request| async move {
         assert!(handles(&request).is_some() || request.method() != Method::POST);
@@ -121,7 +121,8 @@ async fn require_user_refuses_what_has_none() {
     }
 }
 
-/// Meta unsubscribes an app whose webhook keeps failing, and sends events that concern the page only.
+/// Meta unsubscribes an app whose webhook keeps failing, and sends events that concern only the
+/// page.
 #[tokio::test]
 async fn require_user_acknowledges_what_a_platform_sends_without_user() {
     let layer = PersistenceLayer::new(TestDb::default()).require_user(true);
@@ -143,7 +144,7 @@ async fn require_user_acknowledges_what_a_platform_sends_without_user() {
         assert_eq!((answer.status.as_u16(), &*answer.body), (200, body.as_bytes()), "{request}");
         assert!(answer.error.is_none());
     }
-    // In a batch, it is left out.
+    // In a batch, the event is left out.
     let mut batch = messenger("anna", "m-1");
     batch["entry"].as_array_mut().unwrap().push(page_only);
     send_json(&app, &batch).await.assert_ok();
@@ -160,7 +161,7 @@ async fn a_body_over_the_limit_is_413_and_not_served() {
     assert!(answer.error().is_body_too_large());
     assert_eq!(layer.database().calls(), Calls::default());
 
-    // It is the announced length that is refused, before anything is read.
+    // The announced length is refused before anything is read.
     let request = Request::post("/").header("content-type", "application/json");
     let request = request.header("content-length", "301");
     let request = request.body(Unread.boxed()).unwrap();
@@ -194,7 +195,7 @@ async fn exactly_the_limit_is_served() {
     assert_eq!(send(&echo(&layer), post(body)).await.status, 413);
 }
 
-/// A platform with a list of users, each an event.
+/// A platform whose requests list users, each of which is an event.
 #[derive(Debug)]
 struct Group {
     asked: Arc<Mutex<usize>>,
@@ -230,15 +231,16 @@ async fn too_many_events_are_refused_and_those_without_user_do_not_count() {
     assert_eq!(layer.database().calls(), Calls::default());
 
     let too_long = "x".repeat(2049);
-    for (users, whose) in [
+    for (users, user) in [
         (json!(["anna", "", too_long]), "anna"),
         (json!([""]), "none"),
+        (json!(["", ""]), "none"),
         (json!([too_long]), "none"),
         (json!(["x".repeat(2043)]), "none"),
         (json!(["x".repeat(2042)]), &*"x".repeat(2042)),
     ] {
         let response = app.clone().oneshot(post(json!({ "users": users }).to_string())).await;
-        assert_eq!(response.unwrap().headers()["x-user"], whose);
+        assert_eq!(response.unwrap().headers()["x-user"], user);
     }
     let answer = send_json(&app, &json!({ "users": [] })).await;
     assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0), "nothing for the handler");
@@ -256,21 +258,21 @@ async fn a_platform_that_is_added_is_asked_first_and_a_list_replaces_all() {
             Some(vec![Event::default().user_id(Some("me".into()))])
         }
     }
-    let whose = |layer: PersistenceLayer<MemoryDb>, body: Value| async move {
+    let platform = |layer: PersistenceLayer<MemoryDb>, body: Value| async move {
         let app = serve(&layer, |request| async move {
-            let whose = handles(&request).map(|(user, ..)| user.platform().to_owned());
-            Ok(reply(200, &whose.unwrap_or_default()))
+            let name = handles(&request).map(|(user, ..)| user.platform().to_owned());
+            Ok(reply(200, &name.unwrap_or_default()))
         });
         send_json(&app, &body).await.body
     };
     let layer = PersistenceLayer::new(MemoryDb::new());
-    assert_eq!(whose(layer.clone().platform(Mine), alexa("user-1")).await, "mine");
+    assert_eq!(platform(layer.clone().platform(Mine), alexa("user-1")).await, "mine");
     assert_eq!(
-        whose(layer.clone().platforms(vec![Box::new(Alexa)]), alexa("user-1")).await,
+        platform(layer.clone().platforms(vec![Box::new(Alexa)]), alexa("user-1")).await,
         "alexa"
     );
-    assert_eq!(whose(layer.clone().platforms(Vec::new()), alexa("user-1")).await, "");
-    assert_eq!(whose(layer, json!({})).await, "");
+    assert_eq!(platform(layer.clone().platforms(Vec::new()), alexa("user-1")).await, "");
+    assert_eq!(platform(layer, json!({})).await, "");
 }
 
 #[tokio::test]

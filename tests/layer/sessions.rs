@@ -1,4 +1,4 @@
-//! Sessions in the database: when one goes on, and when another one starts.
+//! Sessions in the database: when they continue, and when a new one starts.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl From<()> for Session {
     }
 }
 
-/// A platform that says of the session just what the test says.
+/// A platform whose events make exactly the statements of the test.
 struct Bare;
 
 impl Platform for Bare {
@@ -57,7 +57,7 @@ fn bare(new: &str, session: Option<&str>) -> Value {
     json!({ "bare": new, "session": session })
 }
 
-/// Counts in the session and returns the count, so that 1 means a session that starts.
+/// Increments a count in the session and returns it, so that 1 means a new session.
 async fn count(layer: &PersistenceLayer<TestDb>, request: &Value) -> i64 {
     let app = serve(layer, |request| async move {
         let (_, session, _) = handles(&request).unwrap();
@@ -92,14 +92,14 @@ async fn the_time_until_expiry_can_be_set_and_counts_from_the_last_use() {
 }
 
 #[tokio::test]
-async fn what_the_platform_says_starts_afresh() {
+async fn a_session_that_the_platform_calls_new_starts_empty() {
     let (layer, _) = layer(());
     assert_eq!(count(&layer, &alexa("user-1")).await, 1);
     assert_eq!(count(&layer, &alexa("user-1")).await, 2);
     assert_eq!(count(&layer, &alexa_session("user-1", "session-2", true)).await, 1, "another id");
     assert_eq!(count(&layer, &alexa_session("user-1", "session-3", false)).await, 1, "another id");
     assert_eq!(count(&layer, &alexa_session("user-1", "session-3", false)).await, 2);
-    // Without ids the flag is all that there is.
+    // Without ids, only the flag decides.
     assert_eq!(count(&layer, &bare("no", None)).await, 1);
     assert_eq!(count(&layer, &bare("yes", None)).await, 1);
     assert_eq!(count(&layer, &bare("no", None)).await, 2);
@@ -112,7 +112,7 @@ async fn a_platform_without_sessions_uses_the_stored_one() {
     assert_eq!(count(&layer, &bare("", None)).await, 2);
     let item = stored(layer.database(), "bare:user-1").await.unwrap();
     assert!(item["session"].get("id").is_none());
-    // Stored without an id: the request's is taken for its own.
+    // The stored session has no id, so it is taken for that of the request.
     assert_eq!(count(&layer, &bare("no", Some("s"))).await, 3);
 }
 
@@ -184,7 +184,7 @@ async fn touch_every_spares_the_write_of_a_mere_use() {
         send_json(&reads, &alexa("user-1")).await.assert_ok();
         assert_eq!(layer.database().calls().saves, saves, "{seconds}");
     }
-    // A write for another reason brings the time along.
+    // A write for another reason also updates the time.
     clock.advance(Duration::from_secs(10));
     assert_eq!(count(&layer, &alexa("user-1")).await, 2);
     clock.advance(Duration::from_secs(100));
@@ -224,7 +224,11 @@ async fn an_event_outside_any_session_leaves_the_stored_one_alone() {
     assert_eq!(after["session"], before["session"]);
     assert_eq!(after["user"]["data"]["playing"], true);
     clock.advance(Duration::from_secs(101));
-    assert_eq!(count(&layer, &alexa("user-1")).await, 1, "hearing music is no use of the session");
+    assert_eq!(
+        count(&layer, &alexa("user-1")).await,
+        1,
+        "hearing music is not a use of the session"
+    );
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ fn layer(element: SessionElement) -> (PersistenceLayer<TestDb>, Clock) {
     (layer.clock(clock.reader()), clock)
 }
 
-/// Counts in the session of this id, and returns the count: 1 where it starts.
+/// Increments a count in the session of this id and returns it; 1 means a new session.
 async fn count(layer: &PersistenceLayer<TestDb>, session: &str, new: bool) -> i64 {
     let app = serve(layer, |request| async move {
         let (_, session, _) = handles(&request).unwrap();
@@ -29,7 +29,7 @@ async fn count(layer: &PersistenceLayer<TestDb>, session: &str, new: bool) -> i6
 }
 
 #[tokio::test]
-async fn each_goes_on_with_its_own_data() {
+async fn each_session_continues_with_its_own_data() {
     let (layer, _) = layer(SessionElement::new());
     for (session, new, expected) in [
         ("kitchen", true, 1),
@@ -49,7 +49,7 @@ async fn each_goes_on_with_its_own_data() {
 }
 
 #[tokio::test]
-async fn the_one_that_was_not_used_for_the_longest_time_goes() {
+async fn the_least_recently_used_session_is_dropped() {
     let (layer, _) = layer(SessionElement::new().sessions_kept(3));
     for session in ["a", "b", "c"] {
         assert_eq!(count(&layer, session, true).await, 1);
@@ -68,7 +68,7 @@ async fn the_one_that_was_not_used_for_the_longest_time_goes() {
 }
 
 #[tokio::test]
-async fn each_expires_by_its_own_last_use() {
+async fn each_session_expires_by_its_own_last_use() {
     let (layer, clock) = layer(SessionElement::new());
     assert_eq!(count(&layer, "kitchen", true).await, 1);
     clock.advance(Duration::from_secs(600));
@@ -81,7 +81,7 @@ async fn each_expires_by_its_own_last_use() {
     assert_eq!(stored(layer.database(), "user-1").await.unwrap().get("otherSessions"), None);
 }
 
-/// A request in session `mine`, while another process serves one in `theirs`.
+/// Serves a request in session `mine` while another process serves one in `theirs`.
 async fn at_once(kept: usize, first: &[&str], mine: &str, theirs: &str) -> (u16, Value) {
     let (layer, clock) = layer(SessionElement::new().sessions_kept(kept));
     for session in first {
@@ -113,7 +113,7 @@ fn session<'a>(record: &'a Value, id: &str) -> &'a Value {
 
 #[tokio::test]
 async fn two_processes_merge_session_by_session() {
-    // Two that start at once both stay, and so do two that go on.
+    // Two sessions that start at once are both kept, and so are two that continue.
     for first in [&[][..], &["a", "b"]] {
         let (status, record) = at_once(4, first, "a", "b").await;
         assert_eq!(status, 200);
@@ -123,19 +123,19 @@ async fn two_processes_merge_session_by_session() {
         }
         assert_eq!(record["session"]["id"], "b", "used last");
     }
-    // One that starts beside one that goes on.
+    // One session starts while another continues.
     let (status, record) = at_once(4, &["a"], "b", "a").await;
     assert_eq!(status, 200);
     assert_eq!(session(&record, "a")["data"]["count"], 2);
     assert_eq!(session(&record, "b")["data"]["count"], 1);
-    // Both in the same one.
+    // Both turns are in the same session.
     let (status, record) = at_once(4, &["a"], "a", "a").await;
     assert_eq!((status, &record["session"]["data"]["count"]), (200, &json!(3)));
     assert_eq!(record.get("otherSessions"), None);
 }
 
 #[tokio::test]
-async fn where_one_is_kept_it_is_the_one_that_started_later() {
+async fn if_one_session_is_kept_it_is_the_one_that_started_later() {
     let (status, record) = at_once(1, &[], "a", "b").await;
     assert_eq!((status, &record["session"]["id"]), (409, &json!("b")));
     let (status, record) = at_once(1, &["a"], "a", "b").await;
@@ -150,7 +150,7 @@ async fn overwriting_still_replaces_the_record() {
     assert_eq!(count(&layer, "a", false).await, 2);
 }
 
-/// It was written by a server whose clock is ahead.
+/// A server whose clock is ahead wrote it.
 #[tokio::test]
 async fn a_last_use_in_the_future_is_written_anew_and_then_expires() {
     let element = SessionElement::new().touch_every(Duration::from_secs(60));

@@ -1,4 +1,5 @@
-//! The layer on a raw hyper server: bodies in chunks, that break off or are too long, and clients that hang up.
+//! The layer on a raw hyper server: bodies in chunks, bodies that break off or are too long, and
+//! clients that hang up.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,7 +54,7 @@ async fn start(layer: PersistenceLayer<TestDb>) -> SocketAddr {
     address
 }
 
-/// Sends `text` on a connection of its own and returns the whole answer.
+/// Sends `text` on its own connection and returns the whole response.
 async fn exchange(address: SocketAddr, text: String) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
@@ -96,7 +97,7 @@ async fn visits_are_counted_whole_and_in_chunks() {
     assert!(exchange(address, text).await.ends_with("visit 0 of 0 bytes"));
 }
 
-/// axum writes the length of the handler's reply into its head before the layer sees it.
+/// axum writes the length of the handler's reply into the head before the layer sees it.
 #[tokio::test]
 async fn the_length_of_a_reply_with_a_session_in_it_is_right() {
     async fn answer(session: Session) -> Result<Json<Value>, Error> {
@@ -119,7 +120,7 @@ async fn the_length_of_a_reply_with_a_session_in_it_is_right() {
 async fn a_body_over_the_limit_is_413_announced_or_not() {
     let layer = PersistenceLayer::new(TestDb::default()).body_limit(1000);
     let address = start(layer.clone()).await;
-    // Announced: answered although nothing of the body was sent.
+    // An announced length is refused before any of the body was sent.
     let answer = exchange(address, head("content-length: 1001")).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     let chunk = format!("3e9\r\n{}\r\n0\r\n\r\n", " ".repeat(1001));

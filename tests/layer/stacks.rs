@@ -1,4 +1,4 @@
-//! The layer among others: axum's router, `ServiceBuilder`, and tower-http's layers inside and outside.
+//! The layer among others: axum's router, `ServiceBuilder`, and tower-http's layers on both sides.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ where
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
-/// Two visits, a panic and a health check.
+/// Checks two visits, a panic and a health check.
 async fn assert_remembers<S, B>(service: S, db: &MemoryDb)
 where
     S: Service<Request, Response = http::Response<B>> + Clone,
@@ -175,7 +175,7 @@ async fn a_request_body_limit_directly_outside_needs_a_body_that_can_be_made_fro
         .layer(PersistenceLayer::new(db.clone()))
         .service(router());
     assert_remembers(service.clone(), &db).await;
-    // A body that turns out to be too long, without saying so before, fails while we read it.
+    // A body of unknown length that turns out to be too long fails while the layer reads it.
     let chunks = futures_chunks(vec![Bytes::from(vec![b' '; 3000])]);
     let long = http::Request::post("/").header("content-type", "application/json");
     let (status, _) = answer(service, long.body(chunks).unwrap()).await;
@@ -187,7 +187,7 @@ async fn a_request_body_limit_directly_outside_needs_a_body_that_can_be_made_fro
     assert_remembers(separate, &db).await;
 }
 
-/// A body in chunks, whose length is not known before.
+/// A body in chunks, of unknown length.
 fn futures_chunks(chunks: Vec<Bytes>) -> Body {
     struct Chunks(std::vec::IntoIter<Bytes>);
     impl http_body::Body for Chunks {
@@ -204,7 +204,7 @@ fn futures_chunks(chunks: Vec<Bytes>) -> Body {
 }
 
 #[tokio::test]
-async fn a_panic_caught_on_either_side_stores_nothing_and_locks_nobody_out() {
+async fn a_panic_caught_on_either_side_stores_nothing_and_leaves_no_lock() {
     let db = MemoryDb::new();
     let outside = ServiceBuilder::new()
         .layer(CatchPanicLayer::new())
@@ -225,7 +225,7 @@ async fn a_panic_caught_on_either_side_stores_nothing_and_locks_nobody_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_out_on_either_side_stores_nothing_and_locks_nobody_out() {
+async fn a_time_out_on_either_side_stores_nothing_and_leaves_no_lock() {
     let db = MemoryDb::new();
     let outside = ServiceBuilder::new()
         .layer(timeout())
@@ -235,7 +235,8 @@ async fn a_time_out_on_either_side_stores_nothing_and_locks_nobody_out() {
     assert!(db.is_empty());
     assert_remembers(outside, &db).await;
 
-    // Inside, a 408 is the handler's answer. What it changed before is stored, as for every answer below 500.
+    // Inside, a 408 is the handler's answer. Earlier changes are stored, as for every answer below
+    // 500.
     let db = MemoryDb::new();
     let inside = ServiceBuilder::new()
         .layer(PersistenceLayer::new(db.clone()))
@@ -288,7 +289,7 @@ async fn extractors_say_what_is_missing() {
     };
     let error = |response: Response| response.extensions().get::<Error>().cloned().unwrap();
     let send = |app: Router, request: Request| async { app.oneshot(request).await.unwrap() };
-    let nobodys = |path: &str| {
+    let without_user = |path: &str| {
         let mut request = request(path);
         *request.body_mut() = Body::from("{}");
         request
@@ -302,7 +303,7 @@ async fn extractors_say_what_is_missing() {
         assert!(error_without_layer.is_layer_missing());
         assert!(error_without_layer.to_string().contains("PersistenceLayer::new"));
 
-        let response = send(with_layer(all()), nobodys(path)).await;
+        let response = send(with_layer(all()), without_user(path)).await;
         assert_eq!(response.status(), 400);
         assert!(error(response).is_missing_user());
     }
@@ -314,7 +315,7 @@ async fn extractors_say_what_is_missing() {
     assert!(error(response).is_missing_user());
 
     assert_eq!(answer(with_layer(all()), request("/optional")).await.1, "true");
-    assert_eq!(answer(with_layer(all()), nobodys("/optional")).await.1, "false");
+    assert_eq!(answer(with_layer(all()), without_user("/optional")).await.1, "false");
     assert_eq!(send(all(), request("/optional")).await.status(), 500);
 }
 

@@ -1,4 +1,4 @@
-//! What is stored of a turn that was answered with a 4xx: by a router, by a check, by a handler.
+//! Turns that are answered with a 4xx: by a router, by a check, by a handler.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tower_persistence::{MemoryDb, PersistenceLayer, Session, User};
 
 use crate::common::*;
 
-/// All elements.
+/// Returns a selection of all elements.
 fn elements() -> StoredElements {
     let history = HistoryElement::new().request(true);
     StoredElements::new().session(true).history(history).meta_data(true)
@@ -26,7 +26,7 @@ async fn status(app: &Router, path: &str, content_type: &str, body: &Value) -> S
 }
 
 #[tokio::test]
-async fn what_a_router_refuses_creates_starts_and_counts_nothing() {
+async fn a_request_refused_by_a_router_creates_starts_and_counts_nothing() {
     let db = MemoryDb::new();
     let layer = PersistenceLayer::new(db.clone()).stored_elements(elements());
     let visit = async |user: User| user.is_new().to_string();

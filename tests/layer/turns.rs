@@ -1,4 +1,4 @@
-//! Order, load, save, and what happens when one of them, the handler or the client fails.
+//! Order, load and save, and the failure of each of them, of the handler and of the client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ async fn visits(layer: &PersistenceLayer<TestDb>, user: &str) -> Option<i64> {
 }
 
 #[tokio::test]
-async fn a_new_users_first_request_stores_the_item_and_is_new_once() {
+async fn a_new_users_first_request_stores_the_record_and_is_new_once() {
     let clock = Clock::new();
     let layer = PersistenceLayer::new(TestDb::default()).clock(clock.reader());
     let news = Arc::new(AtomicUsize::new(0));
@@ -63,7 +63,7 @@ async fn no_change_no_write() {
 }
 
 #[tokio::test]
-async fn writes_that_come_to_nothing_on_an_item_without_user_data_write_nothing() {
+async fn writes_without_an_effect_on_a_record_without_user_data_write_nothing() {
     let layer = PersistenceLayer::new(TestDb::default());
     store(&layer.database().items, "user-1", &json!({ "other": true })).await;
     let app = sync_app(&layer, |user, _, _| {
@@ -143,7 +143,7 @@ async fn different_users_never_wait_for_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_does_not_come_is_503() {
+async fn a_turn_that_waits_too_long_is_503() {
     let layer = PersistenceLayer::new(TestDb::default());
     let nested = Arc::new(std::sync::OnceLock::<App>::new());
     let app = serve(&layer, {
@@ -179,7 +179,7 @@ async fn a_failed_load_is_503_and_neither_served_nor_written() {
 }
 
 #[tokio::test]
-async fn an_item_that_is_none_is_503_and_stays() {
+async fn a_malformed_record_is_503_and_stays() {
     for item in [
         json!({ "user": [] }),
         json!({ "user": { "data": "text" } }),
@@ -205,17 +205,17 @@ async fn loading_and_saving_take_two_seconds_at_most() {
     let begun = tokio::time::Instant::now();
     let answer = send_json(&app, &alexa("user-1")).await;
     assert_eq!((answer.status.as_u16(), answer.error().is_timeout()), (503, true));
-    assert_eq!(answer.error().to_string(), "loading took longer than 2s");
+    assert!(answer.error().to_string().starts_with("loading took longer than 2s"));
     assert_eq!(begun.elapsed().as_secs(), 2);
 
     layer.database().on_load(Behaviour::Works);
     layer.database().on_save(Behaviour::Hangs);
     let answer = send_json(&app, &alexa("user-1")).await;
     assert_eq!((answer.status.as_u16(), answer.error().is_timeout()), (503, true));
-    assert_eq!(answer.error().to_string(), "saving took longer than 2s");
+    assert!(answer.error().to_string().starts_with("saving took longer than 2s"));
     assert_eq!(begun.elapsed().as_secs(), 4);
 
-    // Nothing stays locked.
+    // No lock remains.
     layer.database().on_save(Behaviour::Works);
     send_json(&app, &alexa("user-1")).await.assert_ok();
 }
@@ -288,7 +288,7 @@ async fn a_client_that_hangs_up_after_the_handler_has_answered_loses_nothing() {
     layer.database().until_waiting().await;
     layer.database().on_save(Behaviour::Works);
     layer.database().go();
-    // The next turn comes after the save that is under way.
+    // The next turn runs after the save in progress.
     send_json(&app, &alexa("user-1")).await.assert_ok();
     assert_eq!(visits(&layer, "user-1").await, Some(2));
 }
@@ -383,7 +383,7 @@ async fn save_on_error_stores_on_5xx_but_not_on_err() {
 }
 
 #[tokio::test]
-async fn forget_deletes_the_whole_item_and_nothing_brings_it_back() {
+async fn forget_deletes_the_whole_record_and_nothing_restores_it() {
     let elements = StoredElements::new().session(true).history(true).meta_data(true);
     let layer = PersistenceLayer::new(TestDb::default()).stored_elements(elements);
     send_json(&counting(&layer), &alexa("user-1")).await.assert_ok();
@@ -413,7 +413,7 @@ async fn forget_deletes_the_whole_item_and_nothing_brings_it_back() {
 }
 
 #[tokio::test]
-async fn a_failed_turn_forgets_nobody() {
+async fn a_failed_turn_does_not_forget_the_user() {
     let layer = PersistenceLayer::new(TestDb::default());
     send_json(&counting(&layer), &alexa("user-1")).await.assert_ok();
     let app = serve(&layer, |request| async move {

@@ -1,4 +1,4 @@
-//! Members of a carried session that no handler touches go back byte for byte, whatever they are.
+//! Members of a client-side session that no handler changes are sent back byte for byte.
 
 use serde_json::{Value, json};
 use tower_persistence::platform::JsonPlatform;
@@ -6,7 +6,7 @@ use tower_persistence::{Error, PersistenceLayer, Session};
 
 use crate::common::*;
 
-/// A handler that lets `change` have the session, and answers with `{}`.
+/// Returns a handler that passes the session to `change`, and answers with `{}`.
 fn app(change: impl Fn(&Session) -> Result<(), Error> + Clone + Send + Sync + 'static) -> App {
     let kiosk = JsonPlatform::new("kiosk").detect("/kiosk").user_id("/user").session_id("/id");
     let kiosk = kiosk.session_data("/data").reply_session_data("/data");
@@ -33,7 +33,8 @@ fn alexa_with(attributes: &str) -> String {
     )
 }
 
-/// A request of each platform that carries sessions, around these members of the session data.
+/// Returns a request of each platform with client-side sessions, with these members as session
+/// data.
 fn requests(members: &str) -> Vec<(&'static str, String)> {
     let quoted = |text: &str| Value::from(text).to_string();
     let in_text = quoted(&format!("{{{members}}}"));
@@ -86,7 +87,7 @@ fn requests(members: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What serde_json refuses, and what it would spell otherwise.
+/// Returns members that serde_json rejects or would spell in another way.
 fn members() -> Vec<String> {
     let deep = format!("{}{}", "[".repeat(130), "]".repeat(130));
     let objects = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
@@ -112,14 +113,14 @@ fn members() -> Vec<String> {
     named.chain([r#""\ud83d":1"#.to_owned(), r#""n\u0061me":1"#.to_owned()]).collect()
 }
 
-/// As it stands inside a JSON text.
+/// Returns the JSON as it stands inside a JSON text.
 fn in_text(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()
 }
 
 #[tokio::test]
-async fn on_every_platform_they_go_back_byte_for_byte() {
+async fn unchanged_members_are_sent_back_byte_for_byte_on_every_platform() {
     let app = app(|session| {
         assert!(!session.is_new());
         assert_eq!(session.increment("score", 1)?, 42);
@@ -129,7 +130,7 @@ async fn on_every_platform_they_go_back_byte_for_byte() {
         for (platform, request) in requests(&format!(r#""score":41,{member}"#)) {
             let reply = replied(&app, &request).await;
             let (mut score, mut expected) = (r#""score":42"#.to_owned(), member.clone());
-            // Text is an attribute of its own in version 2 of Lex, and no text in a text.
+            // In version 2 of Lex, each text is its own attribute, and not a text in a text.
             let is_text = member.contains(r#":"#) && member.ends_with('"');
             if platform.starts_with("lex") {
                 score = in_text(&score);
@@ -147,7 +148,7 @@ async fn on_every_platform_they_go_back_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_an_error_until_it_is_replaced() {
+async fn a_member_that_cannot_be_read_is_an_error_until_it_is_replaced() {
     let attributes = r#"{"score":41,"nick":"Anna \ud83d","big":1e400,"_JOVO_STATE_":"\ud83d"}"#;
     let untouched = app(|session| {
         assert_eq!(Value::Object(session.data()), json!({ "score": 41 }));
@@ -171,7 +172,7 @@ async fn what_cannot_be_read_is_an_error_until_it_is_replaced() {
     assert_eq!(
         reply,
         format!(r#"{{"sessionAttributes":{}}}"#, attributes.replace("41", "42")),
-        "whoever replaces all did not see what cannot be read"
+        "replacing everything would lose the member that cannot be read"
     );
 
     let replaced = app(|session| {
@@ -212,7 +213,7 @@ async fn another_sdks_data_or_state_is_not_jovos_envelope() {
     }
 }
 
-/// Whatever `jsonData` is, the attributes beside it and it itself stay.
+/// Whatever `jsonData` holds, it stays, and so do the attributes beside it.
 #[tokio::test]
 async fn lex_loses_nothing_where_json_data_is_not_an_object() {
     let app = app(|session| {

@@ -10,8 +10,7 @@ use super::projection::Projection;
 use super::readiness::Readiness;
 use super::tombstone::TOMBSTONE;
 use super::{DynamoDb, EXPIRES, Inner, PARTITION_KEY, VERSION};
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// The longest sort key.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::config::{self, Credentials, Region};
 
 use super::builder::{DynamoDbBuilder, configuration};
 use super::credentials::CredentialsCache;
-use crate::Error;
+use crate::error::Error;
 
 /// The region where an endpoint is given: requests are signed for one, and another server takes any.
 pub(super) const DEFAULT_REGION: &str = "us-east-1";

@@ -19,8 +19,7 @@ use aws_smithy_runtime_api::client::identity::{
 
 use super::Inner;
 use super::flight::Flight;
-use crate::Error;
-use crate::error::{BoxError, Kind};
+use crate::error::{BoxError, Error, Kind};
 
 /// How long credentials without an expiry are kept, as the SDK does it: a profile may be edited.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);

@@ -5,8 +5,7 @@ use aws_sdk_dynamodb::types::{TimeToLiveSpecification, TimeToLiveStatus};
 use super::failure::failed;
 use super::table::patient;
 use super::{EXPIRES, Inner};
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 impl Inner {
     pub(super) async fn switch_expiry_on(&self) -> Result<(), Error> {

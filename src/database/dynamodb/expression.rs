@@ -10,7 +10,7 @@ use super::known::{Content, Item, Known, TIMES};
 use super::tombstone::TOMBSTONE;
 use super::write::ORDER;
 use super::{EXPIRES, Inner, VERSION, seconds};
-use crate::Error;
+use crate::error::Error;
 
 /// How many fields a condition compares: an expression has at most 300 operators.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>

@@ -6,8 +6,7 @@ use std::fmt;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 
-use crate::Error;
-use crate::error::{BoxError, Kind};
+use crate::error::{BoxError, Error, Kind};
 
 /// What AWS answers a call that a policy forbids.
 pub(super) const DENIED: [&str; 2] = ["AccessDeniedException", "AccessDenied"];

@@ -4,8 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 type Outcome<T> = Option<Result<T, Error>>;
 

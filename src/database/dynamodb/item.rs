@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::number::{self, Decimal};
-use crate::Error;
+use crate::error::Error;
 
 pub(super) type Attributes = HashMap<String, AttributeValue>;
 

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::item::Types;
 use super::number::{self, Decimal};
-use crate::{Record, Version};
+use crate::database::Version;
+use crate::record::Record;
 
 /// Jovo v4 writes a whole new item, without our version. These tell most of its writes apart.
 pub(super) const TIMES: [&str; 2] = ["createdAt", "updatedAt"];

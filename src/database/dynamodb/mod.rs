@@ -37,7 +37,8 @@ use self::projection::Projection;
 use self::readiness::Readiness;
 use self::tombstone::TOMBSTONE;
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// The partition key that Jovo has by default.
 const PARTITION_KEY: &str = "userId";

@@ -13,7 +13,7 @@ use super::Inner;
 use super::failure::{self, Trouble};
 use super::flight::Flight;
 use super::tombstone::TimeToLive;
-use crate::Error;
+use crate::error::Error;
 
 /// The user id that is read to find out whether the table is there. It need not exist.
 const NOBODY: &str = "tower-persistence";

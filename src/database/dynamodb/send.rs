@@ -11,7 +11,7 @@ use super::Inner;
 use super::attempts::Attempts;
 use super::expression::Expression;
 use super::item::Attributes;
-use crate::Error;
+use crate::error::Error;
 
 /// Why a write was refused.
 pub(super) struct Refused {

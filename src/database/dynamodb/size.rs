@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{Attributes, is_known};
 use super::number::Decimal;
-use crate::Error;
+use crate::error::Error;
 
 /// 400 KB, names included.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>

@@ -13,8 +13,7 @@ use aws_sdk_dynamodb::types::{
 use super::Inner;
 use super::client::timeouts;
 use super::failure::{BUSY, DENIED, code, failed};
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 impl Inner {
     /// Looks at the table because of `reason`, the error of a call that found something wrong with it.

@@ -10,8 +10,9 @@ use super::item::Attributes;
 use super::known::Known;
 use super::write::ORDER;
 use super::{Inner, VERSION, seconds};
+use crate::database::Version;
 use crate::database::tombstone::LIFETIME;
-use crate::{Error, Version};
+use crate::error::Error;
 
 /// Our attribute that makes an item a tombstone, with the time at which it ends, in epoch seconds. The attribute of the table's
 /// time to live has the same.

@@ -11,7 +11,9 @@ use super::send::Refused;
 use super::tombstone::{TOMBSTONE, Tombstone};
 use super::{EXPIRES, Inner, VERSION, seconds, size};
 use crate::database::tombstone::is_nothing;
-use crate::{Error, Loaded, Record, Saved, Version, VersionedRecord};
+use crate::database::{Loaded, Saved, Version, VersionedRecord};
+use crate::error::Error;
+use crate::record::Record;
 
 /// The fields of an item in the order in which Jovo writes them. What else there is follows.
 pub(super) const ORDER: [&str; 5] = ["user", "session", "history", "createdAt", "updatedAt"];

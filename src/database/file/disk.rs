@@ -9,8 +9,7 @@ use super::calls::{self, Calls};
 use super::fingerprint::Fingerprint;
 use super::permissions;
 use super::remarks::{Remark, Remarks};
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 #[derive(Debug)]
 pub(super) struct Disk {

@@ -9,8 +9,7 @@ use super::items::{Items, Key};
 use super::lock::Lock;
 use super::shared::{self, Unreadable};
 use super::{half_pairs, raw, record};
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// The users of a file with the texts of their records, in the order of the file.
 #[derive(Debug)]

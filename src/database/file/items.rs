@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use indexmap::{Equivalent, IndexMap};
 
 use super::record;
-use crate::Error;
 use crate::database::{Version, VersionedRecord, tombstone};
+use crate::error::Error;
 
 pub(super) type Items = IndexMap<Key, Item>;
 pub(super) type Changes = IndexMap<Arc<str>, Change>;

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use super::disk::Disk;
 use super::fingerprint::Identity;
 use super::permissions;
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// The right to be the only one who writes the file.
 ///

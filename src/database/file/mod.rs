@@ -36,8 +36,8 @@ pub use self::open::FileDbBuilder;
 use self::shared::Shared;
 use self::writer::{Action, Command, Outcome, Write};
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
-use crate::error::Kind;
-use crate::{Error, Record};
+use crate::error::{Error, Kind};
+use crate::record::Record;
 
 /// A database in one JSON file: the `db.json` of Jovo v4, an array with one object a user.
 ///

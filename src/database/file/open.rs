@@ -10,8 +10,7 @@ use super::lock::Lock;
 use super::shared::{self, Shared, Unreadable};
 use super::writer::Writer;
 use super::{FileDb, Handle, blocking, probe};
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// How a [`FileDb`] is opened: made by [`FileDb::builder`].
 #[derive(Clone, Debug)]

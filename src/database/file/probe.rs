@@ -8,8 +8,7 @@ use std::fs;
 use std::io;
 
 use super::disk::{Disk, NotReplaced};
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// Refuses a file that could never be replaced, as each save does. Warns of what the file system
 /// cannot do.

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use super::half_pairs;
 use super::old::{Old, OldItem, OldMembers};
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// `serde_json` reads 127 levels. One of them is the array of the file, which another program reads
 /// as a whole.

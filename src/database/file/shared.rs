@@ -12,10 +12,9 @@ use super::fingerprint::Fingerprint;
 use super::format::{self, Content, Defect};
 use super::items::{Change, Changes, Item, Items, Key};
 use super::remarks::{MANY_USERS, Remark};
-use crate::Error;
 use crate::database::tombstone::{self, Tombstones};
 use crate::database::{Loaded, Version};
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// Why the file could not be taken over.
 #[derive(Debug)]

@@ -11,9 +11,8 @@ use super::disk::NotReplaced;
 use super::items::{Change, Changes, Item, Key};
 use super::lock::Lock;
 use super::shared::Shared;
-use crate::Error;
 use crate::database::{Version, tombstone};
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// How often a write is begun anew because somebody else changed the file meanwhile.
 const ATTEMPTS: usize = 10;

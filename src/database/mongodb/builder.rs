@@ -8,8 +8,7 @@ use super::MongoDb;
 use super::document::Layout;
 use super::open::{Shared, Source};
 use super::uri;
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 const DEFAULT_DATABASE: &str = "test";
 const DEFAULT_COLLECTION: &str = "jovoUsers";

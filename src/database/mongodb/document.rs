@@ -10,8 +10,8 @@ use super::known::Known;
 use super::value::{self, Numbers, Refused};
 use crate::database::tombstone::LIFETIME;
 use crate::database::{Loaded, Version, VersionedRecord};
-use crate::error::Kind;
-use crate::{Error, Record};
+use crate::error::{Error, Kind};
+use crate::record::Record;
 
 /// How long a document may be, in bytes
 /// (<https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-BSON-Document-Size>).

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
 
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// <https://www.mongodb.com/docs/manual/reference/error-codes/>
 const DUPLICATE_KEY: i32 = 11000;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::document::{EXPIRES_AT, ID, TOMBSTONE, without_fields};
 use super::failure::{failed, failure, is_unauthorized};
 use super::open::Shared;
-use crate::Error;
+use crate::error::Error;
 
 /// The longest that a write waits for the indexes of a collection with documents: a large one takes
 /// its time to be indexed, once.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::document::{self, CREATED_AT, ID, MARK, UPDATED_AT};
 use super::value::{self, Numbers};
-use crate::Version;
+use crate::database::Version;
 
 /// Holds the text of a [`Version`]: the condition of a save, and the fields that it need not write.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,7 +22,8 @@ use self::open::Shared;
 use self::update::{Changes, Write};
 use super::tombstone::is_nothing;
 use super::{Database, Expected, Loaded, Saved, Version, VersionedRecord};
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// A database in a collection of MongoDB, with the documents of Jovo v4: `_id` is the user id.
 ///

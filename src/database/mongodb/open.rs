@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::document::Layout;
 use super::failure::{failed, failure, late};
-use crate::Error;
+use crate::error::Error;
 
 /// Under the 2 s that the layer waits for a database by default, so that the reason is told and not
 /// that it took too long.

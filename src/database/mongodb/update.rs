@@ -8,7 +8,8 @@ use mongodb::bson::{Bson, Document, doc};
 use super::document::{CREATED_AT, EXPIRES_AT, INTEGERS, Layout, MARK, TOMBSTONE, UPDATED_AT};
 use super::known::{Field, Known};
 use super::value::{Numbers, integers};
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// Lists the fields of a record that differ from those of the document that was loaded.
 pub(super) struct Changes<'a> {

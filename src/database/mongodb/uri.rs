@@ -6,8 +6,7 @@ use mongodb::error::{Error as DriverError, ErrorKind};
 use mongodb::options::{AuthMechanism, ConnectionString, Tls};
 use percent_encoding::percent_decode_str;
 
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 const FORM: &str = "it has the form mongodb://user:password@host:27017/database?option=value, with special characters in \
                     user and password percent-encoded";

@@ -5,7 +5,7 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Decimal128, Document};
 use serde_json::{Number, Value};
 
-use crate::Error;
+use crate::error::Error;
 
 /// How deep a document may be nested, itself included
 /// (<https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-Nested-Depth-for-BSON-Documents>).

@@ -9,7 +9,7 @@ use super::readers::Readers;
 use super::schema;
 use super::writer::Writer;
 use super::{Handle, Shared, SqliteDb, blocking};
-use crate::Error;
+use crate::error::Error;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -3,8 +3,7 @@
 use rusqlite::ErrorCode;
 
 use super::place::Place;
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// The first version in which commits of two connections in WAL mode cannot be lost.
 /// <https://www.sqlite.org/releaselog/3_51_3.html>

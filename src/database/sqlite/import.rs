@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use super::batch::Batch;
 use super::place::Place;
 use super::row::Found;
-use crate::Error;
 use crate::database::file;
+use crate::error::Error;
 
 /// The result of [`SqliteDb::import_file`](super::SqliteDb::import_file).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,8 +29,8 @@ use self::readers::{Readers, closed};
 use self::row::{Found, Row};
 use self::writer::{Action, Command, Write};
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
-use crate::error::Kind;
-use crate::{Error, Record};
+use crate::error::{Error, Kind};
+use crate::record::Record;
 
 /// A database in one SQLite file: the step after [`FileDb`](crate::FileDb), and before a server.
 ///

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 #[derive(Debug)]
 pub(super) struct Place {

@@ -9,8 +9,7 @@ use tokio::sync::Semaphore;
 use super::blocking;
 use super::failure::failed;
 use super::place::Place;
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// Loads that run at the same time; more wait. Each has a connection with a page cache of 2 MB.
 const READERS: u32 = 4;

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension, Row as SqliteRow, params};
 
 use super::text;
-use crate::Error;
 use crate::database::tombstone::{self, nothing};
 use crate::database::{Loaded, Version, VersionedRecord};
+use crate::error::Error;
 
 /// A user's record as it is stored.
 #[derive(Debug)]

@@ -4,8 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::failure::{READ_ONLY, failed};
 use super::place::Place;
-use crate::Error;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 
 /// The layout below. A file of another one is refused.
 const VERSION: i64 = 1;

@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::database::Version;
-use crate::{Error, Record};
+use crate::error::Error;
+use crate::record::Record;
 
 /// `serde_json` reads 127 levels.
 const LEVELS: usize = 127;

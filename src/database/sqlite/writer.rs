@@ -13,8 +13,8 @@ use super::batch::{Batch, Outcome};
 use super::failure::{failed, is_busy};
 #[cfg(feature = "file")]
 use super::import::Import;
-use crate::Error;
 use crate::database::Version;
+use crate::error::Error;
 
 /// Writes that are committed together at most, so that the first does not wait for long.
 const TOGETHER: usize = 512;

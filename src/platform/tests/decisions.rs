@@ -1,18 +1,18 @@
-//! Each decision that a platform had to make, by itself.
+//! Each decision of a platform on its own.
 
 use serde_json::{Value, json};
 
 use super::{claims, identities, sample, user_id, value};
 use crate::platform::{Document, JsonPlatform, LONGEST_ID, NewSession, Platform};
 
-/// The sample with the value under `pointer` replaced.
+/// Returns the sample with the value under `pointer` replaced.
 fn with(name: &str, pointer: &str, replacement: Value) -> Value {
     let mut body = value(name);
     *body.pointer_mut(pointer).expect(pointer) = replacement;
     body
 }
 
-/// The sample without the member under `pointer`.
+/// Returns the sample without the member under `pointer`.
 fn without(name: &str, pointer: &str) -> Value {
     let mut body = value(name);
     let (parent, member) = pointer.rsplit_once('/').expect("a pointer");
@@ -69,7 +69,7 @@ fn every_platform_takes_only_text_of_1_to_2048_bytes_for_an_id() {
 }
 
 #[test]
-fn an_id_that_is_no_text_hides_nothing_else() {
+fn an_id_that_is_not_text_hides_nothing_else() {
     let bytes = String::from_utf8(sample("core/intent")).expect("text");
     let bytes = bytes.replace("core-user-1", r"\ud800");
     let document = Document::parse(bytes.as_bytes()).expect("JSON");
@@ -197,7 +197,7 @@ fn dialogflow_never_gives_an_id_that_users_share() {
 }
 
 #[test]
-fn callers_who_hide_their_number_share_no_record() {
+fn callers_with_a_hidden_number_share_no_record() {
     for (name, pointer) in [
         ("dialogflow/telephony", "/originalDetectIntentRequest/payload/telephony/caller_id"),
         ("dialogflow/twilio", "/originalDetectIntentRequest/payload/data/From"),
@@ -219,7 +219,7 @@ fn callers_who_hide_their_number_share_no_record() {
 }
 
 #[test]
-fn what_the_user_did_not_do_is_a_receipt_of_business_messages() {
+fn a_passive_event_of_business_messages_is_a_receipt() {
     let is_receipt = |body: &Value| {
         let bytes = body.to_string();
         let document = Document::parse(bytes.as_bytes()).expect("JSON");
@@ -275,7 +275,7 @@ fn dialogflow_for_google_prefers_the_id_in_the_user_storage() {
 }
 
 #[test]
-fn a_single_entry_may_say_whose_it_is() {
+fn a_single_entry_may_name_its_platform() {
     let entry = |kind: Value| {
         let mut body = value("facebookmessenger/entry");
         body["$type"] = kind;
@@ -290,7 +290,7 @@ fn a_single_entry_may_say_whose_it_is() {
 }
 
 #[test]
-fn an_echo_is_nobodys() {
+fn an_echo_is_not_an_event_of_a_user() {
     for echo in [json!({ "is_echo": true }), json!({ "is_echo": true, "text": "hi" })] {
         let body = with("facebookmessenger/message", "/entry/0/messaging/0/message", echo);
         assert_eq!(identities(&body), Some(("facebookmessenger".to_owned(), vec![])));
@@ -392,7 +392,7 @@ fn a_json_platform_has_scopes_and_ids_of_events() {
     assert_eq!(recognise(whole), [some("U1"), some("T1"), some("Ev1")]);
     let counted = json!({ "event": event, "team_id": "T1", "event_id": 9_007_199_254_740_993_u64 });
     assert_eq!(recognise(counted)[2], some("9007199254740993"));
-    // The same id may be another user's in another team.
+    // In another team, the same id may belong to another user.
     for team in [json!(null), json!(""), json!(7)] {
         let body = json!({ "event": event, "team_id": team, "event_id": true });
         assert_eq!(recognise(body), [None, None, None]);

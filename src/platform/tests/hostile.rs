@@ -1,4 +1,5 @@
-//! Bodies that nobody sends by accident: no panic, no overflow, and never a user who does not stand in the body.
+//! Bodies that are not sent by accident: they cause no panic and no overflow, and never yield a
+//! user id that is not in the body.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use super::{SAMPLES, claims, sample, value};
 use crate::platform::{Document, Event, JsonPlatform, MAX_EVENTS, NewSession, Platform, all};
 
-/// Lets every platform read all that it reads.
+/// Makes every platform read everything that it reads.
 fn read_everything(bytes: &[u8]) {
     let Some(document) = Document::parse(bytes) else { return };
     for platform in all() {
@@ -21,8 +22,8 @@ fn read_everything(bytes: &[u8]) {
     }
 }
 
-/// Writes `value` as JSON in which every member stands twice, the first time as `decoy`, and in which the value that is
-/// the `replaced.0`th is `replaced.1`.
+/// Writes `value` as JSON in which every member stands twice, the first time as `decoy`, and in
+/// which value number `replaced.0` is `replaced.1`.
 struct Writer<'a> {
     decoy: Option<&'a str>,
     replaced: Option<(usize, &'a str)>,
@@ -75,7 +76,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// All that a sample's events and input say, in a form that can be compared.
+/// Returns the contents of a sample's events and input in a form that can be compared.
 type Reading =
     Vec<(String, Vec<(Option<String>, Option<String>, NewSession, Value, bool)>, [Value; 3])>;
 
@@ -98,7 +99,7 @@ fn reading(bytes: &[u8]) -> Reading {
 }
 
 #[test]
-fn of_members_that_stand_twice_the_last_one_counts() {
+fn the_last_of_two_members_with_the_same_name_counts() {
     let decoys = [
         "null",
         "7",
@@ -118,7 +119,7 @@ fn of_members_that_stand_twice_the_last_one_counts() {
 }
 
 #[test]
-fn a_name_with_a_slash_is_no_path() {
+fn a_name_with_a_slash_is_not_a_path() {
     let body = r#"{"version":"1.0","request":{"requestId":"r"},"context":{"System/user/userId":"u",
         "System":{"user/userId":"u","user":{"user/userId":"u","userId/":"u"}}},"session":{"user/userId":"u"}}"#;
     let reading = reading(body.as_bytes());
@@ -162,7 +163,7 @@ fn depth_overflows_no_stack() {
     }
 }
 
-/// On a stack so small that a recursion without bound would not get through.
+/// The stack is so small that unbounded recursion would overflow it.
 #[test]
 fn depth_at_any_place_overflows_no_stack() {
     let everywhere = || {
@@ -241,7 +242,7 @@ fn a_megabyte_of_anything_is_read() {
     }
 }
 
-/// All texts in `value`, those in JSON texts too.
+/// Returns all texts in `value`, including those in JSON texts.
 fn texts(value: &Value, found: &mut HashSet<String>) {
     match value {
         Value::String(text) => {
@@ -256,7 +257,7 @@ fn texts(value: &Value, found: &mut HashSet<String>) {
     }
 }
 
-/// A change to the bytes of a sample: what, where, how much, and with what.
+/// A change to the bytes of a sample: its kind, position, length and new bytes.
 type Change = (u8, prop::sample::Index, usize, u8, (prop::sample::Index, prop::sample::Index));
 
 fn change(bytes: &mut Vec<u8>, (kind, at, length, byte, (other, from)): Change) {
@@ -305,7 +306,7 @@ fn collect<'a>(value: &'a Value, values: &mut Vec<&'a Value>) {
 fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     read_everything(bytes);
     let Some(document) = Document::parse(bytes) else {
-        // What is no JSON to the platforms is none to a handler.
+        // A body that is not JSON to the platforms is not JSON to a handler either.
         prop_assert!(serde_json::from_slice::<Value>(bytes).is_err());
         return Ok(());
     };

@@ -1,4 +1,4 @@
-//! What a request may make the layer keep: a small multiple of its own size.
+//! The memory that a request can occupy: a small multiple of its own size.
 
 use std::iter::repeat_n;
 
@@ -7,7 +7,7 @@ use crate::platform::{Document, FacebookMessenger, MAX_EVENTS, Platform};
 
 const MEGABYTE: usize = 1 << 20;
 
-/// `unit` as often as fits into a body of the largest size.
+/// Returns `unit` as often as it fits into a body of the maximum size.
 fn fill(before: &str, unit: &str, after: &str) -> String {
     let units: Vec<_> = repeat_n(unit, MEGABYTE / (unit.len() + 1)).collect();
     format!("{before}{}{after}", units.join(","))
@@ -49,7 +49,7 @@ fn a_message_behind_many_echoes_is_found() {
     assert_eq!(events[0].user_id.as_deref(), Some("user-1"));
 }
 
-/// What the events have in common is not multiplied by their number.
+/// Members that the events have in common are not multiplied by their number.
 #[test]
 fn the_bodies_of_a_batch_are_together_as_large_as_the_batch() {
     let events = vec![r#"{"sender":{"id":"u"}}"#; MAX_EVENTS].join(",");
@@ -86,7 +86,8 @@ fn a_document_of_many_members_is_searched_instead_of_listed() {
     assert_eq!(document.get("m7").map(|value| value.get()), Some("7"));
     assert_eq!(document.pointer("/context/System/user/userId").map(|id| id.get()), Some(r#""u""#));
     assert!(document.get("m50000").is_none());
-    // Of members that stand twice the last one counts here as well, and garbage is still not JSON.
+    // The last of two members with the same name counts here as well, and garbage is still not
+    // JSON.
     let twice = format!(r#"{{{members}"a":1,"a":2}}"#);
     let document = Document::parse(twice.as_bytes()).expect("JSON");
     assert_eq!(document.get("a").map(|value| value.get()), Some("2"));

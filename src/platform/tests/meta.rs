@@ -1,11 +1,11 @@
-//! What Messenger and Instagram send, kind by kind.
+//! The events of Messenger and Instagram, kind by kind.
 
 use serde_json::{Value, json};
 
 use super::{sample, value};
 use crate::platform::{Document, Event, FacebookMessenger, Instagram, MAX_EVENTS, Platform};
 
-/// The events that the platform finds in the body, without what they borrow from it.
+/// Returns the events that the platform finds in the body, without borrowing from it.
 fn events(body: &Value, platform: &dyn Platform) -> Vec<Event<'static>> {
     let bytes = body.to_string();
     let document = Document::parse(bytes.as_bytes()).expect("JSON");
@@ -32,7 +32,7 @@ fn batch(object: &str, list: &str, elements: &[Value]) -> Value {
     json!({ "object": object, "entry": [{ "id": "page-1", "time": 1, list: elements }] })
 }
 
-/// An event of `user-1` for `page-1` with this in it.
+/// Returns an event of `user-1` for `page-1` with these members.
 fn element(kind: &str, content: Value) -> Value {
     let mut element = json!({ "sender": { "id": "user-1" }, "recipient": { "id": "page-1" } });
     element["timestamp"] = json!(0);
@@ -89,7 +89,7 @@ fn acts_of_the_user_are_turns_and_all_else_is_a_receipt() {
                 let found = events(&batch(object, "messaging", &both), platform);
                 let flags: Vec<_> = found.iter().map(|event| event.is_receipt).collect();
                 assert_eq!(flags, [is_receipt, false], "{kind}");
-                // What another app answers is not this app's turn.
+                // An event that another app answers is not this app's turn.
                 let found = events(&batch(object, "standby", &both), platform);
                 assert!(found.iter().all(|event| event.is_receipt), "{kind}");
                 assert_eq!(user_ids(&found), [Some("user-1".into()), Some("user-1".into())]);
@@ -142,7 +142,7 @@ fn echoes_are_skipped_alone_and_in_batches() {
             let both = batch(object, list, &[echo.clone(), message.clone()]);
             let found = events(&both, skips);
             assert_eq!(user_ids(&found), [Some("user-1".into())], "{echo}");
-            // The handler does not get to see the echo beside it either.
+            // The handler does not see the echo beside it either.
             let body = batch(object, list, std::slice::from_ref(&message));
             let own: Value =
                 serde_json::from_slice(&found[0].body.clone().expect("a body of its own"))
@@ -195,7 +195,7 @@ fn each_event_has_an_id_of_its_own_and_keeps_it() {
     let different: std::collections::HashSet<_> = first.iter().collect();
     assert_eq!(different.len(), all.len(), "{first:?}");
     assert_eq!(ids(&whole), first);
-    // By itself, or in a batch that is written otherwise, it is the same.
+    // On its own, or in a batch that is spelled differently, it has the same id.
     for (element, id) in all.iter().zip(&first) {
         assert_eq!(&ids(&batch("page", "messaging", std::slice::from_ref(element)))[0], id);
     }
@@ -203,7 +203,7 @@ fn each_event_has_an_id_of_its_own_and_keeps_it() {
     let document = Document::parse(spaced.as_bytes()).expect("JSON");
     let found = FacebookMessenger::new().recognise(&document).expect("Messenger's");
     assert!(found.iter().map(|event| event.id.as_deref()).eq(first.iter().map(|id| Some(&**id))));
-    // As another app's it was not handled.
+    // As an event of another app it was not handled.
     assert!(ids(&batch("page", "standby", &all)).iter().all(|id| !first.contains(id)));
     assert_eq!(first[0], "m-1");
     let deleted = element("message", json!({ "mid": "m-1", "is_deleted": "true" }));
@@ -220,7 +220,7 @@ fn an_id_that_is_too_long_is_replaced_by_a_hash() {
 }
 
 #[test]
-fn what_concerns_the_page_has_no_user_and_a_body_of_its_own() {
+fn an_event_of_the_page_has_no_user_and_its_own_body() {
     let message = element("message", json!({ "mid": "m-1" }));
     let change = json!({ "field": "feed", "value": {} });
     let body = json!({ "object": "page", "entry": [

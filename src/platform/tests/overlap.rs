@@ -1,4 +1,4 @@
-//! Whether two platforms can be made to claim one request.
+//! Requests that two platforms could claim.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ fn claimed(body: &Value) -> BTreeSet<String> {
     claims(&document).into_iter().map(|(platform, _)| platform.name().to_owned()).collect()
 }
 
-/// `over` laid upon `base`, member by member.
+/// Returns `base` overlaid with `over`, member by member.
 fn merged(base: &Value, over: &Value, is_deep: bool) -> Value {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
@@ -35,7 +35,7 @@ fn platform_of(name: &str) -> &str {
     name.split('/').next().expect("a directory")
 }
 
-/// The matrix: a row for each recorded request, a column for each platform.
+/// Checks each recorded request against each platform.
 #[test]
 fn no_recorded_request_is_claimed_twice() {
     for (name, ..) in SAMPLES {
@@ -46,7 +46,7 @@ fn no_recorded_request_is_claimed_twice() {
     }
 }
 
-/// Two requests in one object are claimed by no platform but theirs.
+/// Two requests in one object are claimed only by their own platforms.
 #[test]
 fn a_third_platform_claims_nothing_of_two_requests_in_one() {
     for (one, ..) in SAMPLES {
@@ -62,10 +62,11 @@ fn a_third_platform_claims_nothing_of_two_requests_in_one() {
     }
 }
 
-/// A check in front that knows Jovo Web, and a layer that takes the request for Alexa's, would hand
-/// out another user's data: both claims are seen, so that the layer can refuse.
+/// A check in front of the layer that knows Jovo Web, and a layer that treats the request as
+/// Alexa's, would expose another user's data. Both claims are recognised, so that the layer can
+/// refuse.
 #[test]
-fn a_request_that_is_made_to_be_two_platforms_is_seen_to_be_both() {
+fn a_request_forged_for_two_platforms_is_recognised_as_both() {
     for (one, other) in [
         ("web/text", "alexa/intent"),
         ("web/text", "facebookmessenger/message"),

@@ -1,4 +1,4 @@
-//! What `serde_json` cannot read, inside of requests that are otherwise as usual: it hides neither a
+//! JSON that `serde_json` cannot read, inside of otherwise ordinary requests: it hides neither a
 //! request nor an id.
 
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{SAMPLES, claims, sample, value};
 use crate::platform::{Document, JsonPlatform, Platform};
 
-/// Half a surrogate pair as a value and as a name, and a number that no `f64` holds.
+/// A lone surrogate as a value and as a name, and a number that no `f64` holds.
 const UNREADABLE: [&str; 4] = [
     r#""unreadable":"\ud83d""#,
     r#""\ud83d":"unreadable""#,
@@ -38,7 +38,7 @@ fn write(value: &Value, member: &str, text: &mut String) {
     }
 }
 
-/// Who claims the request, and what it finds besides what the user said.
+/// Returns the platforms that claim the request, and everything that they find except the input.
 fn identified(bytes: &[u8]) -> Vec<String> {
     let document = Document::parse(bytes).expect("JSON");
     let claims = claims(&document).into_iter();
@@ -73,7 +73,7 @@ fn unreadable_members_hide_no_request() {
     }
 }
 
-/// An object that the platform looks into, and that is something unreadable instead.
+/// Replaces an object that the platform looks into with a value that cannot be read.
 #[test]
 fn an_unreadable_value_in_the_place_of_an_object_hides_only_itself() {
     for (name, pointer) in [

@@ -1,11 +1,11 @@
-//! Which fault a call has, and what is known of the users for that.
+//! Choosing the fault of each call, and remembering past states for stale reads.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::fault::{Fault, InjectedFault, Operation};
 use super::random::{Random, place_of};
 use super::rates::Rates;
-use crate::Loaded;
+use crate::database::Loaded;
 
 pub(super) struct State {
     pub(super) script: VecDeque<Fault>,
@@ -14,9 +14,9 @@ pub(super) struct State {
     pub(super) calls: u64,
     seed: u64,
     random: Random,
-    /// How many calls are still to fail.
+    /// The number of calls that are still to fail.
     outage: u32,
-    /// By user, the last two states that are known, the newer one last.
+    /// The last two known states of each user, the newer one last.
     seen: HashMap<String, [Option<Loaded>; 2]>,
 }
 
@@ -40,7 +40,7 @@ impl State {
         self.outage = 0;
     }
 
-    /// What the call that comes now meets with.
+    /// Returns the fault of the current call.
     pub(super) fn decide(&mut self, operation: Operation, id: &str) -> Fault {
         let call = self.calls;
         self.calls += 1;
@@ -69,7 +69,7 @@ impl State {
         fault
     }
 
-    /// Remembers a state of this user's item.
+    /// Remembers a state of this user's record.
     pub(super) fn note(&mut self, id: &str, state: &Loaded) {
         if !self.seen.contains_key(id) {
             self.seen.insert(id.to_owned(), [None, None]);
@@ -81,7 +81,7 @@ impl State {
         }
     }
 
-    /// The newest known state of this user's item that is not the current one.
+    /// Returns the newest known state of this user's record other than the current one.
     pub(super) fn older_than(&self, id: &str, current: &Loaded) -> Option<Loaded> {
         let mut seen = self.seen.get(id)?.iter().rev().flatten();
         seen.find(|seen| seen.expected() != current.expected()).cloned()

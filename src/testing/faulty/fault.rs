@@ -1,39 +1,44 @@
+//! The faults that can be injected, and the log of those that were.
+
 use std::time::Duration;
 
-/// What a call to a [`Faulty`](super::Faulty) database meets with.
+/// The fault of a call to a [`Faulty`](super::Faulty) database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing: the call goes to the database as it is.
+    /// No fault: the call is passed to the database.
     #[default]
     None,
-    /// The call fails and has no effect: the server could not be reached.
+    /// The call fails without an effect, as if the server could not be reached.
     ErrorBefore,
-    /// The call takes effect, and fails: the connection broke before the answer came.
+    /// The call takes effect and fails, as if the connection broke before the response.
     ErrorAfter,
-    /// The call reaches the database this much later.
+    /// The call reaches the database after this delay.
     Delay(Duration),
-    /// The call takes effect at once, and its answer comes this much later. Who does not wait so long does not know.
+    /// The call takes effect at once, but its response is delayed. A caller that stops waiting
+    /// earlier does not learn the outcome.
     DelayAfter(Duration),
-    /// Before the save, somebody else stores the item once more, unchanged but under a new version, so that the save is a conflict.
-    /// Where nothing is stored, they store an empty item: two first requests of one user at the same time.
+    /// Before the save, another process saves the unchanged record under a new version, so that the
+    /// save is a conflict. If there is no record, the other process stores an empty one, as when a
+    /// user's first two requests arrive at the same time.
     Conflict,
-    /// The save is reported as a conflict with the item that is stored, although that may be the very version it was to replace.
-    /// Nothing is written. Where no item is stored there is none to report, and the save goes to the database as it is.
+    /// The save is reported as a conflict with the stored record, even if that has the expected
+    /// version. Nothing is written. If there is no record to report, the save is passed to the
+    /// database.
     SpuriousConflict,
-    /// The load finds what was stored before the last write, as a replica may that lags behind; a save over it is a conflict. Where no
-    /// older state is known, it finds what there is.
+    /// The load returns the record from before the last write, like a replica that lags behind; a
+    /// save over it is a conflict. If no older state is known, the load returns the current one.
     StaleRead,
-    /// This call and those after it, `calls` in all, fail and have no effect, whoever's they are. They take nothing off the
-    /// script.
+    /// This call and those after it, `calls` in total, fail without an effect, for all users. They
+    /// take nothing from the script.
     Outage {
-        /// How many calls fail, this one included.
+        /// The number of calls that fail, including this one.
         calls: u32,
     },
 }
 
 impl Fault {
-    /// Whether a call of this kind can have it.
+    /// Returns whether a call of this kind can have this fault.
     pub(super) fn concerns(self, operation: Operation) -> bool {
         match self {
             Self::None | Self::Outage { calls: 0 } => false,
@@ -44,26 +49,27 @@ impl Fault {
     }
 }
 
-/// Which call of a [`Database`](crate::Database) it was.
+/// A call of a [`Database`](crate::Database).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation {
-    /// [`Database::load`](crate::Database::load)
+    /// A [`Database::load`](crate::Database::load).
     Load,
-    /// [`Database::save`](crate::Database::save)
+    /// A [`Database::save`](crate::Database::save).
     Save,
-    /// [`Database::delete`](crate::Database::delete)
+    /// A [`Database::delete`](crate::Database::delete).
     Delete,
 }
 
-/// A fault that was injected. It does not say whose call it was.
+/// A fault that was injected. It does not contain the user id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InjectedFault {
-    /// Which call it was of all, counted from 0.
+    /// The number of the call, counted from 0.
     pub call: u64,
-    /// What was called.
+    /// The operation of the call.
     pub operation: Operation,
-    /// What happened. During an outage: how many calls are still to fail, this one included.
+    /// The injected fault. During an outage, it holds the number of calls that are still to fail,
+    /// including this one.
     pub fault: Fault,
 }

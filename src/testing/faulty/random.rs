@@ -1,4 +1,5 @@
-//! SplitMix64: a generator that is the same on every machine and in every version, as a seed has to be.
+//! SplitMix64, a generator with the same numbers on every machine and in every version, so that a
+//! seed can be repeated.
 
 use std::time::Duration;
 
@@ -16,25 +17,25 @@ impl Random {
         mix(self.0)
     }
 
-    /// At least 0 and less than 1.
+    /// Returns a number from 0 up to, but not including, 1.
     pub(super) fn fraction(&mut self) -> f64 {
         as_fraction(self.next())
     }
 
-    /// From 1 up to `most`, or 1.
+    /// Returns a number from 1 to `most`, or 1 if `most` is 0.
     pub(super) fn count(&mut self, most: u32) -> u32 {
         let count = self.next() % u64::from(most.max(1)) + 1;
         u32::try_from(count).unwrap_or(most)
     }
 
-    /// Up to `longest`, in whole milliseconds.
+    /// Returns a delay of up to `longest`, in whole milliseconds.
     pub(super) fn delay(&mut self, longest: Duration) -> Duration {
         let most = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX - 1);
         Duration::from_millis(self.next() % most.saturating_add(1))
     }
 }
 
-/// Where in the interval from 0 to 1 the seed puts this user, always the same.
+/// Returns this user's place between 0 and 1, which depends only on the id and the seed.
 pub(super) fn place_of(id: &str, seed: u64) -> f64 {
     let hash = id.bytes().fold(mix(seed ^ STEP), |hash, byte| mix(hash ^ u64::from(byte)));
     as_fraction(hash)
@@ -46,7 +47,7 @@ fn mix(state: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Of the upper 53 bits, which is what a float holds.
+/// Converts the upper 53 bits, which is the precision of a float.
 fn as_fraction(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }

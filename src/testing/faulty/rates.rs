@@ -1,10 +1,15 @@
+//! The rates at which faults are drawn.
+
 use std::time::Duration;
 
 use super::fault::{Fault, Operation};
 use super::random::Random;
 
-/// How often a [`Faulty`](super::Faulty) database draws which fault: 0 is never, 1 is always. A rate concerns the calls that can have
-/// the fault; the rates of one kind of call should add up to 1 at most.
+/// The rates at which a [`Faulty`](super::Faulty) database draws faults, from 0 (never) to 1
+/// (always).
+///
+/// A rate applies to the calls that can have the fault. The rates of each kind of call should add
+/// up to at most 1.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,7 +32,13 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// No fault at all.
+    /// Creates rates without any fault.
+    ///
+    /// ```
+    /// use tower_persistence::testing::Rates;
+    ///
+    /// let rates = Rates::none().conflict(0.2);
+    /// ```
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -43,56 +54,114 @@ impl Rates {
         }
     }
 
-    /// Of [`Fault::ErrorBefore`].
+    /// Sets the rate of [`Fault::ErrorBefore`]. Default: 0.05.
+    ///
+    /// ```
+    /// use tower_persistence::testing::Rates;
+    ///
+    /// let rates = Rates::none().error_before(0.1);
+    /// ```
     #[must_use]
     pub fn error_before(self, rate: f64) -> Self {
         Self { error_before: rate, ..self }
     }
 
-    /// Of [`Fault::ErrorAfter`].
+    /// Sets the rate of [`Fault::ErrorAfter`]. Default: 0.05.
+    ///
+    /// ```
+    /// use tower_persistence::testing::Rates;
+    ///
+    /// let rates = Rates::none().error_after(0.1);
+    /// ```
     #[must_use]
     pub fn error_after(self, rate: f64) -> Self {
         Self { error_after: rate, ..self }
     }
 
-    /// Of [`Fault::Delay`] and [`Fault::DelayAfter`], half of this each.
+    /// Sets the rate of [`Fault::Delay`] and [`Fault::DelayAfter`], half of it each. Default: 0.05.
+    ///
+    /// ```
+    /// use tower_persistence::testing::Rates;
+    ///
+    /// let rates = Rates::none().delay(0.5);
+    /// ```
     #[must_use]
     pub fn delay(self, rate: f64) -> Self {
         Self { delay: rate, ..self }
     }
 
-    /// How long a delay is at most. Default: 3 seconds, longer than the layer waits for the database.
+    /// Sets the longest delay. Default: 3 seconds, longer than the layer waits for the database.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::testing::Rates;
+    ///
+    /// let rates = Rates::none().delay(0.5).longest_delay(Duration::from_millis(300));
+    /// ```
     #[must_use]
     pub fn longest_delay(self, longest_delay: Duration) -> Self {
         Self { longest_delay, ..self }
     }
 
-    /// Of [`Fault::Conflict`] and [`Fault::SpuriousConflict`], half of this each, among the saves.
+    /// Sets the rate of [`Fault::Conflict`] and [`Fault::SpuriousConflict`], half of it each, among
+    /// the saves. Default: 0.05.
+    ///
+    /// ```
+    /// use tower_persistence::testing::Rates;
+    ///
+    /// let rates = Rates::none().conflict(0.2);
+    /// ```
     #[must_use]
     pub fn conflict(self, rate: f64) -> Self {
         Self { conflict: rate, ..self }
     }
 
-    /// Of [`Fault::StaleRead`], among the loads.
+    /// Sets the rate of [`Fault::StaleRead`] among the loads. Default: 0.05.
+    ///
+    /// ```
+    /// use tower_persistence::testing::Rates;
+    ///
+    /// let rates = Rates::none().stale_read(0.2);
+    /// ```
     #[must_use]
     pub fn stale_read(self, rate: f64) -> Self {
         Self { stale_read: rate, ..self }
     }
 
-    /// Of [`Fault::Outage`]: how often one begins.
+    /// Sets the rate at which a [`Fault::Outage`] begins. Default: 0.01.
+    ///
+    /// ```
+    /// use tower_persistence::testing::Rates;
+    ///
+    /// let rates = Rates::none().outage(0.05);
+    /// ```
     #[must_use]
     pub fn outage(self, rate: f64) -> Self {
         Self { outage: rate, ..self }
     }
 
-    /// How many calls an outage lasts at most. Default: 5.
+    /// Sets the maximum number of calls in an outage. Default: 5.
+    ///
+    /// ```
+    /// use tower_persistence::testing::Rates;
+    ///
+    /// let rates = Rates::none().outage(0.05).longest_outage(20);
+    /// ```
     #[must_use]
     pub fn longest_outage(self, calls: u32) -> Self {
         Self { longest_outage: calls, ..self }
     }
 
-    /// The share of users for whom every call fails, as if they were on a partition that is down. The seed says which users these are. It comes
-    /// before the script, and takes nothing off it.
+    /// Sets the share of users for whom every call fails, as if their partition were down. The seed
+    /// decides which users these are. Their calls take nothing from the script. Default: 0.
+    ///
+    /// ```
+    /// use tower_persistence::MemoryDb;
+    /// use tower_persistence::testing::{Faulty, Rates};
+    ///
+    /// let db = Faulty::seeded(MemoryDb::new(), 7);
+    /// db.set_rates(Rates::none().users_down(0.1));
+    /// ```
     #[must_use]
     pub fn users_down(self, share: f64) -> Self {
         Self { users_down: share, ..self }
@@ -126,7 +195,7 @@ impl Rates {
     }
 }
 
-/// Each fault at a few percent, outages at one, and no user down.
+/// Draws each fault at a few percent, outages at one percent, and no user is down.
 impl Default for Rates {
     fn default() -> Self {
         let rates = Self::none().error_before(0.05).error_after(0.05).delay(0.05).outage(0.01);

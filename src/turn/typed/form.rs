@@ -1,15 +1,14 @@
-//! A user's data in the form of a type: read, migrated, and written beside what the type does not
-//! know.
+//! A user's data in the form of a type: reads and migrates it, and writes it beside the keys that
+//! the type does not know.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Migrations, Schema};
-use crate::Error;
+use crate::error::Error;
 use crate::turn::data::{self, Data};
 
-/// Under which key of the data its version stands: inside, since Jovo v4 drops what stands beside
-/// the data.
+/// The key of the version. It is inside the data, since Jovo v4 drops fields beside the data.
 const VERSION: &str = "_schemaVersion";
 
 /// The user's data, brought to the version of `T`.
@@ -19,9 +18,9 @@ pub(super) struct Form<T> {
     data: Data,
 }
 
-/// Why data is no `T`.
+/// The reason why data cannot be read as a `T`.
 pub(super) enum Unreadable {
-    /// A newer release wrote it, which can read it.
+    /// A newer release wrote it, and can read it.
     Newer(Error),
     Broken(Error),
 }
@@ -35,6 +34,7 @@ impl From<Unreadable> for Error {
 }
 
 impl<T: Schema> Form<T> {
+    /// Reads the data as a `T`, after the migrations that it needs.
     pub(super) fn read(migrations: &Migrations, mut data: Data) -> Result<Self, Unreadable> {
         let version = data.shift_remove(VERSION);
         let type_name = std::any::type_name::<T>();
@@ -43,7 +43,8 @@ impl<T: Schema> Form<T> {
         let found = data::number(version.as_ref()).and_then(|found| u64::try_from(found).ok());
         let found = found.ok_or_else(|| {
             broken(&format!(
-                "`{VERSION}` of the user's data is no version (`{type_name}` is of version {known})"
+                "`{VERSION}` of the user's data is not a version (`{type_name}` is of version \
+                 {known})"
             ))
         })?;
         let found = match u32::try_from(found) {
@@ -60,8 +61,8 @@ impl<T: Schema> Form<T> {
         }
         let data = migrations.run(found, data).map_err(|failed| {
             broken(&format!(
-                "the user's data is of version {found}, and the migration to version {failed} fails \
-                 (`{type_name}` is of version {known})"
+                "the user's data is of version {found}, and the migration to version {failed} \
+                 fails (`{type_name}` is of version {known})"
             ))
         })?;
         let value = value(&data).ok_or_else(|| {
@@ -72,7 +73,7 @@ impl<T: Schema> Form<T> {
         Ok(Self { value, data })
     }
 
-    /// The data with `change` made to the value, to be stored in the version of `T`.
+    /// Changes the value, and returns the data to store in `version`, that of `T`.
     pub(super) fn update<R>(
         mut self,
         version: u32,
@@ -82,14 +83,15 @@ impl<T: Schema> Form<T> {
         let result = change(&mut self.value);
         let after = object(&self.value)?;
         if after.contains_key(VERSION) {
-            return Err(Error::encode(format!("`{VERSION}` is the version's own key")));
+            let message = format!("`{VERSION}` is the key of the version: rename the field");
+            return Err(Error::encode(message));
         }
         let mut data = self.data;
         data.retain(|key, _| after.contains_key(key) || !before.contains_key(key));
         let mut written = joined(&data, &after);
         if !is_read_back::<T>(&written, &after) {
-            // Keys that the type reads without writing them, as other names (`#[serde(alias)]`),
-            // must not be read again.
+            // Drops keys that the type reads but does not write, such as other names
+            // (`#[serde(alias)]`): beside the new keys they would be read twice.
             data.retain(|key, value| {
                 let key = Map::from_iter([(key.clone(), value.clone())]);
                 is_read_back::<T>(&joined(&key, &after), &after)
@@ -99,22 +101,23 @@ impl<T: Schema> Form<T> {
         if !is_read_back::<T>(&written, &after) {
             let type_name = std::any::type_name::<T>();
             return Err(Error::encode(format!(
-                "this `{type_name}` could not be read again from its JSON form"
+                "this `{type_name}` could not be read again from its JSON form: check its serde \
+                 attributes, and that no number is NaN"
             )));
         }
         Ok((with_version(written, version), self.value, result))
     }
 }
 
-/// The data in the version of `T` if it can be read as one.
+/// Returns the data in the version of `T`, if it can be read as one.
 pub(super) fn in_present_version<T: Schema>(data: &Data) -> Option<Data> {
     let migrations = T::migrations();
     let form = Form::<T>::read(&migrations, data.clone()).ok()?;
-    // No data is of any version.
+    // Empty data has no version of its own.
     Some(if data.is_empty() { form.data } else { with_version(form.data, migrations.version()) })
 }
 
-/// Puts the version in front.
+/// Puts the version in front of the data. Version 0 is not written.
 pub(super) fn with_version(mut data: Data, version: u32) -> Data {
     if version > 0 {
         data.shift_insert(0, VERSION.to_owned(), version.into());
@@ -122,7 +125,7 @@ pub(super) fn with_version(mut data: Data, version: u32) -> Data {
     data
 }
 
-/// Whether both are of the same version.
+/// Returns whether both are of the same version.
 pub(super) fn is_same_version(one: &Data, other: &Data) -> bool {
     data::number(one.get(VERSION)) == data::number(other.get(VERSION))
 }
@@ -134,18 +137,18 @@ fn value<T: Schema>(data: &Data) -> Option<T> {
 fn object(value: &impl Serialize) -> Result<Data, Error> {
     match data::to_value(value, "the data")? {
         Value::Object(data) => Ok(data),
-        _ => Err(Error::encode("the data is no JSON object")),
+        _ => Err(Error::encode("the data is not a JSON object")),
     }
 }
 
-/// `data` with the keys of `over` in it, or in place of its own.
+/// Returns `data` with the members of `over`, which replace its own.
 fn joined(data: &Data, over: &Data) -> Data {
     let mut joined = data.clone();
     joined.extend(over.clone());
     joined
 }
 
-/// Whether what is read from `written` has the keys that were to be written.
+/// Returns whether `written` reads as a `T` with exactly the keys of `after`.
 fn is_read_back<T: Schema>(written: &Data, after: &Data) -> bool {
     let read = value::<T>(written).and_then(|value| object(&value).ok());
     read.is_some_and(|read| {

@@ -1,11 +1,12 @@
+//! The migrations between the versions of a user's data.
+
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::error::Kind;
-use crate::{BoxError, Error};
+use crate::error::{BoxError, Error, Kind};
 
-/// How older forms of a user's data become the present one, version by version: see
+/// The steps that bring older forms of a user's data to the present one, version by version: see
 /// [`Schema`](super::Schema).
 ///
 /// ```
@@ -21,7 +22,7 @@ use crate::{BoxError, Error};
 ///         }
 ///         data
 ///     })
-///     // Version 2 has a number where there was a text. What is neither is an error.
+///     // Version 2 has a number instead of a text. A text without a number is an error.
 ///     .add(2, |mut data| {
 ///         if let Some(cups) = data["cups"].as_str() {
 ///             data["cups"] = cups.parse::<u32>()?.into();
@@ -38,25 +39,52 @@ pub struct Migrations {
 type Step = dyn Fn(Value) -> Option<Value>;
 
 impl Migrations {
-    /// None: data without a version is of the present form, version 0.
+    /// Makes a list without migrations: the present form is version 0, that of data without a
+    /// version.
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use tower_persistence::{Migrations, Schema};
+    ///
+    /// #[derive(Default, Deserialize, Serialize)]
+    /// struct Player {
+    ///     score: u32,
+    /// }
+    ///
+    /// impl Schema for Player {
+    ///     fn migrations() -> Migrations {
+    ///         Migrations::new()
+    ///     }
+    /// }
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Brings data of version `version - 1` to `version`. The versions have to be 1, 2, 3 and so
-    /// on, or whoever reads or writes such data gets an error that
-    /// [`is_configuration`](Error::is_configuration): with the first request, also that of a new
-    /// user.
+    /// Adds the step that brings data of version `version - 1` to `version`.
     ///
-    /// `migrate` gets all of the user's data, a JSON object, keys that the type does not know
-    /// included. Change it rather than make a new one, or those keys are gone with the next
-    /// write. It returns the data, or a `Result` of it, in which `?` works on any error. The
-    /// error itself goes nowhere, since it may quote data: that of the whole only says which
-    /// migration failed.
+    /// The versions must be 1, 2, 3 and so on. Otherwise every access to the data is an error that
+    /// [`is_configuration`](Error::is_configuration), even for a new user.
     ///
-    /// Data without a version is of version 0. That is so, too, where only [`User`](crate::User)
-    /// has written something, so a migration should do without keys that are not there.
+    /// `migrate` gets all of the user's data as a JSON object, including keys that the type does
+    /// not know. Change it rather than make a new one, or those keys are lost with the next write.
+    /// It returns the data, or a `Result` of it, so that `?` works on any error. Such an error is
+    /// dropped, since it may quote data; the error of the read says which migration failed.
+    ///
+    /// Data without a version is of version 0, even if only [`User`](crate::User) has written to
+    /// it, so a migration must not rely on any key.
+    ///
+    /// ```
+    /// use tower_persistence::Migrations;
+    ///
+    /// let migrations = Migrations::new().add(1, |mut data| {
+    ///     if data["name"].is_string() {
+    ///         data["first_name"] = data["name"].clone();
+    ///     }
+    ///     data
+    /// });
+    /// ```
     #[must_use]
     pub fn add<M: Migrated>(
         mut self,
@@ -67,18 +95,24 @@ impl Migrations {
         self
     }
 
-    /// Whether data that cannot be read is set aside, so that its user can go on as a new one.
-    /// Default: `false`, it is an error.
+    /// Sets whether unreadable data is set aside, so that its user goes on with the default. By
+    /// default (`false`) such data is an error.
     ///
     /// All of the user's data then moves into the array `user.quarantine`, beside `user.data`, as
-    /// `{ "data": …, "at": … }`; `at` is the time in RFC 3339. It is stored with the turn, and
-    /// not if the handler fails; a warning is logged, without the data. Nothing of this crate
-    /// reads or removes what is there but [`User::forget`](crate::User::forget);
-    /// [`export`](crate::PersistenceLayer::export) contains it. Mind that Jovo v4 drops it when it
-    /// writes the same item.
+    /// `{ "data": …, "at": … }`, where `at` is the time in RFC 3339. The move is stored with the
+    /// turn, so not if the handler fails, and a warning without the data is logged. Only
+    /// [`User::forget`](crate::User::forget) removes it, and
+    /// [`export`](crate::PersistenceLayer::export) contains it. Jovo v4 drops it when it writes the
+    /// same record.
     ///
-    /// Data of a newer version is never set aside: a release that is rolled back would take the
-    /// data of all users away. That is an error in any case.
+    /// Data of a newer version is always an error and never set aside, because a release that is
+    /// rolled back would take the data away from all users.
+    ///
+    /// ```
+    /// use tower_persistence::Migrations;
+    ///
+    /// let migrations = Migrations::new().quarantine_unreadable(true);
+    /// ```
     #[must_use]
     pub fn quarantine_unreadable(mut self, quarantine: bool) -> Self {
         self.quarantines = quarantine;
@@ -89,18 +123,19 @@ impl Migrations {
         self.quarantines
     }
 
-    /// The version of the present form.
+    /// Returns the version of the present form.
     pub(super) fn version(&self) -> u32 {
         self.steps.last().map_or(0, |(version, _)| *version)
     }
 
+    /// Checks that the versions are 1, 2, 3 and so on. `T` is the type for the error.
     pub(super) fn check<T>(&self) -> Result<(), Error> {
         let misplaced = self.steps.iter().zip(1..).find(|((version, _), place)| version != place);
         let Some(((version, _), place)) = misplaced else { return Ok(()) };
         let type_name = std::any::type_name::<T>();
         let message = format!(
-            "the migrations of `{type_name}` have to be those to version 1, 2, 3 and so on: \
-             {version} stands where {place} has to"
+            "the migrations of `{type_name}` are misnumbered, since {version} stands in place of \
+             {place}: number them 1, 2, 3 and so on"
         );
         Err(Error::new(Kind::Configuration, message))
     }
@@ -109,7 +144,7 @@ impl Migrations {
     ///
     /// # Errors
     ///
-    /// The version to which it could not be brought.
+    /// Returns the version of the failed migration.
     pub(super) fn run(
         &self,
         from: u32,
@@ -132,8 +167,21 @@ impl fmt::Debug for Migrations {
     }
 }
 
-/// What a migration returns: the data, or `Result<Value, BoxError>`, in which `?` works on any
-/// error.
+/// The return type of a migration: the data as a [`Value`], or `Result<Value, BoxError>`, so that
+/// `?` works on any error.
+///
+/// ```
+/// use serde_json::Value;
+/// use tower_persistence::{BoxError, Migrations};
+///
+/// fn parse_cups(mut data: Value) -> Result<Value, BoxError> {
+///     if let Some(cups) = data["cups"].as_str() {
+///         data["cups"] = cups.parse::<u32>()?.into();
+///     }
+///     Ok(data)
+/// }
+/// let migrations = Migrations::new().add(1, parse_cups);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a migration returns `serde_json::Value` or `Result<serde_json::Value, BoxError>`",
     note = "`Ok(result?)` turns a `Result` with another error into that"
@@ -157,7 +205,7 @@ mod sealed {
     }
 
     impl Sealed for Result<Value, BoxError> {
-        /// The error may quote data.
+        /// Drops the error, since it may quote data.
         fn migrated(self) -> Option<Value> {
             self.ok()
         }

@@ -1,4 +1,4 @@
-//! The user's data as a type, its versions, and data that cannot be read.
+//! The user's data as a type, its versions, and unreadable data.
 
 mod form;
 mod migrations;
@@ -15,16 +15,18 @@ pub use self::migrations::{Migrated, Migrations};
 pub(super) use self::state::TypedState;
 use super::User;
 use super::data::Data;
-use crate::{Error, observe, timestamp};
+use crate::error::Error;
+use crate::observe;
+use crate::timestamp;
 
-/// The type of all of a user's data, and how older forms become it.
+/// A type that holds all of a user's data, and the migrations from its older forms.
 ///
-/// The type is serialized as a JSON object. Its [`Default`] is what a user has of whom no data is
-/// stored. Put `#[serde(default)]` on it, so that a key that is not there is no error: it may be a
-/// new one, or only [`User`](crate::User) may have written so far.
+/// The type is serialized as a JSON object. Its [`Default`] is the data of a user without stored
+/// data. Put `#[serde(default)]` on it, so that a missing key is not an error: the key may be new,
+/// or only [`User`](crate::User) may have written so far.
 ///
-/// Its version is that of its last migration; without migrations it is 0. A struct that had one
-/// name, and now has two:
+/// The version of the type is that of its last migration, and 0 without migrations. A struct that
+/// had one name, and now has two:
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -52,36 +54,41 @@ use crate::{Error, observe, timestamp};
 /// # use tower::{Layer, Service, service_fn};
 /// # use tower_persistence::{Expected, MemoryDb, PersistenceLayer, Database, Record, User};
 /// # type Request = http::Request<http_body_util::Full<bytes::Bytes>>;
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let db = MemoryDb::new();
 /// # let old = serde_json::json!({ "user": { "data": { "name": "Anna Blume", "visits": 3 } } });
 /// # db.save("user-1", &serde_json::from_value::<Record>(old)?, Expected::Absent).await?;
-/// # let mut app = PersistenceLayer::new(db.clone()).layer(service_fn(|request: Request| async move {
+/// # let service = service_fn(|request: Request| async move {
 /// #     let user = request.extensions().get::<User>().unwrap();
 /// #     handler(UserData::from_user(user)?)?;
 /// #     Ok::<_, Error>(http::Response::new(http_body_util::Full::<bytes::Bytes>::default()))
-/// # }));
-/// # let body = r#"{"version":"1.0","context":{"System":{"user":{"userId":"user-1"}}},"request":{"requestId":"1"}}"#;
+/// # });
+/// # let mut app = PersistenceLayer::new(db.clone()).layer(service);
+/// # let body = r#"{"version":"1.0","context":{"System":{"user":{"userId":"user-1"}}},
+/// #     "request":{"requestId":"1"}}"#;
 /// # assert_eq!(app.call(http::Request::post("/").body(body.into())?).await?.status(), 200);
 /// # let stored = serde_json::to_value(&db.load("user-1").await?.unwrap().record)?;
 /// # assert_eq!(stored["user"]["data"], serde_json::json!({
-/// #     "_schemaVersion": 1, "name": "Anna Blume", "visits": 3, "first_name": "Anna", "last_name": "Schwitters",
+/// #     "_schemaVersion": 1, "name": "Anna Blume", "visits": 3,
+/// #     "first_name": "Anna", "last_name": "Schwitters",
 /// # }));
 /// # Ok(()) }
 ///
-/// // Stored is `{"name": "Anna Blume", "visits": 3}`.
+/// // The record holds `{"name": "Anna Blume", "visits": 3}`.
 /// fn handler(mut profile: UserData<Profile>) -> Result<(), Error> {
 ///     assert_eq!(profile.first_name, "Anna");
 ///     profile.update(|profile| profile.last_name = "Schwitters".to_owned())
-///     // `{"_schemaVersion": 1, "name": "Anna Blume", "visits": 3, "first_name": "Anna", "last_name": "Schwitters"}`
+///     // Now it holds `{"_schemaVersion": 1, "name": "Anna Blume", "visits": 3,
+///     // "first_name": "Anna", "last_name": "Schwitters"}`.
 /// }
 /// ```
 ///
-/// The version stands in the data, as `_schemaVersion`; the type does not see it. It is not written
-/// where it is 0. Whoever replaces all data with [`User::set_data`](crate::User::set_data) takes
-/// the version away.
+/// The version is in the data, as `_schemaVersion`, but not visible to the type. Version 0 is not
+/// written. [`User::set_data`](crate::User::set_data) replaces all data, and so removes the
+/// version.
 pub trait Schema: Serialize + DeserializeOwned + Default {
-    /// How older forms become this one. Default: there are none.
+    /// Returns the migrations that bring older forms to this one. By default there are none.
     #[must_use]
     fn migrations() -> Migrations {
         Migrations::new()
@@ -90,9 +97,9 @@ pub trait Schema: Serialize + DeserializeOwned + Default {
 
 /// All of the user's data as a `T`.
 ///
-/// With feature `axum` it is an extractor; elsewhere [`of`](Self::of) makes it of the [`User`].
-/// Fields of `T` are read through it; [`update`](Self::update) and [`set`](Self::set) write, to be
-/// stored with the turn.
+/// With feature `axum` it is an extractor; elsewhere [`from_user`](Self::from_user) makes it from
+/// the [`User`]. It dereferences to `T` for reading; [`update`](Self::update) and
+/// [`set`](Self::set) write changes, which are stored with the turn.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -116,31 +123,31 @@ pub trait Schema: Serialize + DeserializeOwned + Default {
 /// }
 /// ```
 ///
-/// # What is written
+/// # Writes
 ///
-/// Who only reads writes nothing: older data is [migrated](Migrations) in memory. The first write
-/// stores it in the present form, with its version. A write sets the keys that `T` is serialized
-/// to, removes those that it was serialized to before and is not any more, and leaves all others:
-/// `user.increment("visits", 1)` beside it is fine. A key whose value is the same is not written,
-/// so two processes that change different fields [merge](crate::OnConflict::Merge). What they have
-/// in different versions is migrated before it is merged, and what could not be read afterwards is
-/// a conflict.
+/// Reading writes nothing: older data is [migrated](Migrations) in memory, and the first write
+/// stores it in the present form, with its version. A write sets the keys of the serialized `T`,
+/// removes keys that it had before the change, and leaves all others, so that
+/// `user.increment("visits", 1)` works beside it. Unchanged values are not written, so the changes
+/// of two processes to different fields [merge](crate::OnConflict::Merge). Data in different
+/// versions is migrated before it is merged; a merge that would leave unreadable data is a
+/// conflict.
 ///
-/// Use a migration to rename a field. `#[serde(alias = "…")]` works as well; the other name is gone
+/// Use a migration to rename a field. `#[serde(alias = "…")]` works as well, and drops the old name
 /// with the next write.
 ///
 /// # Other handles
 ///
-/// `T` is read when this is made, and again by each write. What [`User`] or another `UserData`
-/// writes in between is not seen by reading, but `update` changes what is there by then, and never
-/// puts an old value back.
+/// `T` is read when `UserData` is made, and again by each write. Reading does not see the writes of
+/// [`User`] or another `UserData` in between, but `update` starts from them, and never puts an old
+/// value back.
 ///
-/// # Data that cannot be read
+/// # Unreadable data
 ///
-/// It is an error that [`is_decode`](Error::is_decode), which names the versions and the type, but
-/// no data; with the extractor it is a response with status 500, and logged. The data stays as it
-/// is. A handler that takes `Result<UserData<T>, Error>` can answer in its own way.
-/// [`Migrations::quarantine_unreadable`] sets such data aside instead.
+/// Data that cannot be read as a `T` is an error that [`is_decode`](Error::is_decode). It names the
+/// versions and the type, but no data. The extractor rejects with it, a response with status 500,
+/// and logs it. The data stays as it is. A handler that takes `Result<UserData<T>, Error>` can
+/// answer in its own way. [`Migrations::quarantine_unreadable`] sets such data aside instead.
 pub struct UserData<T> {
     user: User,
     value: T,
@@ -148,15 +155,29 @@ pub struct UserData<T> {
 }
 
 impl<T: Schema> UserData<T> {
-    /// The data of `user`, or the default where there is none.
+    /// Reads the data of `user`, or makes the default if there is none.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// use tower_persistence::{Error, Schema, User, UserData};
+    ///
+    /// # #[derive(Default, Deserialize, Serialize)]
+    /// # #[serde(default)]
+    /// # struct Player { score: u32 }
+    /// # impl Schema for Player {}
+    /// fn score(user: &User) -> Result<u32, Error> {
+    ///     let player: UserData<Player> = UserData::from_user(user)?;
+    ///     Ok(player.score)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`is_decode`](Error::is_decode) where the data is of a newer version than `T`, or cannot be
-    /// read as a `T` and is not to be [set aside](Migrations::quarantine_unreadable);
-    /// [`is_turn_ended`](Error::is_turn_ended) where it is to be set aside after the turn's
-    /// end; [`is_configuration`](Error::is_configuration) where the migrations are not numbered 1,
-    /// 2, 3 and so on.
+    /// [`is_decode`](Error::is_decode) if the data is of a newer version than `T`, or cannot be
+    /// read as a `T` and is not [set aside](Migrations::quarantine_unreadable);
+    /// [`is_turn_ended`](Error::is_turn_ended) if it would be set aside after the turn has ended;
+    /// [`is_configuration`](Error::is_configuration) if the migrations are not numbered 1, 2, 3 and
+    /// so on.
     pub fn from_user(user: &User) -> Result<Self, Error> {
         let migrations = T::migrations();
         migrations.check::<T>()?;
@@ -171,36 +192,77 @@ impl<T: Schema> UserData<T> {
         Ok(Self { user: user.clone(), value, is_quarantined })
     }
 
-    /// Whether data could not be read and was [set aside](Migrations::quarantine_unreadable), so
-    /// that this began as the default.
+    /// Returns whether unreadable data was [set aside](Migrations::quarantine_unreadable), so that
+    /// the value began as the default.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_persistence::{Schema, UserData};
+    /// # #[derive(Default, Deserialize, Serialize)]
+    /// # #[serde(default)]
+    /// # struct Player { score: u32 }
+    /// # impl Schema for Player {}
+    /// fn greeting(player: &UserData<Player>) -> &'static str {
+    ///     if player.is_quarantined() { "Sorry, I lost your score" } else { "Welcome back" }
+    /// }
+    /// ```
     #[must_use]
     pub fn is_quarantined(&self) -> bool {
         self.is_quarantined
     }
 
-    /// Puts `value` in the place of what is there, whatever other handles wrote to its keys. Use
-    /// [`update`](Self::update) to change some of them.
+    /// Replaces the value, even where other handles wrote to its keys. Use
+    /// [`update`](Self::update) to change some of its fields.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_persistence::{Error, Schema, UserData};
+    /// # #[derive(Default, Deserialize, Serialize)]
+    /// # #[serde(default)]
+    /// # struct Player { score: u32 }
+    /// # impl Schema for Player {}
+    /// fn start_over(player: &mut UserData<Player>) -> Result<(), Error> {
+    ///     player.set(Player::default())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As for [`update`](Self::update).
+    /// Fails as [`update`](Self::update) does.
     pub fn set(&mut self, value: T) -> Result<(), Error> {
         self.update(|current| *current = value)
     }
 
-    /// Changes what is there by now, also through other handles, in one step, and returns what
-    /// `change` returns.
+    /// Changes the value in one step, starting from the writes of other handles, and returns the
+    /// result of `change`.
     ///
-    /// The handles of this turn are locked meanwhile: `change` must not use them, or it waits for
-    /// itself. If it panics, nothing has changed.
+    /// Other threads that use handles of this turn wait meanwhile. Inside `change`, methods of the
+    /// handles that return a `Result` fail, and the others return what was there before. If
+    /// `change` panics, nothing has changed.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tower_persistence::{Error, Schema, UserData};
+    /// # #[derive(Default, Deserialize, Serialize)]
+    /// # #[serde(default)]
+    /// # struct Player { score: u32 }
+    /// # impl Schema for Player {}
+    /// fn win(player: &mut UserData<Player>) -> Result<u32, Error> {
+    ///     player.update(|player| {
+    ///         player.score += 10;
+    ///         player.score
+    ///     })
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`is_encode`](Error::is_encode) where the value is no JSON object, or could not be read
-    /// again, as NaN; [`is_decode`](Error::is_decode) where another handle wrote what is no
-    /// `T`; otherwise as for every write: [`is_turn_ended`](Error::is_turn_ended) after the
-    /// turn's end, [`is_element_disabled`](Error::is_element_disabled) where the user's data is not
-    /// stored. Nothing has changed then.
+    /// After an error nothing has changed. [`is_encode`](Error::is_encode) where the value is not a
+    /// JSON object, or could not be read again, as with NaN; [`is_decode`](Error::is_decode) where
+    /// another handle made the data unreadable as a `T`; [`is_turn_ended`](Error::is_turn_ended)
+    /// after the turn has ended; [`is_element_disabled`](Error::is_element_disabled) where the
+    /// user's data is not stored; [`is_reentrant`](Error::is_reentrant) inside the closure of an
+    /// `update`.
     pub fn update<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> Result<R, Error> {
         let migrations = T::migrations();
         let (value, result) = self.user.data_handle().update(|data| {
@@ -214,7 +276,8 @@ impl<T: Schema> UserData<T> {
     }
 }
 
-/// Sets the user's data aside, unless another handle has done so or made it readable by now.
+/// Sets the user's data aside, unless another handle has made it readable meanwhile. Returns the
+/// value, and whether data was set aside.
 fn quarantine<T: Schema>(user: &User, migrations: &Migrations) -> Result<(T, bool), Error> {
     let turn = &user.0;
     let result = turn.write(|state| {
@@ -225,7 +288,7 @@ fn quarantine<T: Schema>(user: &User, migrations: &Migrations) -> Result<(T, boo
             Err(Unreadable::Broken(error)) => error,
         };
         let instead = with_version(Data::new(), migrations.version());
-        state.user_writes.all(&data, &instead);
+        state.user_writes.set_changed(&data, &instead);
         state.typed.set_aside(&mut state.record, instead, &timestamp::format(turn.began));
         Ok((T::default(), Some(error)))
     });
@@ -244,7 +307,7 @@ impl<T> Deref for UserData<T> {
     }
 }
 
-/// Shows no data.
+/// Shows the type, but no data.
 impl<T> fmt::Debug for UserData<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserData")

@@ -1,30 +1,32 @@
-//! What a turn knows of typed data: its form, and what was set aside.
+//! The part of a turn's state for typed data: its version, and the data that was set aside.
 
 use serde_json::{Value, json};
 
 use super::Schema;
 use super::form::{in_present_version, is_same_version};
+use crate::error::Error;
+use crate::record::Record;
 use crate::turn::data::Data;
 use crate::turn::writes::conflict;
-use crate::{Error, Record};
 
 const DATA: [&str; 2] = ["user", "data"];
 
 #[derive(Default)]
 pub(in crate::turn) struct TypedState {
-    /// Brings data to the version of the type that this turn has read it as, if it can be read as
-    /// one.
+    /// Brings data to the version of the type that this turn has read it as; returns `None` for
+    /// data that cannot be read as that type.
     in_present_version: Option<fn(&Data) -> Option<Data>>,
-    /// What this turn has set aside.
+    /// The entries that this turn has added to the quarantine.
     set_aside: Vec<Value>,
 }
 
 impl TypedState {
+    /// Notes the type that this turn has read the data as.
     pub(super) fn has_type<T: Schema>(&mut self) {
         self.in_present_version = Some(in_present_version::<T>);
     }
 
-    /// Moves the data into the quarantine, and leaves `instead`.
+    /// Moves the data into the quarantine, and puts `instead` in its place.
     pub(super) fn set_aside(&mut self, record: &mut Record, instead: Data, at: &str) {
         let data = std::mem::replace(record.object_mut(&DATA), instead);
         let entry = json!({ "data": data, "at": at });
@@ -32,17 +34,17 @@ impl TypedState {
         self.set_aside.push(entry);
     }
 
-    /// Adds what this turn has set aside to what somebody else has stored since.
+    /// Adds the data that this turn has set aside to the record of another process.
     pub(in crate::turn) fn merge_quarantine(&self, merged: &mut Record) {
         self.set_aside.iter().for_each(|entry| put(merged, entry.clone()));
     }
 
-    /// Merges the user's data by `merge`, where both sides have changed it: in one version, and so
-    /// that it can be read afterwards.
+    /// Merges the user's data by `merge`. If both sides have changed it, they are brought to one
+    /// version first, and the result must be readable.
     ///
     /// # Errors
     ///
-    /// [`is_conflict`](Error::is_conflict) where that is not possible, and where `merge` says so.
+    /// [`is_conflict`](Error::is_conflict) if that is not possible, and the errors of `merge`.
     pub(in crate::turn) fn merge(
         &self,
         base: Option<&Record>,
@@ -67,7 +69,7 @@ impl TypedState {
             *record.object_mut(&DATA) = if is_one_version { data.clone() } else { migrated };
             Some(record)
         };
-        // What cannot be read has been set aside or repaired by both: nothing is left of it to
+        // Both sides have set unreadable loaded data aside, or repaired it, so there is no base to
         // compare with.
         let base = in_one_version(&base_data);
         let mine = in_one_version(&my_data).ok_or_else(conflict)?;
@@ -77,13 +79,13 @@ impl TypedState {
     }
 }
 
-/// Puts what is set aside behind the rest of the quarantine. The same data is kept once.
+/// Appends an entry to the quarantine, unless the same data is in there.
 fn put(record: &mut Record, entry: Value) {
     let quarantine = record.object_mut(&["user"]).entry("quarantine").or_insert(Value::Null);
     match quarantine {
         Value::Array(entries) if entries.iter().any(|other| other["data"] == entry["data"]) => {}
         Value::Array(entries) => entries.push(entry),
-        // An item in which something else stands there is not loaded.
+        // Only an absent value comes here: `Record::check` refuses records with any other.
         _ => *quarantine = Value::Array(vec![entry]),
     }
 }

@@ -1,4 +1,4 @@
-//! The example `voice_app` as a process of its own, and its clients.
+//! The example `voice-app` as a process of its own, and its clients.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tower_persistence::Database;
 
+use crate::binaries::binary;
 use crate::common::{alexa, stored};
 use crate::dynamodb::ENVIRONMENT;
 use crate::process::{end, watched};
@@ -53,18 +54,15 @@ impl App {
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         if let Some(process) = self.process.take() {
-            end(process, "voice_app");
+            end(process, "voice-app");
         }
     }
 
     /// Starts it after [`kill`](Self::kill) on the same port.
     pub(crate) fn start_again(&mut self) {
-        let example = env::current_exe().unwrap();
-        let example = example.ancestors().nth(2).unwrap().join("examples/voice_app");
-        assert!(example.exists(), "not built: run `cargo build --all-features --examples`");
         let log = File::options().append(true).create(true).open(self.log_path()).unwrap();
         let (_, port) = self.address.rsplit_once(':').unwrap();
-        let mut command = watched(example);
+        let mut command = watched(binary("voice-app"));
         command.env("PORT", port).env("DATABASE_URL", &self.database_url);
         for (name, otherwise) in ENVIRONMENT {
             command.env(name, env::var(name).as_deref().unwrap_or(otherwise));
@@ -83,7 +81,7 @@ impl App {
         });
         let address = address.recv_timeout(START);
         self.address =
-            address.unwrap_or_else(|_| panic!("voice_app does not start: {}", self.log()));
+            address.unwrap_or_else(|_| panic!("voice-app does not start: {}", self.log()));
     }
 
     /// Prints what it has logged as reasons not to serve a request, each once.

@@ -1,4 +1,4 @@
-//! `voice_app` under load, while what stores its users goes and comes twice. `LOAD_SECONDS` says how long.
+//! `voice-app` under load, while what stores its users goes and comes twice. `LOAD_SECONDS` says how long.
 
 use std::env;
 use std::sync::Arc;

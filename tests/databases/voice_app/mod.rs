@@ -1,4 +1,4 @@
-//! The example `voice_app` as processes: several at a time, and under load.
+//! The example `voice-app` as processes: several at a time, and under load.
 
 mod app;
 mod load;

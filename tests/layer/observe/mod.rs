@@ -1,4 +1,4 @@
-//! What is seen of a request from outside: spans, events and numbers, and in none of them a user or data.
+//! Spans, events and metrics of a request, none of which shows a user id or data.
 
 mod recorder;
 
@@ -143,9 +143,9 @@ async fn failures_are_in_the_spans_and_in_the_log() {
     assert_eq!((&**level, &*event["error.type"]), ("ERROR", "database"));
 }
 
-/// Each cause is named, with what to do, and counted.
+/// Each cause is named, with advice, and counted.
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_written_into_the_reply_is_a_warning() {
+async fn a_session_that_cannot_be_written_into_the_reply_is_a_warning() {
     let (recorder, _guard) = Recorder::start();
     let layer = PersistenceLayer::new(TestDb::default()).reply_limit(20);
     for (name, value, body, reason, remedy) in [
@@ -205,8 +205,8 @@ async fn a_session_that_cannot_be_read_is_a_warning_without_a_name() {
     assert_eq!((&**level, &*event["members"]), ("WARN", "1"));
 }
 
-/// An app whose turns are all overtaken by `theirs`, until nothing changes any more.
-fn overtaken(on_conflict: OnConflict, theirs: &'static str) -> App {
+/// Returns an app in which another process writes `theirs` during every turn.
+fn with_conflicts(on_conflict: OnConflict, theirs: &'static str) -> App {
     let layer = layer().on_conflict(on_conflict);
     let db = layer.database().items.clone();
     app(&layer, move |user, _, _| {
@@ -228,7 +228,7 @@ async fn conflicts_are_seen() {
         (OnConflict::Merge, "likes", 409, "save conflict", Some("WARN")),
         (OnConflict::Rerun { attempts: 1 }, "eats", 409, "save overtaken", Some("WARN")),
     ] {
-        assert_eq!(ask(&overtaken(on_conflict, theirs)).await, status);
+        assert_eq!(ask(&with_conflicts(on_conflict, theirs)).await, status);
         recorder.span("save").assert("conflicts", "1");
         assert!(recorder.outcomes().ends_with(outcome), "{on_conflict:?}");
         let events = recorder.events();
@@ -261,7 +261,7 @@ async fn a_save_that_goes_on_alone_stays_in_the_span_of_the_request() {
 
 #[cfg(feature = "user-hash")]
 #[tokio::test]
-async fn a_keyed_hash_tells_users_apart_and_does_not_tell_who_they_are() {
+async fn a_keyed_hash_distinguishes_users_without_revealing_them() {
     let (recorder, _guard) = Recorder::start();
     let mut hashes = Vec::new();
     for (key, user) in [("key", USER), ("key", USER), ("key", "bert"), ("another", USER)] {
@@ -360,8 +360,8 @@ async fn numbers_are_counted_by_database_platform_and_outcome() {
     db.on_save(Behaviour::Fails);
     ask(&app).await;
     ask(&serve(&layer, |_| async { Ok(reply(500, "{}")) })).await;
-    ask(&overtaken(OnConflict::Merge, "likes")).await;
-    ask(&overtaken(OnConflict::Overwrite, "likes")).await;
+    ask(&with_conflicts(OnConflict::Merge, "likes")).await;
+    ask(&with_conflicts(OnConflict::Overwrite, "likes")).await;
     ask(&remembers(&layer.body_limit(10))).await;
     let carrying = PersistenceLayer::new(MemoryDb::new());
     ask(&sync_app(&carrying, |_, _, _| Ok(()))).await;
@@ -425,7 +425,7 @@ async fn numbers_are_counted_by_database_platform_and_outcome() {
 }
 
 #[tokio::test]
-async fn that_a_platforms_sessions_are_kept_nowhere_is_said_once() {
+async fn sessions_that_are_kept_nowhere_are_reported_once() {
     for (elements, expected) in
         [(StoredElements::new(), 1), (StoredElements::new().session(true), 0)]
     {

@@ -1,4 +1,4 @@
-//! A subscriber that writes down all there is.
+//! A subscriber that records everything.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -69,7 +69,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Re
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
         let mut recorded = self.0.lock().unwrap();
-        // An id is used again when its span is closed.
+        // An id is reused once its span is closed.
         let span = recorded.spans.iter_mut().rfind(|span| span.id == id.into_u64());
         values.record(&mut Text(&mut span.unwrap().fields));
     }
@@ -86,7 +86,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Re
 
 impl Recorder {
     pub(super) fn start() -> (Self, DefaultGuard) {
-        // As long as there is one subscriber only, tracing asks the current thread's, which another test's thread does not have.
+        // As long as there is only one subscriber, tracing asks that of the current thread, which a
+        // thread of another test does not have.
         static SECOND: OnceLock<Dispatch> = OnceLock::new();
         SECOND.get_or_init(|| Dispatch::new(Registry::default()));
         let recorder = Self::default();
@@ -94,14 +95,14 @@ impl Recorder {
         (recorder, guard)
     }
 
-    /// The last span of that name.
+    /// Returns the last span of that name.
     #[track_caller]
     pub(super) fn span(&self, name: &str) -> Span {
         let recorded = self.0.lock().unwrap();
         recorded.spans.iter().rfind(|span| span.name == name).expect(name).clone()
     }
 
-    /// The outcomes of all spans since the last call.
+    /// Returns the outcomes of all spans since the last call.
     pub(super) fn outcomes(&self) -> String {
         let spans = std::mem::take(&mut self.0.lock().unwrap().spans);
         assert_discreet(&spans);
@@ -112,7 +113,7 @@ impl Recorder {
         outcomes.collect::<Vec<_>>().join(", ")
     }
 
-    /// The events since the last call.
+    /// Returns the events since the last call.
     pub(super) fn events(&self) -> Vec<(String, Fields)> {
         let events = std::mem::take(&mut self.0.lock().unwrap().events);
         assert_discreet(&events);
@@ -120,7 +121,7 @@ impl Recorder {
     }
 }
 
-/// Nobody's id and nobody's data stands in it.
+/// Checks that no user id and no user data is recorded.
 pub(super) fn assert_discreet(recorded: &impl Debug) {
     let text = format!("{recorded:?}");
     for secret in ["IDOFANNA", "IDOFSESSION", DATA, "OrderIntent"] {

@@ -1,10 +1,11 @@
-//! Another process stores something of the same user while typed data is under way.
+//! Another process saves the same user's record during a turn with typed data.
 
 use super::quarantine::{AT, Lenient};
 use super::*;
-use crate::conflicts::overtaken;
+use crate::conflicts::with_conflicts;
 
-/// The user after a turn with `mine` of a user with `base`, who was overtaken by `theirs`; `None` for a conflict.
+/// Returns the user after a turn with `mine` of a user with `base`, during which another process
+/// stored `theirs`; `None` for a conflict.
 async fn merged(
     base: Value,
     theirs: Value,
@@ -14,7 +15,7 @@ async fn merged(
     store(&layer.database().items, "user-1", &json!({ "user": base })).await;
     let theirs = json!({ "user": theirs });
     let answer =
-        overtaken(&layer, &alexa("user-1"), Some(&theirs), move |user, _, _| mine(user)).await;
+        with_conflicts(&layer, &alexa("user-1"), Some(&theirs), move |user, _, _| mine(user)).await;
     let mut item = stored(&layer.database().items, "user-1").await.unwrap();
     if answer.status == 409 {
         assert_eq!(item, theirs, "nothing was written");
@@ -61,25 +62,25 @@ async fn an_increment_of_a_field_still_adds_up() {
 }
 
 #[tokio::test]
-async fn what_an_older_release_wrote_is_migrated_before_it_is_merged() {
+async fn data_of_an_older_release_is_migrated_before_it_is_merged() {
     let base = json!({ "name": "Anna Blume", "score": "1", "visits": 1 });
     let play = |user: &User| UserData::<Names>::from_user(user)?.update(|names| names.score += 1);
     let theirs = json!({ "name": "Bea Blume", "score": "1", "visits": 2, "nick": "nothing" });
     let expected =
         json!({ "_schemaVersion": 2, "first": "Bea", "last": "Blume", "score": 2, "visits": 2 });
     assert_eq!(merged_data(base.clone(), theirs, play).await, Some(expected));
-    // Both migrated.
+    // Both sides migrated.
     let theirs =
         json!({ "_schemaVersion": 2, "first": "Bea", "last": "Blume", "score": 1, "visits": 2 });
     let expected =
         json!({ "_schemaVersion": 2, "first": "Bea", "last": "Blume", "score": 2, "visits": 2 });
     assert_eq!(merged_data(base.clone(), theirs, play).await, Some(expected));
-    // What cannot be brought to one version.
+    // The two sides cannot be brought to one version.
     let theirs = json!({ "name": "Bea Blume", "score": "many", "visits": 1 });
     assert_eq!(merged_data(base.clone(), theirs, play).await, None);
     let theirs = json!({ "_schemaVersion": 3, "names": ["Bea"], "score": 1 });
     assert_eq!(merged_data(base.clone(), theirs, play).await, None, "of a newer release");
-    // The other way round: this turn only counts, and theirs is migrated.
+    // The other way round: this turn only counts, and the other process migrates.
     let theirs =
         json!({ "_schemaVersion": 2, "first": "Bea", "last": "", "score": 1, "visits": 1 });
     let data = merged_data(base.clone(), theirs, |user| {
@@ -92,7 +93,7 @@ async fn what_an_older_release_wrote_is_migrated_before_it_is_merged() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_read_afterwards_is_a_conflict() {
+async fn a_merge_that_could_not_be_read_is_a_conflict() {
     #[derive(Default, Deserialize, Serialize)]
     enum Place {
         #[default]
@@ -114,7 +115,7 @@ async fn what_could_not_be_read_afterwards_is_a_conflict() {
     };
     let theirs = json!({ "Room": { "number": 7 }, "visits": 1 });
     assert_eq!(merged_data(base.clone(), theirs, move_on).await, None);
-    // Key by key it would be in two places.
+    // Merged key by key, the data would be in two places.
     let theirs = json!({ "Garden": { "trees": 1 } });
     assert_eq!(merged_data(base.clone(), theirs, move_on).await, None);
     let moved = json!({ "Corridor": { "floor": 1 } });
@@ -131,11 +132,11 @@ fn write(user: &User) -> Result<(), Error> {
 }
 
 #[tokio::test]
-async fn what_is_set_aside_survives_a_conflict() {
+async fn data_that_is_set_aside_survives_a_conflict() {
     let bad = json!({ "score": "many", "visits": 1 });
     let entry = json!({ "data": bad, "at": AT });
     let base = json!({ "data": bad });
-    // Theirs changed something beside it, also in the quarantine.
+    // The other process changed other fields, including the quarantine.
     let other = json!({ "data": { "x": 1 }, "at": "2020-01-01T00:00:00.000Z" });
     let theirs = json!({ "data": bad, "own": 1, "quarantine": [other] });
     let expected = json!({
@@ -144,10 +145,10 @@ async fn what_is_set_aside_survives_a_conflict() {
         "quarantine": [other, entry],
     });
     assert_eq!(merged(base.clone(), theirs, write).await, Some(expected));
-    // Theirs changed data that was set aside: it would be in neither place.
+    // The other process changed data that was set aside: it would be in neither place.
     let theirs = json!({ "data": { "score": "many", "visits": 2 } });
     assert_eq!(merged(base.clone(), theirs, write).await, None);
-    // Theirs repaired it.
+    // The other process repaired it.
     let theirs = json!({ "data": { "score": 5, "visits": 1 } });
     let expected = json!({
         "data": { "_schemaVersion": 1, "score": 5, "visits": 1 },
@@ -171,7 +172,7 @@ async fn an_increment_before_data_is_set_aside_is_set_aside_with_it() {
 }
 
 #[tokio::test]
-async fn what_both_set_aside_is_kept_once() {
+async fn data_that_both_sides_set_aside_is_kept_once() {
     for bad in
         [json!({ "score": "many", "visits": 1 }), json!({ "_schemaVersion": 1, "score": -1 })]
     {
@@ -189,7 +190,7 @@ async fn what_both_set_aside_is_kept_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_lose_neither_a_count_nor_what_is_set_aside() {
+async fn two_processes_lose_neither_a_count_nor_data_that_is_set_aside() {
     let db = MemoryDb::new();
     let bad = json!({ "score": "many" });
     store(&db, "user-1", &json!({ "user": { "data": bad } })).await;

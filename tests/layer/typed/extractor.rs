@@ -1,4 +1,4 @@
-//! `UserData` as an extractor of axum.
+//! `UserData` as an axum extractor.
 
 use axum::Router;
 use axum::body::Body;
@@ -15,7 +15,7 @@ async fn play(mut names: UserData<Names>) -> Result<String, Error> {
 }
 
 async fn maybe(names: Option<UserData<Names>>) -> String {
-    names.map_or("nobody".to_owned(), |names| format!("somebody {}", names.score))
+    names.map_or("no user".to_owned(), |names| format!("a user {}", names.score))
 }
 
 async fn careful(names: Result<UserData<Names>, Error>) -> String {
@@ -47,7 +47,7 @@ async fn a_handler_gets_the_data_and_changes_it() {
     assert_eq!((status.as_u16(), text.as_str()), (200, "Anna 2"));
     let expected = json!({ "_schemaVersion": 2, "first": "Anna", "last": "Blume", "score": 2 });
     assert_eq!(data(&layer).await, expected);
-    assert_eq!(ask(app.clone(), "/maybe", request.clone()).await.1, "somebody 2");
+    assert_eq!(ask(app.clone(), "/maybe", request.clone()).await.1, "a user 2");
     assert_eq!(ask(app, "/careful", request).await.1, "Anna");
 }
 
@@ -74,7 +74,7 @@ async fn without_a_user_or_a_layer_the_rejection_says_so() {
     assert_eq!(status, 400);
     let error = error.unwrap();
     assert!(error.is_missing_user() && error.to_string().contains("UserData"), "{error}");
-    assert_eq!(ask(app, "/maybe", "{}".into()).await.1, "nobody");
+    assert_eq!(ask(app, "/maybe", "{}".into()).await.1, "no user");
     for path in ["/", "/maybe"] {
         let (status, _, error) = ask(router(), path, alexa("user-1").to_string()).await;
         assert!(status == 500 && error.unwrap().is_layer_missing());

@@ -1,4 +1,4 @@
-//! The user's data as a type: what is read, what is written, and how older forms become the present one.
+//! The user's data as a type: reading, writing, and migrating older forms.
 
 mod conflicts;
 mod extractor;
@@ -17,7 +17,7 @@ use tower_persistence::{
 
 use crate::common::*;
 
-/// What a user is called, in the first version.
+/// The names of a user, in the first version.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 struct Name {
@@ -71,7 +71,7 @@ async fn turn<D: Database>(
     send_json(&sync_app(layer, move |user, _, _| handler(user)), &alexa("user-1")).await
 }
 
-/// A layer over a user with this data.
+/// Returns a layer over a user with this data.
 async fn with_data(data: Value) -> PersistenceLayer<TestDb> {
     let layer = PersistenceLayer::new(TestDb::default());
     store(&layer.database().items, "user-1", &json!({ "user": { "data": data } })).await;
@@ -82,7 +82,7 @@ async fn data<D: Database>(layer: &PersistenceLayer<D>) -> Value {
     stored(layer.database(), "user-1").await.unwrap()["user"]["data"].take()
 }
 
-/// What becomes of `before` by a turn with `handler`.
+/// Returns the record after a turn with `handler`, which began as `before`.
 async fn after(
     before: Value,
     handler: impl Fn(&User) -> Result<(), Error> + Clone + Send + Sync + 'static,
@@ -120,7 +120,7 @@ async fn remembers_a_name<D: Database>(layer: PersistenceLayer<D>) {
 }
 
 #[tokio::test]
-async fn what_is_written_is_read_again_from_memory_and_from_a_file() {
+async fn written_data_is_read_again_from_memory_and_from_a_file() {
     remembers_a_name(PersistenceLayer::new(MemoryDb::new())).await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("db.json");
@@ -167,7 +167,7 @@ async fn reading_migrates_in_memory_and_the_first_write_stores_it() {
 
 #[tokio::test]
 async fn migrations_start_at_the_version_that_is_stored() {
-    // Version 1: `name` is nothing that the first migration may touch again.
+    // In version 1, the first migration must not touch `name` again.
     for version in [json!(1), json!(1.0)] {
         let before =
             json!({ "_schemaVersion": version, "name": "mine", "first": "Anna", "score": "5" });
@@ -218,7 +218,7 @@ async fn keys_that_the_type_does_not_know_are_kept_and_its_own_go_when_it_drops_
 
 #[tokio::test]
 async fn a_key_that_the_type_writes_without_reading_it_goes_as_well() {
-    /// With a medal from 10 points on.
+    /// Has a medal from 10 points on.
     #[derive(Clone, Default, Deserialize, Serialize)]
     #[serde(into = "BTreeMap<String, u32>")]
     struct Player {
@@ -280,7 +280,7 @@ async fn a_type_may_know_all_keys_or_be_an_enum() {
     };
     let data = after(json!({ "Room": { "number": 7 } }), move_on);
     assert_eq!(data.await, json!({ "Corridor": { "floor": 1 } }));
-    // A unit variant is a text, and no JSON object.
+    // A unit variant is a text, not a JSON object.
     let data = after(json!({ "Room": { "number": 7 } }), |user| {
         let mut place = UserData::<Place>::from_user(user)?;
         assert!(place.set(Place::Lobby).unwrap_err().is_encode());

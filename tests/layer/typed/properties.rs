@@ -1,4 +1,5 @@
-//! Whatever a type holds comes back, whatever it does not know stays, and migrations do the same in one go or step by step.
+//! The values of a type survive a round trip, unknown keys are kept, and migrations have the same
+//! result in one go or step by step.
 
 use proptest::prelude::*;
 use serde_json::Map;
@@ -50,7 +51,7 @@ fn everything() -> impl Strategy<Value = Everything> {
     })
 }
 
-/// Keys that no type here has.
+/// Returns keys that no type here has.
 fn others() -> impl Strategy<Value = Map<String, Value>> {
     let value = prop_oneof![
         Just(Value::Null),
@@ -105,7 +106,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_written_comes_back_and_other_keys_stay(
+    fn written_values_are_read_again_and_other_keys_stay(
         values in prop::collection::vec(everything(), 1..4), others in others(),
     ) {
         run(async {

@@ -1,8 +1,8 @@
-//! Data that cannot be read, set aside by choice.
+//! Data that cannot be read and is set aside on request.
 
 use super::*;
 
-/// As `Names`, and what cannot be read is set aside.
+/// Like `Names`, but data that cannot be read is set aside.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Lenient {
@@ -33,7 +33,7 @@ async fn item(layer: &PersistenceLayer<TestDb>) -> Value {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_set_aside_and_the_user_goes_on() {
+async fn unreadable_data_is_set_aside_and_the_user_continues() {
     for bad in [
         json!({ "first": ["Anna"], "visits": 3 }),
         json!({ "first": "Anna", "score": "many" }),
@@ -74,7 +74,7 @@ async fn what_cannot_be_read_is_set_aside_and_the_user_goes_on() {
 }
 
 #[tokio::test]
-async fn who_only_reads_sets_aside_once() {
+async fn reading_alone_sets_data_aside_once() {
     let bad = json!({ "score": "many" });
     let layer = with_item(json!({ "user": { "data": bad } })).await;
     for first in [true, false] {
@@ -157,7 +157,7 @@ async fn nothing_is_set_aside_where_the_handler_fails_or_the_turn_is_over() {
 }
 
 #[tokio::test]
-async fn an_item_whose_quarantine_is_something_else_is_not_loaded() {
+async fn a_record_with_a_malformed_quarantine_is_not_loaded() {
     let before = json!({ "user": { "data": {}, "quarantine": { "mine": 1 } } });
     let layer = with_item(before.clone()).await;
     let answer = turn(&layer, |_| panic!("the handler does not run")).await;

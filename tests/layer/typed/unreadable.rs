@@ -1,8 +1,8 @@
-//! Data that is not of the type: it is reported, and stays as it is.
+//! Data of another type: it is reported, and stays as it is.
 
 use super::*;
 
-/// Whether neither the message nor `Debug` quotes the data.
+/// Checks that neither the message nor `Debug` quotes the data.
 #[track_caller]
 fn assert_reports(error: &Error, parts: &[&str]) {
     assert!(error.is_decode());
@@ -33,10 +33,13 @@ async fn data_of_another_form() {
     is_reported(json!({ "first": ["Anna"] }), parts).await;
     is_reported(json!({ "_schemaVersion": 2, "score": -1, "first": "Anna" }), &["of version 2"])
         .await;
-    is_reported(json!({ "_schemaVersion": "Anna" }), &["`_schemaVersion`", "no version", "Names"])
-        .await;
-    is_reported(json!({ "_schemaVersion": -1 }), &["no version"]).await;
-    is_reported(json!({ "_schemaVersion": 0.5 }), &["no version"]).await;
+    is_reported(
+        json!({ "_schemaVersion": "Anna" }),
+        &["`_schemaVersion`", "not a version", "Names"],
+    )
+    .await;
+    is_reported(json!({ "_schemaVersion": -1 }), &["not a version"]).await;
+    is_reported(json!({ "_schemaVersion": 0.5 }), &["not a version"]).await;
 }
 
 #[tokio::test]
@@ -70,7 +73,7 @@ async fn data_of_a_newer_version() {
 }
 
 #[tokio::test]
-async fn what_another_handle_made_unreadable_is_not_overwritten() {
+async fn data_that_another_handle_made_unreadable_is_not_overwritten() {
     let data = after(json!({ "first": "Anna" }), |user| {
         let mut names = UserData::<Names>::from_user(user)?;
         user.set("first", 7)?;
@@ -83,7 +86,7 @@ async fn what_another_handle_made_unreadable_is_not_overwritten() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_read_again_is_not_written() {
+async fn data_that_could_not_be_read_again_is_not_written() {
     #[derive(Default, Deserialize, Serialize)]
     struct Mood {
         level: f64,
@@ -133,8 +136,8 @@ async fn migrations_out_of_order_are_reported_for_a_new_user_already() {
             .assert_ok();
         }};
     }
-    assert_misnumbered!(Migrations::new().add(2, |data| data), "2 stands where 1 has to");
-    assert_misnumbered!(Migrations::new().add(0, |data| data), "0 stands where 1 has to");
-    assert_misnumbered!(Migrations::new().add(1, |d| d).add(1, |d| d), "1 stands where 2 has to");
-    assert_misnumbered!(Migrations::new().add(1, |d| d).add(3, |d| d), "3 stands where 2 has to");
+    assert_misnumbered!(Migrations::new().add(2, |data| data), "2 stands in place of 1");
+    assert_misnumbered!(Migrations::new().add(0, |data| data), "0 stands in place of 1");
+    assert_misnumbered!(Migrations::new().add(1, |d| d).add(1, |d| d), "1 stands in place of 2");
+    assert_misnumbered!(Migrations::new().add(1, |d| d).add(3, |d| d), "3 stands in place of 2");
 }

@@ -1,7 +1,7 @@
 //! A database of your own: a map here, anything that can write on the condition that nothing changed.
 //!
 //! ```text
-//! cargo run --example custom_database --features testing
+//! cargo run -p custom-database
 //! ```
 
 use std::collections::BTreeMap;

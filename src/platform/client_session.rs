@@ -1,3 +1,5 @@
+//! Client-side sessions, in the two forms in which platforms send them back.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::SystemTime;
@@ -9,41 +11,43 @@ use super::kept::{KeptObject, KeptValue, Pairs, object, quoted};
 use super::{Event, raw};
 use crate::timestamp;
 
-/// What a platform is to bring back with the user's next request: see [`Platform::write_reply`](super::Platform::write_reply).
+/// The session and user id that a platform should send back with the user's next request, as
+/// [`Platform::write_reply`](super::Platform::write_reply) writes them into the reply.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ReplyState<'a> {
-    /// The session, where the platform carries it and there is something to carry.
+    /// The session, if the platform keeps sessions and there is something to keep.
     pub session: Option<&'a ClientSession>,
-    /// The user id that was created in this turn.
+    /// The user id that was created during this turn.
     pub created_user_id: Option<&'a str>,
 }
 
-/// The name under which Jovo v3 keeps the state among the session data.
+/// Jovo v3's name for the state within the session data.
 const STATE: &str = "_JOVO_STATE_";
 
-/// The members of Jovo v4's session beside those that are the app's own: what they say is known from the request.
+/// Members of Jovo v4's session besides the app's own. They are not kept: each request states them
+/// anew.
 const BOOKKEEPING: [&str; 4] = ["id", "isNew", "createdAt", "updatedAt"];
 
-/// The form in which session data came.
+/// The form of the session data in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionForm {
-    /// Jovo v4's or plain attributes: the data itself shows which.
+    /// Jovo v4's envelope or plain attributes; the data itself shows which.
     #[default]
     Either,
     /// The data itself, whatever it looks like.
     Plain,
-    /// An envelope with `data` and `state`, as Jovo v4 has it, whatever else is in it.
+    /// An envelope with `data` and `state`, as in Jovo v4, whatever else it holds.
     Envelope,
 }
 
-/// A session as it goes to the platform and comes back.
+/// A client-side session: one that the platform keeps and sends back with the next request.
 ///
 /// It has one of two forms: Jovo v4's [`envelope`](Self::envelope), or plain
-/// [`attributes`](Self::attributes) as other SDKs and Jovo v3 have them. What came in one form goes
-/// back in the same, and members that no handler changed go back byte for byte, also those that
-/// cannot be read: a lone surrogate, a number beyond `f64`, more than 127 levels.
+/// [`attributes`](Self::attributes), as in Jovo v3 and other SDKs. It is returned in the form in
+/// which it arrived, and members that no handler changed are returned byte for byte, including
+/// those that cannot be read: a lone surrogate, a number beyond `f64`, more than 127 levels.
 ///
 /// ```
 /// use serde_json::value::RawValue;
@@ -54,7 +58,7 @@ pub enum SessionForm {
 /// )?;
 /// let session = ClientSession::from(attributes);
 /// assert_eq!(session.data()["lives"], 3);
-/// assert_eq!(session.data().get("nick"), None, "it cannot be read");
+/// assert_eq!(session.data().get("nick"), None, "a lone surrogate cannot be read");
 /// assert_eq!(session.state().unwrap(), "Game");
 /// assert!(!session.is_envelope());
 /// assert_eq!(session.attributes().get(), attributes.get());
@@ -64,18 +68,18 @@ pub enum SessionForm {
 pub struct ClientSession {
     id: Option<String>,
     is_new: bool,
-    /// JSON texts, as all that is not to be read.
+    /// JSON text, as is everything that need not be read.
     created_at: Option<String>,
     updated_at: Option<String>,
     data: KeptObject,
     state: Option<KeptValue>,
-    /// Members of an envelope that nothing here knows: names in quotation marks, and values.
+    /// Members of an envelope that this crate does not know: quoted names, and values.
     others: Vec<(String, String)>,
     is_plain: bool,
 }
 
 impl ClientSession {
-    /// The session that came along with an event.
+    /// Returns the session that arrived with `event`.
     pub(crate) fn of(event: &Event<'_>) -> Option<Self> {
         let data = event.session_data.as_deref()?;
         let session = match event.session_form {
@@ -88,9 +92,9 @@ impl ClientSession {
         if unreadable > 0 {
             tracing::warn!(
                 members = unreadable,
-                "members of the session that came with the request cannot be read (a lone surrogate, \
-                 a number out of range, too many levels): `data` leaves them out, and they go back as \
-                 they came; set or remove their keys to replace them"
+                "some members of the request's session cannot be read (a lone surrogate, a number \
+                 out of range, too many levels): `data` omits them, and they are sent back \
+                 unchanged; set or remove their keys to replace them"
             );
         }
         Some(session)
@@ -127,7 +131,7 @@ impl ClientSession {
         session
     }
 
-    /// The platform's id of the session, where the request has one.
+    /// Returns the platform's id of the session, if the request has one.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
@@ -139,20 +143,28 @@ impl ClientSession {
         self.data.values()
     }
 
-    /// Returns the state, where one is set and can be read.
+    /// Returns the state, if one is set and can be read.
     #[must_use]
     pub fn state(&self) -> Option<&Value> {
         self.state.as_ref()?.value()
     }
 
-    /// Whether it goes to the platform as an [`envelope`](Self::envelope): a session that is new, and one that came so.
+    /// Returns whether the session is sent as an [`envelope`](Self::envelope): new sessions are,
+    /// and sessions that arrived as one.
     #[must_use]
     pub fn is_envelope(&self) -> bool {
         !self.is_plain
     }
 
-    /// Returns Jovo v4's form: `id`, `data`, `state`, `isNew`, `createdAt` and `updatedAt`, as far
-    /// as they are known.
+    /// Returns Jovo v4's form: those of `id`, `data`, `state`, `isNew`, `createdAt` and `updatedAt`
+    /// that are known.
+    ///
+    /// ```
+    /// use tower_persistence::platform::ClientSession;
+    ///
+    /// let session = ClientSession::default();
+    /// assert_eq!(session.envelope().get(), r#"{"data":{},"isNew":false}"#);
+    /// ```
     #[must_use]
     pub fn envelope(&self) -> Box<RawValue> {
         let text = |text: &str| Some(text.to_owned());
@@ -169,13 +181,13 @@ impl ClientSession {
         object(known.chain(others))
     }
 
-    /// Returns the data with the state in it, if there is one, as `_JOVO_STATE_`.
+    /// Returns the data as plain attributes; the state, if there is one, is `_JOVO_STATE_` in them.
     #[must_use]
     pub fn attributes(&self) -> Box<RawValue> {
         object(self.attribute_texts())
     }
 
-    /// The members of [`attributes`](Self::attributes), names in quotation marks.
+    /// Returns the members of [`attributes`](Self::attributes), with quoted names.
     pub(super) fn attribute_texts(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
         let mut members = self.data.members();
         let state = self.state.as_ref().map(|state| Cow::Borrowed(state.text()));
@@ -183,28 +195,28 @@ impl ClientSession {
         members
     }
 
-    /// Returns the session in the form in which it came.
+    /// Returns the session in the form in which it arrived.
     #[must_use]
     pub fn as_it_came(&self) -> Box<RawValue> {
         if self.is_plain { self.attributes() } else { self.envelope() }
     }
 
-    /// The data, with the members that cannot be read.
+    /// Returns the data, including the members that cannot be read.
     pub(super) fn data_text(&self) -> Box<RawValue> {
         object(self.data.members())
     }
 
-    /// The state, also where it cannot be read.
+    /// Returns the state, even if it cannot be read.
     pub(super) fn state_text(&self) -> Option<Box<RawValue>> {
         RawValue::from_string(self.state.as_ref()?.text().to_owned()).ok()
     }
 
-    /// Whether `key`, or without one any key, came and cannot be read.
+    /// Returns whether `key`, or any key if `None`, arrived and cannot be read.
     pub(crate) fn is_unreadable(&self, key: Option<&str>) -> bool {
         self.data.unreadable().any(|unreadable| key.is_none_or(|key| key == unreadable))
     }
 
-    /// Drops the unreadable members whose keys were written to.
+    /// Drops the unreadable members with a key that was written to.
     pub(crate) fn drop_unreadable(&mut self, is_written: impl Fn(&str) -> bool) {
         self.data.drop_unreadable(is_written);
     }
@@ -221,12 +233,12 @@ impl ClientSession {
         self.state = state.map(KeptValue::from);
     }
 
-    /// What is left of it when another one starts: its form.
+    /// Empties the session when another one starts, but keeps its form.
     pub(crate) fn clear(&mut self) {
         *self = Self { is_plain: self.is_plain, ..Self::default() };
     }
 
-    /// Notes whose session it is, and when this turn was.
+    /// Sets the session's id, whether it is new, and the time of this turn.
     pub(crate) fn stamp(&mut self, id: Option<&str>, is_new: bool, now: SystemTime) {
         let now = quoted(&timestamp::format(now));
         self.id = id.map(str::to_owned);
@@ -236,7 +248,8 @@ impl ClientSession {
     }
 }
 
-/// Takes what came, in the form that it seems to have. What is not an object is an empty session.
+/// Reads the session in the form that it appears to have. Anything but an object is an empty
+/// session.
 impl From<&RawValue> for ClientSession {
     fn from(session: &RawValue) -> Self {
         let members = Pairs::of(Some(session));
@@ -244,11 +257,11 @@ impl From<&RawValue> for ClientSession {
     }
 }
 
-/// Whether these are Jovo v4's: `data` or `state`, and beside them something that only Jovo writes.
+/// Returns whether `members` are Jovo v4's: `data` or `state`, and a member that only Jovo writes.
 ///
-/// `data` and `state` alone are not: other SDKs' attributes may be called so. What only Jovo writes
-/// is `isNew` or `updatedAt`; `createdAt`, or a stack of components as the state, where nothing
-/// unknown is there.
+/// `data` and `state` alone do not suffice: other SDKs may have attributes of that name. Only Jovo
+/// writes `isNew` or `updatedAt`. `createdAt`, or a component stack as the state, counts only if
+/// there is no unknown member.
 fn is_envelope(members: &Pairs<'_>) -> bool {
     let find = |searched: &str| {
         let named = members.0.iter().rev().find(|(name, _)| raw::name(name) == searched);
@@ -265,7 +278,7 @@ fn is_envelope(members: &Pairs<'_>) -> bool {
             || (find("createdAt").is_some() || is_stack(state)) && members.0.iter().all(is_known))
 }
 
-/// Whether it is a stack of components, Jovo v4's state.
+/// Returns whether `state` is a stack of components, as in Jovo v4.
 fn is_stack(state: Option<&RawValue>) -> bool {
     let components = raw::elements(state);
     let is_component =
@@ -273,7 +286,7 @@ fn is_stack(state: Option<&RawValue>) -> bool {
     !components.is_empty() && components.iter().all(is_component)
 }
 
-/// Shows how much there is, not what it says.
+/// Shows how much the session holds, not its contents.
 impl fmt::Debug for ClientSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSession")

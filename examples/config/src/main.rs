@@ -1,7 +1,8 @@
 //! One program, two databases: `config.dev.json` or `config.prod.json`, by the environment variable `STAGE`.
 //!
 //! ```text
-//! cargo run --example config --all-features
+//! cargo run -p config
+//! STAGE=prod cargo run -p config --features dynamodb
 //! ```
 
 use axum::routing::post;
@@ -12,7 +13,7 @@ use tower_persistence::{Database, Error, PersistenceConfig, PersistenceLayer, Us
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stage = std::env::var("STAGE").unwrap_or_else(|_| "dev".to_owned());
-    let path = format!("{}/examples/config.{stage}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/config.{stage}.json", env!("CARGO_MANIFEST_DIR"));
     let config = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let config: PersistenceConfig = serde_json::from_str(&config)?;
     let layer = PersistenceLayer::from_config(config).await?;

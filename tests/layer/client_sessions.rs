@@ -1,4 +1,4 @@
-//! Sessions that the platform carries: read from the request, written into the reply.
+//! Client-side sessions: read from the request, written into the reply.
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -13,7 +13,7 @@ use tower_persistence::{
 
 use crate::common::*;
 
-/// An Alexa request in a session with these attributes.
+/// Returns an Alexa request in a session with these attributes.
 fn alexa_with(attributes: Value) -> Value {
     let mut request = alexa("user-1");
     request["session"]["attributes"] = attributes;
@@ -29,7 +29,7 @@ fn layer() -> (PersistenceLayer<TestDb>, Clock) {
     (PersistenceLayer::new(TestDb::default()).clock(clock.reader()), clock)
 }
 
-/// A handler that changes the session and answers with `body`.
+/// Returns a handler that changes the session and answers with `body`.
 fn answering(
     layer: &PersistenceLayer<TestDb>,
     body: &'static str,
@@ -44,7 +44,7 @@ fn answering(
     })
 }
 
-/// What leaves as the reply.
+/// Returns the reply that leaves the layer.
 async fn replied(app: &App, request: &Value) -> String {
     let answer = send_json(app, request).await;
     answer.assert_ok();
@@ -91,9 +91,9 @@ async fn plain_attributes_come_and_go_as_they_are() {
     );
 }
 
-/// Alexa forgets what a reply does not repeat.
+/// Alexa forgets attributes that a reply does not repeat.
 #[tokio::test]
-async fn what_nobody_touched_goes_back_and_what_was_removed_does_not() {
+async fn unchanged_members_are_sent_back_and_removed_ones_are_not() {
     let (layer, _) = layer();
     let untouched = answering(&layer, "{}", |_| Ok(()));
     let attributes = json!({ "lives": 3 });
@@ -107,7 +107,7 @@ async fn what_nobody_touched_goes_back_and_what_was_removed_does_not() {
 }
 
 #[tokio::test]
-async fn a_reply_without_a_session_to_carry_is_not_touched() {
+async fn a_reply_without_a_client_side_session_is_not_changed() {
     let (layer, _) = layer();
     let body = r#" { "version" : "1.0" } "#;
     for request in [alexa("user-1"), alexa_with(json!({})), alexa_with(json!(7))] {
@@ -130,22 +130,22 @@ async fn a_new_session_does_not_see_the_last_one() {
 #[tokio::test]
 async fn the_session_ends_with_should_end_session() {
     let (layer, _) = layer();
-    for (body, is_carried) in [
+    for (body, has_session) in [
         (r#"{"response":{"shouldEndSession":true}}"#, false),
         (r#"{"response":{"shouldEndSession":false}}"#, true),
         (r#"{"response":{}}"#, true),
     ] {
         let app = answering(&layer, body, |session| session.set("lives", 3));
         let reply = replied(&app, &alexa("user-1")).await;
-        assert_eq!(reply.contains("lives"), is_carried, "{reply}");
-        assert!(is_carried || reply == body);
+        assert_eq!(reply.contains("lives"), has_session, "{reply}");
+        assert!(has_session || reply == body);
     }
 }
 
 #[tokio::test]
 async fn the_handlers_own_attributes_win() {
     let (layer, _) = layer();
-    for (body, is_carried) in [
+    for (body, has_session) in [
         (r#"{"sessionAttributes":{"mine":1}}"#, false),
         (r#"{"sessionAttributes":"mine"}"#, false),
         (r#"{"sessionAttributes":{ }}"#, true),
@@ -153,8 +153,8 @@ async fn the_handlers_own_attributes_win() {
     ] {
         let app = answering(&layer, body, |session| session.set("lives", 3));
         let reply = replied(&app, &alexa("user-1")).await;
-        assert_eq!(reply.contains(r#""lives":3"#), is_carried, "{reply}");
-        assert!(is_carried || reply == body);
+        assert_eq!(reply.contains(r#""lives":3"#), has_session, "{reply}");
+        assert!(has_session || reply == body);
     }
 }
 
@@ -168,7 +168,7 @@ async fn nothing_else_in_the_reply_is_touched() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_object_is_left_alone() {
+async fn a_reply_that_is_not_a_json_object_is_left_alone() {
     let (layer, _) = layer();
     let html = HeaderValue::from_static("text/html");
     let gzip = HeaderValue::from_static("gzip");
@@ -234,7 +234,7 @@ async fn content_length_is_right_afterwards_and_trailers_stay() {
     assert_eq!(length, body.len().to_string());
 }
 
-/// A reply that never ends is passed on unread where there is no session to write.
+/// A reply that never ends is passed on unread if there is no session to write.
 #[tokio::test]
 async fn a_streaming_reply_is_not_buffered_without_a_session() {
     let (layer, _) = layer();
@@ -249,7 +249,7 @@ async fn a_streaming_reply_is_not_buffered_without_a_session() {
     assert!(body.enter(|cx, body| http_body::Body::poll_frame(body, cx)).is_pending());
 }
 
-/// Over the limit, and after the time-out, the reply goes out as it is.
+/// Beyond the limit, or after the time-out, the reply is sent unchanged.
 #[tokio::test(start_paused = true)]
 async fn a_reply_that_is_too_long_or_too_slow_goes_out_as_it_is() {
     let (layer, _) = layer();
@@ -275,7 +275,7 @@ async fn a_reply_that_is_too_long_or_too_slow_goes_out_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_session_in_the_database_is_not_carried() {
+async fn a_session_in_the_database_is_not_written_into_the_reply() {
     let elements = StoredElements::new().session(true);
     let layer = PersistenceLayer::new(TestDb::default()).stored_elements(elements);
     let app = answering(&layer, "{}", |session| {
@@ -288,7 +288,7 @@ async fn a_session_in_the_database_is_not_carried() {
 }
 
 #[tokio::test]
-async fn an_event_outside_any_session_has_none_to_carry() {
+async fn a_sessionless_event_has_no_client_side_session() {
     let (layer, _) = layer();
     let app = answering(&layer, "{}", |session| {
         assert!(session.set("lives", 3).unwrap_err().is_element_disabled());
@@ -323,7 +323,7 @@ async fn after_the_turn_and_after_forgetting_nothing_is_written() {
     assert_eq!(reply, r#"{"sessionAttributes":{}}"#);
 }
 
-/// What the first run of the handler did to the session is gone with it.
+/// The session changes of the first run are discarded.
 #[tokio::test]
 async fn a_handler_that_runs_again_finds_the_session_as_it_came() {
     let items = MemoryDb::new();
@@ -350,7 +350,7 @@ async fn a_handler_that_runs_again_finds_the_session_as_it_came() {
 }
 
 #[tokio::test]
-async fn the_history_has_the_state_of_a_carried_session() {
+async fn the_history_has_the_state_of_a_client_side_session() {
     let history = tower_persistence::stored_elements::HistoryElement::new().state(true);
     let (layer, _) = layer();
     let layer = layer.stored_elements(StoredElements::new().history(history));
@@ -361,7 +361,7 @@ async fn the_history_has_the_state_of_a_carried_session() {
 }
 
 #[tokio::test]
-async fn a_platform_of_ones_own_carries_a_session() {
+async fn a_custom_platform_has_client_side_sessions() {
     let platform = JsonPlatform::new("kiosk").detect("/kiosk").user_id("/user");
     let platform = platform.session_id("/session/id").session_data("/session/data");
     let (layer, _) = layer();
@@ -379,7 +379,7 @@ async fn a_platform_of_ones_own_carries_a_session() {
     }
 }
 
-/// Not a word of what a body holds is needed for this: an empty body passes through.
+/// The contents of a body are not needed for this: an empty body passes through.
 #[tokio::test]
 async fn a_handler_without_a_body_in_its_reply_is_left_alone() {
     let (layer, _) = layer();

@@ -1,7 +1,7 @@
 //! A voice app that remembers how often its users came.
 //!
 //! ```text
-//! cargo run --example voice_app
+//! cargo run -p voice-app
 //! ```
 //!
 //! `PORT` (3000) and `DATABASE_URL` (`file:db/db.json`) change where it listens and what it writes to.
@@ -23,7 +23,7 @@ type BoxError = Box<dyn std::error::Error>;
 #[tokio::main]
 async fn main() -> ExitCode {
     let Err(error) = run().await else { return ExitCode::SUCCESS };
-    eprint!("voice_app: {error}");
+    eprint!("voice-app: {error}");
     let mut source = error.source();
     while let Some(error) = source {
         eprint!(": {error}");
@@ -45,15 +45,16 @@ async fn run() -> Result<(), BoxError> {
     let listener = listener.map_err(|error| format!("cannot listen on port {port}: {error}"))?;
     let database = connect(&database_url).await?;
     database.ensure_ready().await?;
+    let layer = PersistenceLayer::new(database);
 
     // In production, a layer that checks whether a request is genuine goes around this one.
     let app = Router::new()
         .route("/", post(visit))
-        .layer(PersistenceLayer::new(database.clone()))
+        .layer(layer.clone())
         .route("/healthz", get(|| async { "ok" }));
 
     let address = listener.local_addr()?;
-    println!("Listening on http://{address}\nDatabase: {database:?}\n");
+    println!("Listening on http://{address}\nDatabase: {:?}\n", layer.database());
     println!("Say hello from another terminal:\n");
     println!("curl http://{address} -H 'content-type: application/json' -d '{LAUNCH_REQUEST}'\n");
 
@@ -64,9 +65,10 @@ async fn run() -> Result<(), BoxError> {
     };
     tokio::select! {
         served = axum::serve(listener, app).with_graceful_shutdown(stop) => served?,
-        () = too_late => eprintln!("voice_app: not all requests came to an end within 10 seconds"),
+        () = too_late => eprintln!("voice-app: not all requests came to an end within 10 seconds"),
     }
-    database.close().await?;
+    // Saves may go on whose client has hung up.
+    layer.close().await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
-//! The example `voice_app` as a newcomer runs it: a process of its own, talked to over TCP.
+//! The app as a newcomer runs it: a process of its own, talked to over TCP.
 
-#![cfg(all(unix, feature = "axum", feature = "file"))]
+#![cfg(unix)]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::fs;
@@ -59,7 +59,7 @@ fn the_curl_line_that_it_prints_works() {
 fn it_answers_in_each_platforms_own_form() {
     macro_rules! sample {
         ($name:literal) => {
-            ($name, include_str!(concat!("samples/", $name, ".json")))
+            ($name, include_str!(concat!("../../../tests/samples/", $name, ".json")))
         };
     }
     let cases = [
@@ -80,7 +80,8 @@ fn it_answers_in_each_platforms_own_form() {
         (sample!("lex/v1"), "/dialogAction/message/content"),
         (sample!("lex/v2"), "/messages/0/content"),
     ];
-    let guest = include_str!("samples/googleassistant/new_user.json").replace("VERIFIED", "GUEST");
+    let guest = include_str!("../../../tests/samples/googleassistant/new_user.json")
+        .replace("VERIFIED", "GUEST");
     let without_user = [
         (sample!("alexa/no_user"), "/response/outputSpeech/text"),
         (("a guest of Google's", guest.as_str()), "/prompt/firstSimple/speech"),
@@ -226,10 +227,7 @@ impl Drop for App {
 }
 
 fn voice_app(directory: &TempDir) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let example = test.ancestors().nth(2).unwrap().join("examples/voice_app");
-    assert!(example.exists(), "not built: run `cargo build --example voice_app` first");
-    let mut command = Command::new(example);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_voice-app"));
     command.env("PORT", "0").env("DATABASE_URL", format!("file:{}", db_json(directory).display()));
     command
 }

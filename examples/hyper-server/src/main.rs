@@ -1,7 +1,7 @@
 //! The layer on hyper alone, without a web framework: an Alexa skill that counts visits.
 //!
 //! ```text
-//! cargo run --example hyper_server
+//! cargo run -p hyper-server
 //! ```
 
 use std::convert::Infallible;

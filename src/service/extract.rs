@@ -1,35 +1,38 @@
-//! The handles as extractors of axum.
+//! The handles as axum extractors.
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 
-use super::{History, Schema, Session, User, UserData};
 use crate::body::{NoUser, may_have_user};
 use crate::error::Kind;
+use crate::turn::{History, Schema, Session, User, UserData};
 use crate::{Error, observe};
 
+/// Returns the rejection of a request that has no handle `name`.
 fn rejection(parts: &Parts, name: &str) -> Error {
     if may_have_user(&parts.method, &parts.headers) && parts.extensions.get::<NoUser>().is_none() {
         return Error::new(
             Kind::LayerMissing,
             format!(
-                "`{name}` is not there: add `.layer(PersistenceLayer::new(…))` around this handler"
+                "no `{name}` in this request: add `.layer(PersistenceLayer::new(…))` around this \
+                 handler"
             ),
         );
     }
     Error::new(
         Kind::MissingUser,
         format!(
-            "`{name}` is not there: the request is none of a known platform with a user; take `Option<{name}>` to serve it"
+            "no `{name}` in this request: no platform recognised a user in it; extract \
+             `Option<{name}>` to accept it"
         ),
     )
 }
 
 macro_rules! extractor {
     ($handle:ident) => {
-        /// The rejection is [`is_layer_missing`](Error::is_layer_missing), a 500, where the layer
-        /// is missing, and [`is_missing_user`](Error::is_missing_user), a 400, where the request
-        /// has no user.
+        /// Rejects with [`is_layer_missing`](Error::is_layer_missing), a 500, if the layer is
+        /// missing, and with [`is_missing_user`](Error::is_missing_user), a 400, if the request has
+        /// no user.
         impl<S: Send + Sync> FromRequestParts<S> for $handle {
             type Rejection = Error;
 
@@ -39,8 +42,8 @@ macro_rules! extractor {
             }
         }
 
-        /// `None` where the request has no user; the rejection is
-        /// [`is_layer_missing`](Error::is_layer_missing), a 500, where the layer is missing.
+        /// Extracts `None` if the request has no user. Rejects with
+        /// [`is_layer_missing`](Error::is_layer_missing), a 500, if the layer is missing.
         impl<S: Send + Sync> OptionalFromRequestParts<S> for $handle {
             type Rejection = Error;
 
@@ -61,8 +64,8 @@ extractor!(User);
 extractor!(Session);
 extractor!(History);
 
-/// The rejection is that of [`User`]; or [`is_decode`](Error::is_decode), a 500, where the data
-/// cannot be read as a `T`.
+/// Rejects as [`User`] does, and with [`is_decode`](Error::is_decode), a 500, if the data cannot be
+/// read as a `T`.
 impl<T: Schema, S: Send + Sync> FromRequestParts<S> for UserData<T> {
     type Rejection = Error;
 
@@ -74,7 +77,7 @@ impl<T: Schema, S: Send + Sync> FromRequestParts<S> for UserData<T> {
     }
 }
 
-/// `None` where the request has no user; otherwise the rejection is that of `UserData`.
+/// Extracts `None` if the request has no user. Otherwise rejects as `UserData` does.
 impl<T: Schema, S: Send + Sync> OptionalFromRequestParts<S> for UserData<T> {
     type Rejection = Error;
 
@@ -89,7 +92,7 @@ impl<T: Schema, S: Send + Sync> OptionalFromRequestParts<S> for UserData<T> {
     }
 }
 
-/// What no handler gets to see is logged.
+/// Reads the data, and logs an error, since the handler does not run and cannot log it.
 fn user_data<T: Schema>(user: &User) -> Result<UserData<T>, Error> {
     UserData::from_user(user).inspect_err(|error| observe::not_read(user.platform(), error))
 }

@@ -1,7 +1,7 @@
 //! Two platforms of your own: one declared with JSON pointers, one written by hand.
 //!
 //! ```text
-//! cargo run --example custom_platform
+//! cargo run -p custom-platform
 //! ```
 
 use axum::body::{Body, to_bytes};

@@ -1,7 +1,7 @@
 //! The axum app on AWS Lambda, its users in DynamoDB: a table name is all that it needs.
 //!
 //! ```text
-//! TABLE_NAME=voice-app cargo lambda watch --example lambda --all-features
+//! TABLE_NAME=voice-app cargo lambda watch --package lambda
 //! ```
 //!
 //! Region and credentials come from the function's role; the table is created at the first request.
