@@ -72,6 +72,7 @@
 //! | `aws-config` | | region and credentials of `DynamoDb` from the environment |
 //! | `aws-login` | | the same, with the credentials of `aws login` (26 more packages) |
 //! | `mongodb` | | `MongoDb` |
+//! | `sqlite` | | `SqliteDb`, the embedded database in an SQLite file |
 //! | `circuit-breaker` | | `CircuitBreaker` around any database, which fails fast while it is down |
 //! | `lambda` | | `lambda_http::Body` as a request body, for functions without axum |
 //! | `metrics` | | counters and histograms for the `metrics` crate |
@@ -117,6 +118,9 @@ pub use self::config::{PersistenceConfig, connect};
 #[cfg(feature = "circuit-breaker")]
 #[doc(inline)]
 pub use self::database::CircuitBreaker;
+#[cfg(all(feature = "sqlite", feature = "file"))]
+#[doc(inline)]
+pub use self::database::Imported;
 #[doc(inline)]
 pub use self::database::{
     AnyDatabase, Database, Expected, Loaded, MemoryDb, Saved, Version, VersionedRecord,
@@ -130,6 +134,9 @@ pub use self::database::{FileDb, FileDbBuilder};
 #[cfg(feature = "mongodb")]
 #[doc(inline)]
 pub use self::database::{MongoDb, MongoDbBuilder};
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
+pub use self::database::{SqliteDb, SqliteDbBuilder};
 #[doc(inline)]
 pub use self::error::{BoxError, Error};
 #[doc(inline)]

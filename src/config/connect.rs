@@ -1,16 +1,17 @@
 //! Opening a database from a url.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, Secret};
+use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, Secret, SqliteConfig};
 use crate::database::AnyDatabase;
 use crate::error::{Error, Kind};
 
-const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memory:`, `dynamodb://` \
-                     followed by a table, or `mongodb://`";
+const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memory:`, `sqlite:` \
+                     followed by a path, `dynamodb://` followed by a table, or `mongodb://`";
 
 /// Opens the database that `url` names, so that one program can use a file in development and
 /// another database in production.
@@ -19,10 +20,11 @@ const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memor
 /// | --- | --- | --- |
 /// | `file:db/db.json` | `FileDb` | `file` |
 /// | `memory:` | [`MemoryDb`](crate::MemoryDb) | |
+/// | `sqlite:db/users.sqlite` | `SqliteDb` | `sqlite` |
 /// | `dynamodb://Table?region=eu-west-1` | `DynamoDb` | `dynamodb` |
 /// | `mongodb://host/database?collection=users` | `MongoDb`, also with `mongodb+srv:` | `mongodb` |
 ///
-/// * `file:` is followed by the path, absolute or relative. Nothing in it is decoded.
+/// * `file:` and `sqlite:` are followed by the path, absolute or relative. Nothing in it is decoded.
 /// * `dynamodb:` has the options `region`, `endpoint`, `create_table=false`, and in milliseconds
 ///   `timeout_ms` and `ready_timeout_ms`. To take credentials from the environment, enable the
 ///   feature `aws-config`.
@@ -56,7 +58,9 @@ fn parse(url: &str) -> Result<DatabaseConfig, Message> {
         .into());
     };
     match scheme.to_ascii_lowercase().as_str() {
-        "file" => file(rest),
+        "file" => path("file", rest, "db.json").map(DatabaseConfig::File),
+        "sqlite" => path("sqlite", rest, "users.sqlite")
+            .map(|path| DatabaseConfig::Sqlite(SqliteConfig { path, ..SqliteConfig::default() })),
         "memory" if rest.is_empty() => Ok(DatabaseConfig::Memory),
         "memory" => Err("unexpected text after `memory:` in the database url; remove it".into()),
         "dynamodb" => dynamodb(rest),
@@ -65,19 +69,23 @@ fn parse(url: &str) -> Result<DatabaseConfig, Message> {
     }
 }
 
-fn file(path: &str) -> Result<DatabaseConfig, Message> {
+fn path(scheme: &str, path: &str, example: &str) -> Result<PathBuf, Message> {
     if path.is_empty() {
-        return Err("the path after `file:` in the database url is empty; write it as in \
-                    `file:db/db.json`"
-            .into());
+        return Err(format!(
+            "the path after `{scheme}:` in the database url is empty; write it as in \
+             `{scheme}:db/{example}`"
+        )
+        .into());
     }
     // Such a path is probably meant to be relative, but would be taken as absolute.
     if path.starts_with("//") && !path.starts_with("///") {
-        return Err("a host after `file://` in the database url is not supported; \
-                    write `file:db/db.json`, or `file:/srv/db.json` for an absolute path"
-            .into());
+        return Err(format!(
+            "a host after `{scheme}://` in the database url is not supported; write \
+             `{scheme}:db/{example}`, or `{scheme}:/srv/{example}` for an absolute path"
+        )
+        .into());
     }
-    Ok(DatabaseConfig::File(path.into()))
+    Ok(path.into())
 }
 
 fn dynamodb(rest: &str) -> Result<DatabaseConfig, Message> {

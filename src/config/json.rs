@@ -7,7 +7,9 @@ use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, PersistenceConfig, Secret};
+use super::{
+    DatabaseConfig, DynamoDbConfig, MongoDbConfig, PersistenceConfig, Secret, SqliteConfig,
+};
 use crate::stored_elements::StoredElements;
 
 type Settings = Map<String, Value>;
@@ -48,12 +50,11 @@ fn read(mut settings: Settings) -> Result<PersistenceConfig, String> {
         }
         "dynamodb" => DatabaseConfig::DynamoDb(Box::new(parse::<DynamoDb>(settings)?.config()?)),
         "mongodb" => DatabaseConfig::MongoDb(parse::<MongoDb>(settings)?.config()),
+        "sqlite" => DatabaseConfig::Sqlite(parse::<Sqlite>(settings)?.config()),
         _ => {
-            return Err(
-                "`type` is not a known database; set it to `file`, `memory`, `dynamodb` or \
-                        `mongodb`"
-                    .to_owned(),
-            );
+            return Err("`type` is not a known database; set it to `file`, `memory`, `sqlite`, \
+                        `dynamodb` or `mongodb`"
+                .to_owned());
         }
     };
     Ok(PersistenceConfig { database, stored_elements })
@@ -233,6 +234,22 @@ impl MongoDb {
             uri: Secret(self.connection_string),
             database: self.database_name,
             collection: self.collection_name,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Sqlite {
+    path_to_file: Option<PathBuf>,
+    timeout_ms: Option<u64>,
+}
+
+impl Sqlite {
+    fn config(self) -> SqliteConfig {
+        SqliteConfig {
+            path: self.path_to_file.unwrap_or_else(|| "db/users.sqlite".into()),
+            timeout: self.timeout_ms.map(Duration::from_millis),
         }
     }
 }

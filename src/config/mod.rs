@@ -36,6 +36,7 @@ use crate::stored_elements::StoredElements;
 /// | file `db/users.json` | `{"type": "file", "localDbFilename": "users"}` |
 /// | file, relative to the working directory | `{"pathToFile": "../db/db.json"}` |
 /// | memory | `{"type": "memory"}` |
+/// | SQLite `db/users.sqlite` | `{"type": "sqlite"}`, also with `pathToFile` and `timeoutMs` |
 /// | DynamoDB | `{"table": {"name": "…"}}`, `{"tableName": "…"}` |
 /// | MongoDB | `{"connectionString": "…", "databaseName": "…", "collectionName": "…"}` |
 ///
@@ -74,6 +75,7 @@ pub(crate) enum DatabaseConfig {
     Memory,
     DynamoDb(Box<DynamoDbConfig>),
     MongoDb(MongoDbConfig),
+    Sqlite(SqliteConfig),
 }
 
 impl DatabaseConfig {
@@ -123,6 +125,12 @@ pub(crate) struct MongoDbConfig {
     pub(crate) uri: Secret,
     pub(crate) database: Option<String>,
     pub(crate) collection: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct SqliteConfig {
+    pub(crate) path: PathBuf,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// Text that `Debug` does not show.

@@ -20,6 +20,10 @@ impl DatabaseConfig {
             Self::MongoDb(config) => config.open().await,
             #[cfg(not(feature = "mongodb"))]
             Self::MongoDb(_) => Err(without("mongodb")),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(config) => config.open().await,
+            #[cfg(not(feature = "sqlite"))]
+            Self::Sqlite(_) => Err(without("sqlite")),
         }
     }
 }
@@ -76,7 +80,18 @@ impl super::MongoDbConfig {
     }
 }
 
-#[cfg(not(all(feature = "file", feature = "dynamodb", feature = "mongodb")))]
+#[cfg(feature = "sqlite")]
+impl super::SqliteConfig {
+    async fn open(self) -> Result<AnyDatabase, Error> {
+        let mut builder = crate::database::SqliteDb::builder(self.path);
+        if let Some(timeout) = self.timeout {
+            builder = builder.timeout(timeout);
+        }
+        builder.open().await.map(AnyDatabase::new)
+    }
+}
+
+#[cfg(not(all(feature = "file", feature = "dynamodb", feature = "mongodb", feature = "sqlite")))]
 fn without(feature: &str) -> Error {
     let message = format!(
         "the feature `{feature}` is off; enable it in tower-persistence to use this database"

@@ -35,6 +35,8 @@ mod file;
 mod memory;
 #[cfg(feature = "mongodb")]
 mod mongodb;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod tombstone;
 mod version;
 
@@ -51,6 +53,10 @@ pub use self::file::{FileDb, FileDbBuilder};
 pub use self::memory::MemoryDb;
 #[cfg(feature = "mongodb")]
 pub use self::mongodb::{MongoDb, MongoDbBuilder};
+#[cfg(all(feature = "sqlite", feature = "file"))]
+pub use self::sqlite::Imported;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{SqliteDb, SqliteDbBuilder};
 pub use self::version::Version;
 use crate::error::Error;
 use crate::record::Record;

@@ -106,3 +106,17 @@ pub(crate) fn on_mongodb(servers: &Servers) -> Vec<Trial> {
         }),
     ]
 }
+
+#[cfg(feature = "sqlite")]
+pub(crate) fn on_sqlite() -> Vec<Trial> {
+    let case = crate::bounded::case("sqlite::config".to_owned(), async || {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db/users.sqlite");
+        let config = json!({ "type": "sqlite", "pathToFile": path, "timeoutMs": 60000 });
+        assert_config_remembers(config, "users.sqlite").await;
+        let elements = tower_persistence::StoredElements::new().session(true);
+        let database = connect(&format!("sqlite:{}", path.display())).await.unwrap();
+        assert_remembers(&PersistenceLayer::new(database).stored_elements(elements)).await;
+    });
+    vec![case.trial()]
+}

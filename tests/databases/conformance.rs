@@ -42,6 +42,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             conformance(async || AnyDatabase::new(memory.clone())).await;
         }),
     ];
+    #[cfg(feature = "sqlite")]
+    cases.extend(sqlite_cases());
     cases.extend(erasure_cases("memory", make_memory.clone()));
     cases.extend(erasure_cases("file", make_file.clone()));
     cases.extend(layer_cases("memory", make_memory));
@@ -59,6 +61,29 @@ fn file() -> impl AsyncFn() -> FileDb + Clone + Send + Sync + 'static {
         };
         opened.get_or_init(open).await.0.clone()
     }
+}
+
+/// Each handle opens the file anew, as another process would.
+#[cfg(feature = "sqlite")]
+fn sqlite_cases() -> Vec<Case> {
+    let directory = Arc::new(directory());
+    let make_db = async move || {
+        let path = directory.path().join("users.sqlite");
+        tower_persistence::SqliteDb::open(path).await.unwrap()
+    };
+    let [one, erasure, layer] = std::array::from_fn(|_| make_db.clone());
+    let mut cases = vec![
+        case("sqlite::conformance".to_owned(), async move || {
+            let db = make_db().await;
+            conformance(async || db.clone()).await;
+        }),
+        case("sqlite::conformance_of_a_file_opened_anew".to_owned(), async move || {
+            conformance(one.clone()).await;
+        }),
+    ];
+    cases.extend(erasure_cases("sqlite", erasure));
+    cases.extend(layer_cases("sqlite", layer));
+    cases
 }
 
 /// Makes a directory in memory, if the system has such a place: these tests are not about disks.

@@ -21,7 +21,11 @@ mod binaries;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod bounded;
 // Other tests use the rest of it, and some parts serve only the databases behind features.
-#[cfg(all(feature = "file", feature = "testing", any(feature = "dynamodb", feature = "mongodb")))]
+#[cfg(all(
+    feature = "file",
+    feature = "testing",
+    any(feature = "dynamodb", feature = "mongodb", feature = "sqlite")
+))]
 mod choosing;
 #[cfg(all(feature = "file", feature = "testing"))]
 #[allow(dead_code)]
@@ -75,6 +79,8 @@ fn main() {
     trials.push(bounded::self_test());
     trials.extend(dynamodb.self_tests());
     trials.extend(mongodb.self_tests());
+    #[cfg(feature = "sqlite")]
+    trials.extend(choosing::on_sqlite());
     #[cfg(feature = "mongodb")]
     {
         trials.extend(crate::mongodb::trials(&mongodb));

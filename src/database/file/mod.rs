@@ -5,6 +5,8 @@ mod attributes;
 mod builder;
 mod calls;
 mod disk;
+#[cfg(feature = "sqlite")]
+mod export;
 mod failure;
 mod fingerprint;
 mod format;
@@ -31,6 +33,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use self::builder::FileDbBuilder;
+#[cfg(feature = "sqlite")]
+pub(crate) use self::export::{Export, export};
 use self::failure::{configuration, unusable};
 use self::shared::Shared;
 use self::writer::{Action, Command, Outcome, Write};
@@ -58,8 +62,8 @@ use crate::record::Record;
 ///
 /// All users are held in memory, and each save writes the whole file. That suits development and
 /// small apps of up to 10,000 users. Beyond that, a warning is logged once. With hundreds of
-/// thousands of users saves take longer than requests wait for them: use `DynamoDb` or `MongoDb`
-/// instead.
+/// thousands of users saves take longer than requests wait for them. Move to `SqliteDb` then,
+/// which copies the users with `import_file`, or to a server.
 ///
 /// # Writes
 ///

@@ -50,7 +50,7 @@ impl Remark {
             }
             Self::ManyUsers => {
                 "holds more than 10,000 users, and each save writes all of them: saves will take \
-                 longer than requests wait for them. Use `DynamoDb` or `MongoDb` for so many"
+                 longer than requests wait for them. Move to `SqliteDb`, which imports this file"
             }
         }
     }
