@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Barrier};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -191,7 +191,7 @@ pub(super) async fn given_up<D: Database>(subject: &Subject<D>) -> Outcome {
 fn give_up(call: impl Future, polls: usize) {
     let mut call = pin!(call);
     for _ in 0..polls {
-        if let Poll::Ready(_) = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        if call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
     }

@@ -40,7 +40,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 /// lost.
 ///
 /// `make_db` returns a handle: to an empty database, to a shared table, or a clone. It is called
-/// once for each check, after the handle of the previous check was dropped. The suite uses its own
+/// for each check, after the handles of the previous check were dropped, and twice for a check of
+/// two handles to one store: where a store admits one opener, as a file does, return a clone of one
+/// handle. A new, empty store each time fails these checks. The suite uses its own
 /// user ids, unique to each run, and a check that succeeds deletes its records. The suite can
 /// therefore share a table with other users and with another run.
 ///
@@ -68,6 +70,14 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 /// * *long ids*, *odd ids*: ids of 2,048 bytes; ids that differ only in case, spaces or
 ///   normalisation, or look like paths or queries, have separate records.
 /// * *limits*: a record that the database cannot hold is refused.
+/// * *sizes*: records of up to 255 KiB are stored.
+/// * *many users*: 64 users are saved at the same time, and none loses a write to another.
+/// * *two handles*, *creation by two handles*: one handle sees at once what the other saved, and a
+///   version that the other has replaced is a conflict.
+/// * *calls given up*: a load, save or deletion that is dropped after some polls locks no user, and
+///   a save takes effect wholly or not at all.
+/// * *many versions*: no version comes again, in 66,000 saves where they are cheap.
+/// * *threads*: of saves that begin on several threads at once, one succeeds, every time.
 ///
 /// A database has two freedoms:
 ///
