@@ -102,16 +102,8 @@ use crate::record::Record;
 ///
 /// # Permissions
 ///
-/// | for | actions, all `dynamodb:…` on the table |
-/// | --- | --- |
-/// | loading, saving and forgetting users | `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem` |
-/// | tombstones (optional) | `DescribeTimeToLive`; on tables created here `UpdateTimeToLive` |
-/// | creating a missing table | `DescribeTable`, `CreateTable` |
-/// | an error that names the table's actual key | `DescribeTable` |
-/// | `expire_users_after` (optional) | `DescribeTimeToLive`, `UpdateTimeToLive` |
-///
-/// The database works without the optional actions. It then leaves no tombstones, and expired
-/// users stay stored unless another program has enabled the time to live.
+/// The role needs `GetItem`, `PutItem`, `UpdateItem` and `DeleteItem` on the table. The guide on
+/// databases has the actions that create a table, leave tombstones or expire users.
 ///
 /// # Clones
 ///
