@@ -35,7 +35,8 @@ pub(super) async fn many_users<D: Database>(subject: &Subject<D>) -> Outcome {
             let fields = record(&counted(number * 100 + step));
             async move { save_beside_others(&*database, &id, &fields, version).await }
         });
-        // In one task, all saves have begun before the first goes on; in many, they run in parallel.
+        // In one task, all saves have begun before the first goes on; in many, they run in
+        // parallel.
         let saved = match step % 2 {
             0 => join_all(saves).await,
             _ => {
@@ -69,8 +70,8 @@ async fn save_beside_others<D: Database>(
 
 /// Of saves that begin on several threads at the same moment, one wins, every time.
 ///
-/// Threads rather than tasks: a database that compares and writes without waiting in between is whole
-/// for the tasks of one thread.
+/// Threads rather than tasks: a database that compares and writes without waiting in between is
+/// whole for the tasks of one thread.
 pub(super) async fn threads<D: Database>(subject: &Subject<D>) -> Outcome {
     const THREADS: usize = 4;
     const ROUNDS: usize = 20_000;
@@ -128,8 +129,8 @@ fn race<D: Database>(
     })
 }
 
-/// No version comes a second time: more than 65,536 of them where saves are cheap, and more than 256
-/// elsewhere.
+/// No version comes a second time: more than 65,536 of them where saves are cheap, and more than
+/// 256 elsewhere.
 pub(super) async fn many_versions<D: Database>(subject: &Subject<D>) -> Outcome {
     const CHEAP: usize = 66_000;
     const LEAST: usize = 300;
@@ -150,8 +151,8 @@ pub(super) async fn many_versions<D: Database>(subject: &Subject<D>) -> Outcome 
     Ok(())
 }
 
-/// A call that is given up after some polls locks no user for ever, and a save is done wholly or not at
-/// all.
+/// A call that is given up after some polls locks no user for ever, and a save is done wholly or
+/// not at all.
 pub(super) async fn given_up<D: Database>(subject: &Subject<D>) -> Outcome {
     const POLLS: usize = 6;
     for polls in 0..=POLLS {
