@@ -22,8 +22,8 @@ impl Platform for Telegram {
 
     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
         request.get("update_id")?;
-        // The prefix keeps them from being taken for another platform's users in the same database.
-        let id = |pointer| Some(format!("telegram:{}", request.pointer(pointer)?.get()).into());
+        // The layer stores the user as `telegram:42`, apart from those of other platforms.
+        let id = |pointer| Some(request.pointer(pointer)?.get().into());
         let event = Event::default().user_id(id("/message/from/id"));
         Some(vec![event.session(id("/message/chat/id"), NewSession::Unknown)])
     }
@@ -38,12 +38,14 @@ async fn visit(user: User) -> Result<String, Error> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let slack = JsonPlatform::new("slack")
         .detect_value("/type", "event_callback")
+        .user_scope("/team_id")
         .user_id("/event/user")
         .session_id("/event/channel");
     let layer = PersistenceLayer::new(MemoryDb::new()).platform(slack).platform(Telegram);
     let app = Router::new().route("/", post(visit)).layer(layer);
 
-    let from_slack = r#"{"type":"event_callback","event":{"user":"U1","channel":"C1"}}"#;
+    let from_slack =
+        r#"{"type":"event_callback","team_id":"T1","event":{"user":"U1","channel":"C1"}}"#;
     let from_telegram = r#"{"update_id":7,"message":{"from":{"id":42},"chat":{"id":42}}}"#;
     for body in [from_slack, from_telegram, from_slack] {
         let request = Request::post("/").header("content-type", "application/json");
