@@ -243,7 +243,7 @@ async fn more_users_than_a_file_suits_are_warned_of_once() {
     let log = logged(|| drop(open()));
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].contains("holds more than 10,000 users"), "{log:?}");
-    assert!(log[0].contains("`DynamoDb` or `MongoDb`"), "{log:?}");
+    assert!(log[0].contains("Move to `SqliteDb`"), "{log:?}");
 }
 
 #[tokio::test]
