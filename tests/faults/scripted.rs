@@ -32,7 +32,8 @@ fn faulty(script: impl IntoIterator<Item = Fault>) -> Faulty<MemoryDb> {
 
 #[tokio::test]
 async fn without_faults_it_is_the_database() {
-    conformance(async || Faulty::new(MemoryDb::new())).await;
+    let database = Faulty::new(MemoryDb::new());
+    conformance(async || database.clone()).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -31,15 +32,15 @@ impl Database for MapDb {
         record: &Record,
         expected: Expected<'_>,
     ) -> Result<Saved, Error> {
-        let (items, last_version) = &mut *self.0.lock().await;
-        let current = items.get(id);
+        let (records, last_version) = &mut *self.0.lock().await;
+        let current = records.get(id);
         if current.map(|stored| &stored.version) != expected.version() {
             return Ok(Saved::Conflict(current.cloned()));
         }
         *last_version += 1;
         let stored =
             VersionedRecord { record: record.clone(), version: Version::from(*last_version) };
-        items.insert(id.to_owned(), stored.clone());
+        records.insert(id.to_owned(), stored.clone());
         Ok(Saved::Written(stored.version))
     }
 
@@ -59,6 +60,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let text = axum::body::to_bytes(response.into_body(), usize::MAX).await?;
         println!("visit {}", String::from_utf8_lossy(&text));
     }
-    tower_persistence::testing::conformance(async || MapDb::default()).await;
+    // Two handles to one store, as two processes have them.
+    let db = Arc::new(MapDb::default());
+    tower_persistence::testing::conformance(async || Arc::clone(&db)).await;
     Ok(())
 }
