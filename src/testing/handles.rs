@@ -1,5 +1,6 @@
 //! Two handles to one store, as two processes have them.
 
+use futures_util::future::join;
 use serde_json::{Value, json};
 
 use super::subject::{Outcome, Subject, failed};
@@ -49,8 +50,7 @@ pub(super) async fn create_once<D: Database>(one: &Subject<D>, other: &Subject<D
                 (first, other.save(&id, &fields, None).await?)
             }
             _ => {
-                let both =
-                    tokio::join!(one.save(&id, &fields, None), other.save(&id, &fields, None));
+                let both = join(one.save(&id, &fields, None), other.save(&id, &fields, None)).await;
                 (both.0?, both.1?)
             }
         };
