@@ -14,7 +14,7 @@ fn counted(count: u64) -> Value {
     json!({ "user": { "data": { "count": count } } })
 }
 
-/// What one handle saved the other loads at once, and may save over; what it loaded before is old.
+/// Checks that one handle loads at once, and may replace, what the other saved.
 pub(super) async fn take_turns<D: Database>(one: &Subject<D>, other: &Subject<D>) -> Outcome {
     let id = one.user("two-handles");
     one.store(&id, &counted(0), None).await?;
@@ -39,7 +39,7 @@ pub(super) async fn take_turns<D: Database>(one: &Subject<D>, other: &Subject<D>
     Ok(())
 }
 
-/// The same record is created once, also if both handles bring the same content.
+/// Checks that a record is created once, also if both handles bring the same content.
 pub(super) async fn create_once<D: Database>(one: &Subject<D>, other: &Subject<D>) -> Outcome {
     let fields = counted(1);
     for round in 0..8 {
@@ -62,7 +62,7 @@ pub(super) async fn create_once<D: Database>(one: &Subject<D>, other: &Subject<D
     Ok(())
 }
 
-/// What was acknowledged is there after the database was closed and opened again.
+/// Checks that acknowledged records are there after the database was closed and opened again.
 pub(super) async fn reopened<D: Database>(
     one: &Subject<D>,
     reopen: impl AsyncFnOnce() -> D,

@@ -35,7 +35,7 @@ enum Lie {
 
 type Records = HashMap<String, (Record, u64)>;
 
-/// What all handles share.
+/// Holds the records that all handles share.
 #[derive(Default)]
 struct Store {
     records: Mutex<Records>,

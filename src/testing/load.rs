@@ -25,7 +25,7 @@ fn counted(count: u64) -> Value {
     json!({ "user": { "data": { "count": count } } })
 }
 
-/// 64 users are served at the same time, and each finds what it stored.
+/// Checks that 64 users are served at the same time, and each finds its own record.
 pub(super) async fn many_users<D: Database>(subject: &Subject<D>) -> Outcome {
     let ids: Vec<String> = (0..USERS).map(|_| subject.user("many")).collect();
     let mut versions = vec![None; ids.len()];
@@ -68,7 +68,7 @@ async fn save_beside_others<D: Database>(
     }
 }
 
-/// Of saves that begin on several threads at the same moment, one wins, every time.
+/// Checks that of saves that begin on several threads at once, one wins, every time.
 ///
 /// Threads rather than tasks: a database that compares and writes without waiting in between is
 /// whole for the tasks of one thread.
@@ -129,8 +129,8 @@ fn race<D: Database>(
     })
 }
 
-/// No version comes a second time: more than 65,536 of them where saves are cheap, and more than
-/// 256 elsewhere.
+/// Checks that no version comes a second time: more than 65,536 of them where saves are cheap, and
+/// more than 256 elsewhere.
 pub(super) async fn many_versions<D: Database>(subject: &Subject<D>) -> Outcome {
     const CHEAP: usize = 66_000;
     const LEAST: usize = 300;
@@ -151,8 +151,8 @@ pub(super) async fn many_versions<D: Database>(subject: &Subject<D>) -> Outcome 
     Ok(())
 }
 
-/// A call that is given up after some polls locks no user for ever, and a save is done wholly or
-/// not at all.
+/// Checks that a call given up after some polls locks no user for ever, and a save is done wholly
+/// or not at all.
 pub(super) async fn given_up<D: Database>(subject: &Subject<D>) -> Outcome {
     const POLLS: usize = 6;
     for polls in 0..=POLLS {
@@ -198,7 +198,7 @@ fn give_up(call: impl Future, polls: usize) {
     }
 }
 
-/// Records up to the size that no database may refuse are stored.
+/// Checks that records up to the size that no database may refuse are stored.
 pub(super) async fn sizes<D: Database>(subject: &Subject<D>) -> Outcome {
     let id = subject.user("sizes");
     let mut version = None;

@@ -13,7 +13,7 @@ use crate::error::Error;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a lock of another process is looked for while the file is opened.
+/// Sets how often a lock of another process is tried while the file is opened.
 const POLL: Duration = Duration::from_millis(2);
 
 /// Sets how a [`SqliteDb`] is opened: made by [`SqliteDb::builder`].

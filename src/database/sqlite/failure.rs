@@ -21,7 +21,7 @@ pub(super) fn check_version(number: i32, version: &str) -> Result<(), Error> {
     )))
 }
 
-/// Whether another connection had a lock for longer than was waited for it.
+/// Returns whether another connection held a lock for longer than the time limit.
 pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }

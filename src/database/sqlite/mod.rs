@@ -120,8 +120,8 @@ impl SqliteDb {
     ///   of the same names of another program. It is left as it is.
     /// * It or its directory cannot be written, or its file system cannot share memory between
     ///   processes.
-    /// * Another process kept it locked for longer than the
-    ///   [`timeout`](SqliteDbBuilder::timeout) ([`is_timeout`](Error::is_timeout)).
+    /// * Another process kept it locked for longer than the [`timeout`](SqliteDbBuilder::timeout)
+    ///   ([`is_timeout`](Error::is_timeout)).
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::builder(path).open().await
     }
@@ -252,7 +252,7 @@ impl fmt::Debug for SqliteDb {
     }
 }
 
-/// What the writer and all clones share.
+/// Holds the state that the writer and all clones share.
 #[derive(Debug)]
 struct Shared {
     place: Arc<Place>,
@@ -288,7 +288,8 @@ impl Shared {
     }
 }
 
-/// What all clones share. The writer does not hold it, so the last clone can end the writer.
+/// Holds the state that all clones share. The writer does not hold it, so the last clone can end
+/// the writer.
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,

@@ -32,7 +32,7 @@ impl Row {
     }
 }
 
-/// What is found in the place of a user.
+/// Describes what a load finds in the place of a user.
 #[derive(Debug)]
 pub(super) enum Found {
     User(Row),

@@ -91,7 +91,7 @@ pub(super) fn write(record: &Record, over: Option<&Version>) -> Result<String, E
     Ok(text)
 }
 
-/// What the version that `text` was written under has to carry. `over` is the version in whose
+/// Returns the text that the version of `text` has to carry. `over` is the version in whose
 /// place it came.
 pub(super) fn written(text: &str, record: &Record, over: Option<&Version>) -> Option<Source> {
     // Without a spelling of its own before, it has none now.
@@ -151,8 +151,8 @@ fn write_array(text: &mut String, new: &[Value], old: &[Value], source: &str) {
     text.push(']');
 }
 
-/// Whether both are written the same: other than for `==`, the order of members and the sign of
-/// zero count.
+/// Returns whether both are written the same: other than for `==`, the order of members and the
+/// sign of zero count.
 fn is_same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Object(left), Value::Object(right)) => is_same_object(left, right),
@@ -211,8 +211,8 @@ fn is_over(value: &Value, limit: usize) -> bool {
     value.serialize(&mut serde_json::Serializer::new(&mut count)).is_ok() && count.0 > limit
 }
 
-/// Where the first value that `is_wrong` stands, given the levels that it may have. Names further
-/// down are data, and do not stand in errors.
+/// Finds the path of the first value that `is_wrong`, given the levels that it may have. Names
+/// further down are data, and do not stand in errors.
 fn path(fields: &Map<String, Value>, is_wrong: impl Fn(&Value, usize) -> bool) -> Option<String> {
     let (first, value) = fields.iter().find(|(_, value)| is_wrong(value, LEVELS - 1))?;
     let data = ["user", "session"].contains(&first.as_str()).then(|| value.get("data"));
@@ -227,7 +227,7 @@ fn path(fields: &Map<String, Value>, is_wrong: impl Fn(&Value, usize) -> bool) -
     }
 }
 
-/// Whether `value` has at most this many levels. No recursion is deeper than that.
+/// Returns whether `value` has at most this many levels. No recursion is deeper than that.
 fn fits(value: &Value, levels: usize) -> bool {
     match value {
         Value::Object(members) => {

@@ -19,8 +19,8 @@ use crate::error::Error;
 /// Writes that are committed together at most, so that the first does not wait for long.
 const TOGETHER: usize = 512;
 
-/// How long SQLite itself waits for another process's transaction to end. It sleeps longer each
-/// time and then misses the moments between two, so it is begun anew instead.
+/// The time that SQLite itself waits for another process's transaction to end. It sleeps longer
+/// each time and then misses the moments between two, so it is begun anew instead.
 const PATIENCE: Duration = Duration::from_millis(8);
 
 #[derive(Debug)]
