@@ -35,6 +35,8 @@ mod file;
 mod memory;
 #[cfg(feature = "mongodb")]
 mod mongodb;
+#[cfg(any(feature = "file", feature = "sqlite"))]
+mod same;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod tombstone;

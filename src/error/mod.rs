@@ -44,7 +44,7 @@ struct Inner {
     kind: Kind,
     message: Cow<'static, str>,
     platform: Option<Arc<str>>,
-    /// Whether loading or saving failed, whatever the reason.
+    /// Marks a failed load or save, of whatever kind.
     unavailable: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }

@@ -41,8 +41,9 @@ where
     D: Database,
     B: FromBuffered,
 {
-    // All places are taken at once: no later request comes between two events of a user, and two
-    // batches have the same order for every user, so that they cannot wait for each other.
+    // All places are taken before the first is waited for, in the order in which they are served: no
+    // later request comes between two events of a user, and a batch only ever waits for places that
+    // were taken before its own, so that batches cannot wait for each other in a circle.
     let lanes = lanes(shared, events);
     let served = lanes
         .into_iter()

@@ -8,7 +8,6 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{self, Credentials, Region};
 
 use super::credentials::CredentialsCache;
-use super::failure::configuration;
 use crate::error::Error;
 
 /// The region for an endpoint without one: requests are signed for a region, and servers other than
@@ -69,7 +68,7 @@ impl Access {
         let found = config.clone().build();
         if found.region().is_none() {
             if !self.has_endpoint() {
-                return Err(configuration(format!(
+                return Err(Error::configuration(format!(
                     "the region of table \"{table}\" is not known: {}",
                     advice("AWS_REGION", "`.region(…)`")
                 )));
@@ -78,7 +77,7 @@ impl Access {
         }
         #[cfg(not(feature = "aws-config"))]
         if self.credentials.is_none() {
-            return Err(configuration(format!(
+            return Err(Error::configuration(format!(
                 "the credentials for table \"{table}\" are not known: {}",
                 advice("", "`.credentials(…)` or `.client(…)`")
             )));

@@ -1,6 +1,5 @@
 //! Turns AWS's errors into errors of this crate: with code, action and table, without ids and data.
 
-use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -88,11 +87,6 @@ impl fmt::Display for Answer {
 }
 
 impl StdError for Answer {}
-
-/// Makes the error for a setting that cannot be used.
-pub(super) fn configuration(message: impl Into<Cow<'static, str>>) -> Error {
-    Error::new(Kind::Configuration, message)
-}
 
 /// Makes the error for an `action` on `table` that failed.
 pub(super) fn failed<E, R>(action: &str, table: &str, error: SdkError<E, R>) -> Error

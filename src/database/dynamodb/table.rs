@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::client::patient;
-use super::failure::{BUSY, DENIED, IN_USE, MISSING, code, configuration, failed};
+use super::failure::{BUSY, DENIED, IN_USE, MISSING, code, failed};
 use super::inner::Inner;
 use crate::error::{Error, Kind};
 
@@ -199,7 +199,7 @@ impl Inner {
             let found = found
                 .map_or("none".to_owned(), |(name, kind)| format!("`{name}` ({})", kind.as_str()));
             let table = &self.table;
-            return Err(configuration(format!(
+            return Err(Error::configuration(format!(
                 "the {what} of table \"{table}\" is {found}, expected is {expected}; {advice}"
             )));
         }

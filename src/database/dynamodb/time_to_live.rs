@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{TimeToLiveSpecification, TimeToLiveStatus};
 
 use super::attributes::{EXPIRES, META_DATA, ORDER, TOMBSTONE, VERSION};
 use super::client::{patient, timeouts};
-use super::failure::{DENIED, UNKNOWN_OPERATION, code, configuration, failed};
+use super::failure::{DENIED, UNKNOWN_OPERATION, code, failed};
 use super::inner::Inner;
 use crate::error::Error;
 
@@ -40,7 +40,7 @@ impl Inner {
                 match current.and_then(|current| current.time_to_live_status()) {
                     Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) => {
                         return match attribute {
-                            Some(other) if other != EXPIRES => Err(configuration(format!(
+                            Some(other) if other != EXPIRES => Err(Error::configuration(format!(
                                 "table \"{table}\" expires items by `{other}`, not by `{EXPIRES}`; \
                                  DynamoDB takes one attribute per table, so switch the other one off first"
                             ))),

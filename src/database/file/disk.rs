@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf, is_separator};
 
 use super::calls::{self, Calls};
-use super::failure::{configuration, unusable};
+use super::failure::unusable;
 use super::fingerprint::Fingerprint;
 use super::permissions;
 use super::remarks::{Remark, Remarks};
@@ -57,12 +57,13 @@ impl Disk {
     pub(super) fn locate(given: &Path) -> Result<Self, Error> {
         let name = given.display().to_string();
         if given.as_os_str().is_empty() {
-            return Err(configuration(
+            return Err(Error::configuration(
                 "the path of the file database is empty; name a file, such as db/db.json",
             ));
         }
-        let is_directory =
-            || configuration(format!("{name} is a directory; name a file, such as db/db.json"));
+        let is_directory = || {
+            Error::configuration(format!("{name} is a directory; name a file, such as db/db.json"))
+        };
         let file_name = given.file_name().ok_or_else(is_directory)?;
         if name.ends_with(is_separator) {
             return Err(is_directory());

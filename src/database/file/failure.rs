@@ -6,11 +6,6 @@ use std::io;
 use super::disk::Disk;
 use crate::error::{Error, Kind};
 
-/// Makes the error for a setting that cannot be used.
-pub(super) fn configuration(message: impl Into<Cow<'static, str>>) -> Error {
-    Error::new(Kind::Configuration, message)
-}
-
 /// Makes the error for a file that cannot be used.
 pub(super) fn unusable(message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(Kind::Database, message)

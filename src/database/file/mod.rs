@@ -35,7 +35,7 @@ use tokio::time::Instant;
 pub use self::builder::FileDbBuilder;
 #[cfg(feature = "sqlite")]
 pub(crate) use self::export::{Export, export};
-use self::failure::{configuration, unusable};
+use self::failure::unusable;
 use self::shared::Shared;
 use self::writer::{Action, Command, Outcome, Write};
 use super::{Database, Expected, Loaded, Saved, VersionedRecord};
@@ -320,7 +320,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let runtime = runtime::Handle::try_current().map_err(|error| {
-        configuration("a file database needs a tokio runtime; open it within one")
+        Error::configuration("a file database needs a tokio runtime; open it within one")
             .with_source(error)
     })?;
     runtime.spawn_blocking(work).await.map_err(Error::database)

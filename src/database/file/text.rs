@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::half_pairs;
 use super::old::{Old, OldMembers, OldRecord};
+use crate::database::same::{is_same, is_same_object};
 use crate::error::Error;
 use crate::record::Record;
 
@@ -180,27 +181,6 @@ impl<'a> List<'a> {
         self.text.extend(std::iter::repeat_n("  ", level));
         self.text
     }
-}
-
-/// Returns whether both are written the same way. In contrast to `==`, the order of members and the
-/// sign of zero count.
-fn is_same(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Object(left), Value::Object(right)) => is_same_object(left, right),
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(l, r)| is_same(l, r))
-        }
-        (Value::Number(left), Value::Number(right)) => {
-            let bits = |number: &serde_json::Number| number.as_f64().map(f64::to_bits);
-            left == right && bits(left) == bits(right)
-        }
-        _ => left == right,
-    }
-}
-
-fn is_same_object(left: &Map<String, Value>, right: &Map<String, Value>) -> bool {
-    left.len() == right.len()
-        && left.iter().zip(right).all(|((l, left), (r, right))| l == r && is_same(left, right))
 }
 
 /// Refuses a record that could be written but not read back. Not recursive, since the depth that it

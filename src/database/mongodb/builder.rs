@@ -9,7 +9,7 @@ use mongodb::Client;
 use super::MongoDb;
 use super::connection::{Shared, Source};
 use super::document::Layout;
-use super::failure::{configuration, unusable_uri};
+use super::failure::unusable_uri;
 use super::uri;
 use crate::error::Error;
 
@@ -168,10 +168,12 @@ impl MongoDbBuilder {
             (Some(uri), None) => Source::Uri(Box::new(uri::parse(uri)?)),
             (None, Some(client)) => Source::Client(client),
             (None, None) => {
-                return Err(configuration("MongoDB needs a URI or a client; set one of them"));
+                return Err(Error::configuration(
+                    "MongoDB needs a URI or a client; set one of them",
+                ));
             }
             (Some(_), Some(_)) => {
-                return Err(configuration(
+                return Err(Error::configuration(
                     "MongoDB takes a URI or a client, not both; set one of them",
                 ));
             }
@@ -206,7 +208,7 @@ fn check_names(database: &str, collection: &str) -> Result<(), Error> {
         || database.len() > 63
         || database.contains(['/', '\\', '.', '"', '$', ' ', '\0'])
     {
-        return Err(configuration(
+        return Err(Error::configuration(
             "the name of the database is not allowed by MongoDB; use 1 to 63 bytes, without spaces and any of /\\.\"$",
         ));
     }
@@ -214,7 +216,7 @@ fn check_names(database: &str, collection: &str) -> Result<(), Error> {
         || collection.contains(['$', '\0'])
         || collection.starts_with("system.")
     {
-        return Err(configuration(
+        return Err(Error::configuration(
             "the name of the collection is not allowed by MongoDB; use one that is not empty, has no `$` and does not \
              begin with `system.`",
         ));

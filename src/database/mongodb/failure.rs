@@ -1,7 +1,6 @@
 //! Turns the driver's errors into errors of this crate, without the ids, data and parts of the URI
 //! that their texts may hold.
 
-use std::borrow::Cow;
 use std::error::Error as _;
 use std::time::Duration;
 
@@ -165,12 +164,7 @@ pub(super) fn unusable_uri(uri: &str, error: &DriverError) -> Error {
 }
 
 pub(super) fn refused_uri(why: &str) -> Error {
-    configuration(format!("the URI of MongoDB cannot be used: {why}; {FORM}"))
-}
-
-/// Makes the error for a setting that cannot be used.
-pub(super) fn configuration(message: impl Into<Cow<'static, str>>) -> Error {
-    Error::new(Kind::Configuration, message)
+    Error::configuration(format!("the URI of MongoDB cannot be used: {why}; {FORM}"))
 }
 
 #[cfg(test)]

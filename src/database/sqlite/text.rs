@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::database::Version;
+use crate::database::same::{is_same, is_same_object};
 use crate::error::Error;
 use crate::record::Record;
 
@@ -149,27 +150,6 @@ fn write_array(text: &mut String, new: &[Value], old: &[Value], source: &str) {
         }
     }
     text.push(']');
-}
-
-/// Returns whether both are written the same: other than for `==`, the order of members and the
-/// sign of zero count.
-fn is_same(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Object(left), Value::Object(right)) => is_same_object(left, right),
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(l, r)| is_same(l, r))
-        }
-        (Value::Number(left), Value::Number(right)) => {
-            let bits = |number: &serde_json::Number| number.as_f64().map(f64::to_bits);
-            left == right && bits(left) == bits(right)
-        }
-        _ => left == right,
-    }
-}
-
-fn is_same_object(left: &Map<String, Value>, right: &Map<String, Value>) -> bool {
-    left.len() == right.len()
-        && left.iter().zip(right).all(|((l, left), (r, right))| l == r && is_same(left, right))
 }
 
 /// Refuses what could be written but not be read again.
