@@ -28,9 +28,36 @@ pub(crate) struct Recognised {
     /// The number of this user's events in the batch; 0 for an event that came alone.
     pub(crate) batch_size: usize,
     pub(crate) input: Input,
+    /// The conversation that the event belongs to, if the platform names one.
+    pub(crate) conversation: Option<Identity>,
+    /// Set if `user` is a conversation.
+    pub(crate) is_conversation: bool,
 }
 
-/// The identity of a user.
+impl Recognised {
+    /// Returns the event with its conversation in the user's place, if it has one.
+    pub(crate) fn of_conversation(&self) -> Option<Self> {
+        Some(Self {
+            platform: self.platform.clone(),
+            user: Some(self.conversation.clone()?),
+            session_id: None,
+            new_session: NewSession::Unknown,
+            sessionless: true,
+            is_receipt: false,
+            client_session: None,
+            deletion_requested: false,
+            id: self.id.clone(),
+            // The id of the event is noted with what it did to the conversation, also if it came
+            // alone.
+            batch_size: self.batch_size.max(1),
+            input: Input::default(),
+            conversation: None,
+            is_conversation: true,
+        })
+    }
+}
+
+/// The identity of a user, or of a conversation.
 #[derive(Clone, Default)]
 pub(crate) struct Identity {
     pub(crate) id: Arc<str>,

@@ -152,7 +152,10 @@ pub use self::service::{Persistence, ResponseFuture};
 #[doc(inline)]
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
-pub use self::turn::{History, MetaData, Migrated, Migrations, Schema, Session, User, UserData};
+pub use self::turn::{
+    Conversation, ConversationState, History, MetaData, Migrated, Migrations, Schema, Session,
+    User, UserData,
+};
 #[doc(inline)]
 pub use self::user_key::UserId;
 

@@ -55,6 +55,7 @@ pub(crate) enum Kind {
     IncompleteBody,
     BodyTimeout,
     MissingUser,
+    MissingConversation,
     TooManyEvents,
     Timeout,
     Database,
@@ -197,7 +198,10 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self.inner.kind {
             _ if self.inner.unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Kind::IncompleteBody | Kind::MissingUser | Kind::Ambiguous => StatusCode::BAD_REQUEST,
+            Kind::IncompleteBody
+            | Kind::MissingUser
+            | Kind::MissingConversation
+            | Kind::Ambiguous => StatusCode::BAD_REQUEST,
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::BodyTooLarge | Kind::TooManyEvents => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Conflict => StatusCode::CONFLICT,
@@ -231,6 +235,7 @@ impl Error {
             Kind::IncompleteBody => "the request body broke off",
             Kind::BodyTimeout => "the request body took too long",
             Kind::MissingUser => "the request has no user",
+            Kind::MissingConversation => "the request belongs to no conversation",
             Kind::TooManyEvents => "the request has too many events",
             Kind::Ambiguous => "the request can belong to more than one platform",
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {

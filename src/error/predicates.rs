@@ -64,6 +64,22 @@ impl Error {
         self.inner.kind == Kind::MissingUser
     }
 
+    /// Returns whether the handler takes a [`Conversation`](crate::Conversation) and the request
+    /// belongs to none.
+    ///
+    /// ```
+    /// # use tower_persistence::Error;
+    /// fn log(error: &Error) {
+    ///     if error.is_missing_conversation() {
+    ///         eprintln!("{error}");
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_missing_conversation(&self) -> bool {
+        self.inner.kind == Kind::MissingConversation
+    }
+
     /// Returns whether two built-in platforms recognised the request, of which nothing was stored.
     ///
     /// ```

@@ -1,5 +1,6 @@
 //! The layer, and the setters of its options.
 
+mod conversation;
 mod limits;
 mod policies;
 mod recognition;
@@ -168,13 +169,18 @@ impl<D: Database> PersistenceLayer<D> {
         self.shared.database.close().await
     }
 
+    fn check_platform(&self, platform: &str) -> Result<(), Error> {
+        if self.shared.config.platforms.iter().any(|known| &*known.name == platform) {
+            return Ok(());
+        }
+        let message = format!("the layer has no platform `{platform}`: add it to the layer");
+        Err(Error::new(Kind::Configuration, message))
+    }
+
     /// Makes the key of a user, and takes the user's place.
     async fn place(&self, platform: &str, id: &UserId<'_>) -> Result<(Arc<str>, UserGuard), Error> {
         let config = &self.shared.config;
-        if !config.platforms.iter().any(|known| &*known.name == platform) {
-            let message = format!("the layer has no platform `{platform}`: add it to the layer");
-            return Err(Error::new(Kind::Configuration, message));
-        }
+        self.check_platform(platform)?;
         let key = config.keys.key(&config.platforms, platform, id).ok_or_else(|| {
             let message =
                 "the user id, or the key made from it, is empty or longer than 2,048 bytes";

@@ -173,6 +173,7 @@ pub(super) fn error_type(error: &Error) -> &'static str {
         Kind::IncompleteBody => "body_broken",
         Kind::BodyTimeout => "body_timeout",
         Kind::MissingUser => "no_user",
+        Kind::MissingConversation => "no_conversation",
         Kind::TooManyEvents => "batch",
         Kind::Timeout => "timeout",
         Kind::Database => "database",

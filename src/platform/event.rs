@@ -28,6 +28,9 @@ pub struct Event<'a> {
     /// The part of the platform within which the user id is unique, such as Slack's team; `None` if
     /// ids are unique on the whole platform. It becomes part of the key of the user's record.
     pub scope: Option<Cow<'a, str>>,
+    /// The id of the conversation that the event belongs to: a channel, a group, a direct message.
+    /// Its participants share the data of [`Conversation`](crate::Conversation).
+    pub conversation: Option<Cow<'a, str>>,
     /// The platform's id of the session.
     pub session_id: Option<Cow<'a, str>>,
     /// States whether this event starts a session.
@@ -110,6 +113,20 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn scope(mut self, scope: Option<Cow<'a, str>>) -> Self {
         self.scope = scope;
+        self
+    }
+
+    /// Sets the id of the conversation. Default: `None`, the event belongs to none.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().conversation(Some("C024BE91L".into()));
+    /// assert_eq!(event.conversation.as_deref(), Some("C024BE91L"));
+    /// ```
+    #[must_use]
+    pub fn conversation(mut self, conversation: Option<Cow<'a, str>>) -> Self {
+        self.conversation = conversation;
         self
     }
 
@@ -275,6 +292,7 @@ impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("has_user_id", &self.user_id.is_some())
+            .field("has_conversation", &self.conversation.is_some())
             .field("has_session_id", &self.session_id.is_some())
             .field("new_session", &self.new_session)
             .field("has_session_data", &self.session_data.is_some())

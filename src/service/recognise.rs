@@ -171,13 +171,14 @@ fn recognised(
     mut event: Event<'_>,
 ) -> Option<Recognised> {
     let elements = &config.stored_elements;
+    let conversation = conversation(config, platform, &event);
     let user = identity(config, platform, document, &mut event);
     let has_client_sessions = platform.platform.has_client_sessions() && !event.sessionless;
     let is_client_session = has_client_sessions && (elements.session.is_none() || user.is_none());
     let client_session = if is_client_session { ClientSession::of(&event) } else { None };
     let session_id = event.session_id.filter(|id| is_id(id)).map(Into::into);
     let has_session = is_client_session && (session_id.is_some() || client_session.is_some());
-    if user.is_none() && !has_session {
+    if user.is_none() && conversation.is_none() && !has_session {
         return None;
     }
     if elements.session.is_none() && !platform.platform.has_client_sessions() {
@@ -196,7 +197,17 @@ fn recognised(
         id: event.id.filter(|id| is_id(id)).map(Into::into),
         batch_size: 0,
         input: if asks_platform { platform.platform.input(document) } else { Input::default() },
+        conversation,
+        is_conversation: false,
     })
+}
+
+/// Identifies the conversation, if the platform names one.
+fn conversation(config: &Config, platform: &NamedPlatform, event: &Event<'_>) -> Option<Identity> {
+    let id = event.conversation.as_deref()?;
+    let user_id = UserId::new(event.scope.as_deref().map(Into::into), id.into());
+    let storage_key = config.keys.conversation_key(&platform.name, &user_id)?;
+    Some(Identity { id: id.into(), storage_key, ..Identity::default() })
 }
 
 /// Identifies the user: by the id in the request, or by one that the platform creates.

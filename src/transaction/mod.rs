@@ -1,6 +1,7 @@
 //! A turn as a transaction: order, load, run, seal, save. Nothing in here depends on HTTP.
 
 mod backoff;
+mod conversation;
 mod load;
 mod locks;
 mod save;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
+use self::conversation::{CloseOnDrop, ConversationSlot};
 pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
 use self::save::{Completed, Completion, too_many_conflicts};
 pub(crate) use self::shared::{SavesUnderWay, Shared};
@@ -23,11 +25,13 @@ use crate::error::{Error, Kind};
 use crate::incoming::Recognised;
 use crate::observe::Observer;
 use crate::policy::OnConflict;
-use crate::turn::{Basis, Exchange, Keep, Turn};
+use crate::turn::{Basis, Conversation, Exchange, Keep, Turn};
 
 /// One run of the handler.
 pub(crate) struct Attempt {
     pub(crate) turn: Arc<Turn>,
+    /// The conversation of the event, if it has one.
+    pub(crate) conversation: Option<Conversation>,
     /// Set if the handler will not run again after this attempt.
     pub(crate) is_last: bool,
     /// The time that the turn waited for the user's earlier ones.
@@ -85,12 +89,20 @@ where
         OnConflict::Merge | OnConflict::Overwrite => 0,
     };
     let mut next = Some(event);
+    let mut is_conversation_stored = false;
     loop {
         let is_last = reruns == 0;
         // The last attempt takes the event, so that most turns do not copy it. After a conflict of
         // that one, there is no event for another.
         let event = if is_last { next.take() } else { next.clone() };
         let Some(event) = event else { return Err(too_many_conflicts().into()) };
+        let conversation = CloseOnDrop(ConversationSlot::new(
+            shared,
+            &event,
+            observer,
+            true,
+            is_conversation_stored,
+        ));
         let (elements, now) = (&config.stored_elements, (config.clock)());
         let turn = Turn::begin(event, loaded, elements, shared.database_id(), now);
         let turn = DiscardOnDrop(Arc::new(turn));
@@ -98,7 +110,13 @@ where
             observer.skip("handled");
             return Ok(None);
         }
-        match run(Attempt { turn: Arc::clone(&turn.0), is_last, waited }).await? {
+        let attempt = Attempt {
+            turn: Arc::clone(&turn.0),
+            conversation: conversation.handle(),
+            is_last,
+            waited,
+        };
+        match run(attempt).await? {
             Ran::Discard(output, reason) => {
                 observer.skip(reason);
                 return Ok(Some(output));
@@ -108,13 +126,23 @@ where
                     _guard: guard.clone(),
                     shared: Arc::clone(shared),
                     turn,
+                    conversation,
                     keep,
                     observer: observer.clone(),
                 };
                 let work = Box::pin(completion.complete(output));
                 match run_to_completion(work, &shared.saves).await? {
                     Completed::Saved(output) => return Ok(Some(output)),
-                    Completed::Conflict(current) => loaded = Basis::Record(current),
+                    Completed::Conflict { current, has_stored_conversation } => {
+                        is_conversation_stored |= has_stored_conversation;
+                        loaded = Basis::Record(current);
+                    }
+                    Completed::ConversationConflict => {
+                        loaded = match &key {
+                            Some(key) => load::load(shared, key, observer).await?,
+                            None => Basis::Absent(None),
+                        };
+                    }
                 }
             }
         }

@@ -68,6 +68,7 @@ impl Turn {
             session_id: recognised.session_id,
             id: recognised.id.map(|id| EventId::new(&id, recognised.batch_size)),
             is_receipt: recognised.is_receipt,
+            is_conversation: recognised.is_conversation,
             deletion_requested: recognised.deletion_requested,
             input: recognised.input,
         };
@@ -77,7 +78,7 @@ impl Turn {
             updating: None,
             record,
             session,
-            user_writes: Writes::default(),
+            data_writes: Writes::default(),
             session_writes: Writes::default(),
             typed: TypedState::default(),
             output: None,

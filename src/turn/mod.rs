@@ -4,6 +4,7 @@
 //! and [`merge`] applies its changes to a record that another process has saved meanwhile.
 
 mod begin;
+mod conversation;
 mod data;
 mod handled;
 mod history;
@@ -18,6 +19,8 @@ mod typed;
 mod user;
 mod writes;
 
+pub(crate) use self::conversation::OpenConversation;
+pub use self::conversation::{Conversation, ConversationState};
 pub use self::history::History;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};
 pub use self::session::Session;

@@ -43,6 +43,8 @@ pub(super) struct TurnEvent {
     pub(super) session_id: Option<Arc<str>>,
     pub(super) id: Option<EventId>,
     pub(super) is_receipt: bool,
+    /// Set if the record is a conversation's, not a user's.
+    pub(super) is_conversation: bool,
     /// Set if the platform asks to delete the user's data, and the layer is told to comply.
     pub(super) deletion_requested: bool,
     pub(super) input: Input,
@@ -84,7 +86,8 @@ pub(super) struct State {
     pub(super) updating: Option<ThreadId>,
     pub(super) record: Record,
     pub(super) session: SessionPlace,
-    pub(super) user_writes: Writes,
+    /// The writes to the data of the user, or of the conversation.
+    pub(super) data_writes: Writes,
     pub(super) session_writes: Writes,
     pub(super) typed: TypedState,
     pub(super) output: Option<Value>,
@@ -97,7 +100,14 @@ pub(super) struct State {
 pub(super) enum DataOf {
     User,
     Session,
+    Conversation,
 }
+
+/// The path of a user's data in the record.
+pub(super) const USER_DATA: [&str; 2] = ["user", "data"];
+
+/// The path of a conversation's data in the record.
+pub(super) const CONVERSATION_DATA: [&str; 2] = ["conversation", "data"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -240,7 +250,8 @@ impl Turn {
 
     pub(super) fn data(of: DataOf, state: &State) -> Option<&Data> {
         match of {
-            DataOf::User => state.record.object(&["user", "data"]),
+            DataOf::User => state.record.object(&USER_DATA),
+            DataOf::Conversation => state.record.object(&CONVERSATION_DATA),
             DataOf::Session => state.session.data(&state.record),
         }
     }
@@ -251,16 +262,16 @@ impl Turn {
         state: &mut State,
         write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        match of {
-            DataOf::User => {
-                let (record, writes) = (&mut state.record, &mut state.user_writes);
-                change_data(record, &["user", "data"], |data| write(data, writes))
-            }
+        let path = match of {
+            DataOf::User => USER_DATA,
+            DataOf::Conversation => CONVERSATION_DATA,
             DataOf::Session => {
                 let State { session, record, session_writes, .. } = state;
-                session.change_data(record, session_writes, write)
+                return session.change_data(record, session_writes, write);
             }
-        }
+        };
+        let (record, writes) = (&mut state.record, &mut state.data_writes);
+        change_data(record, &path, |data| write(data, writes))
     }
 }
 

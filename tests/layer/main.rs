@@ -10,6 +10,7 @@ mod client_sessions;
 mod common;
 mod concurrency;
 mod conflicts;
+mod conversations;
 mod echoes;
 mod elements;
 mod erasure;
