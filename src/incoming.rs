@@ -62,7 +62,23 @@ impl Recognised {
 pub(crate) struct Identity {
     pub(crate) id: Arc<str>,
     pub(crate) storage_key: Arc<str>,
+    /// The keys of the user's further ids.
+    pub(crate) aliases: Vec<Alias>,
     pub(crate) person_id: Option<Arc<str>>,
     /// Set if the platform created the id for this turn.
     pub(crate) is_created: bool,
+}
+
+/// The key of a user's further id.
+#[derive(Clone)]
+pub(crate) struct Alias {
+    pub(crate) key: Arc<str>,
+    /// Set if an alias of the user's record is stored under it.
+    pub(crate) is_written: bool,
+}
+
+impl From<Arc<str>> for Alias {
+    fn from(key: Arc<str>) -> Self {
+        Self { key, is_written: false }
+    }
 }

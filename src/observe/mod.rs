@@ -163,6 +163,17 @@ impl Observer {
         self.labels().unwritten(reason);
     }
 
+    /// Reports that one of the user's further ids could not be tied to the record yet.
+    pub(crate) fn unlinked(&self, error: &Error) {
+        tracing::warn!(
+            db.system.name = &*self.settings.database,
+            platform = &*self.platform,
+            user.hash = self.user_hash.as_deref(),
+            error.type = error_type(error),
+            "an alias of the user is not written yet; the next turn does it: {error:?}"
+        );
+    }
+
     pub(crate) fn delete(&self) -> StepSpan<'_> {
         StepSpan::begin(Operation::Save, database_span!(self, "save", "delete"), Some(self))
     }

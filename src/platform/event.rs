@@ -28,6 +28,10 @@ pub struct Event<'a> {
     /// The part of the platform within which the user id is unique, such as Slack's team; `None` if
     /// ids are unique on the whole platform. It becomes part of the key of the user's record.
     pub scope: Option<Cow<'a, str>>,
+    /// Further ids of the same user on this platform, such as the phone number beside an id of
+    /// their own. Records that are stored under them become aliases of the one under
+    /// [`user_id`](Self::user_id).
+    pub also_known_as: Vec<Cow<'a, str>>,
     /// The id of the conversation that the event belongs to: a channel, a group, a direct message.
     /// Its participants share the data of [`Conversation`](crate::Conversation).
     pub conversation: Option<Cow<'a, str>>,
@@ -113,6 +117,25 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn scope(mut self, scope: Option<Cow<'a, str>>) -> Self {
         self.scope = scope;
+        self
+    }
+
+    /// Sets further ids of the same user. Default: none.
+    ///
+    /// What is stored under such an id is joined into the user's record, and the id leads to that
+    /// from then on, also if a later event names it alone.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default()
+    ///     .user_id(Some("US.13491208655302741918".into()))
+    ///     .also_known_as(["16505551234".into()]);
+    /// assert_eq!(event.also_known_as, ["16505551234"]);
+    /// ```
+    #[must_use]
+    pub fn also_known_as(mut self, ids: impl IntoIterator<Item = Cow<'a, str>>) -> Self {
+        self.also_known_as = ids.into_iter().collect();
         self
     }
 
@@ -292,6 +315,7 @@ impl fmt::Debug for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("has_user_id", &self.user_id.is_some())
+            .field("also_known_as", &self.also_known_as.len())
             .field("has_conversation", &self.conversation.is_some())
             .field("has_session_id", &self.session_id.is_some())
             .field("new_session", &self.new_session)

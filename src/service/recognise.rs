@@ -1,6 +1,8 @@
 //! Reads a request, recognises its events, and identifies their users.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use http_body::Body;
 
 use crate::body::{self, OriginalBody};
 use crate::error::{BoxError, Error, Kind};
-use crate::incoming::{EventRequest, Identity, Recognised};
+use crate::incoming::{Alias, EventRequest, Identity, Recognised};
 use crate::options::Config;
 use crate::platform::{ClientSession, Document, Event, Input, MAX_EVENTS, NamedPlatform, is_id};
 use crate::user_key::UserId;
@@ -223,8 +225,14 @@ fn identity(
         Some(id) => id,
         None => platform.platform.create_user_id(document)?.into(),
     };
-    let id = UserId::new(event.scope.take(), id);
-    let storage_key = config.keys.key(&config.platforms, &platform.name, &id)?;
+    let scope = event.scope.take();
+    let key = |id| {
+        let id = UserId::new(scope.as_deref().map(Into::into), id);
+        config.keys.key(&config.platforms, &platform.name, &id)
+    };
+    let storage_key = key(Cow::Borrowed(&*id))?;
+    let also_known_as = mem::take(&mut event.also_known_as);
+    let aliases = also_known_as.into_iter().filter_map(|id| key(id).map(Alias::from)).collect();
     let person_id = event.person_id.take().filter(|id| is_id(id)).map(Into::into);
-    Some(Identity { id: id.id().into(), storage_key, person_id, is_created })
+    Some(Identity { id: id.into(), storage_key, aliases, person_id, is_created })
 }

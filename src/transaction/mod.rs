@@ -1,5 +1,6 @@
 //! A turn as a transaction: order, load, run, seal, save. Nothing in here depends on HTTP.
 
+mod aliases;
 mod backoff;
 mod conversation;
 mod load;
@@ -13,9 +14,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::Instrument;
 
+pub(crate) use self::aliases::{delete, follow};
+use self::aliases::{Opened, Other};
 use self::conversation::{CloseOnDrop, ConversationSlot};
 pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
 use self::save::{Completed, Completion, too_many_conflicts};
@@ -58,7 +61,7 @@ pub(crate) enum Ran<T, F> {
 /// Returns the errors of `run`, and those of waiting, loading and saving.
 pub(crate) async fn transact<D, T, E, F, R, O>(
     shared: &Arc<Shared<D>>,
-    event: Recognised,
+    mut event: Recognised,
     guard: Option<UserGuard>,
     observer: &Observer,
     mut run: F,
@@ -73,17 +76,10 @@ where
 {
     let config = &shared.config;
     config.stored_elements.check()?;
+    let opened = aliases::open(shared, event.user.as_mut(), guard, observer).await?;
+    let Opened { guard, waited, basis: mut loaded, others } = opened;
+    let others = Arc::new(others);
     let key = event.user.as_ref().map(|user| Arc::clone(&user.storage_key));
-    let began = Instant::now();
-    let guard = match (guard, &key) {
-        (None, Some(key)) => Some(shared.locks.queue(key).wait(config.queue_timeout).await?),
-        (guard, _) => guard,
-    };
-    let waited = began.elapsed();
-    let mut loaded = match &key {
-        Some(key) => load::load(shared, key, observer).await?,
-        None => Basis::Absent(None),
-    };
     let mut reruns = match config.on_conflict {
         OnConflict::Rerun { attempts } => attempts,
         OnConflict::Merge | OnConflict::Overwrite => 0,
@@ -127,6 +123,7 @@ where
                     shared: Arc::clone(shared),
                     turn,
                     conversation,
+                    others: Arc::clone(&others),
                     keep,
                     observer: observer.clone(),
                 };

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::backoff::{ATTEMPTS, pause};
-use super::{CloseOnDrop, DiscardOnDrop, Shared, UserGuard, with_timeout};
+use super::{aliases, CloseOnDrop, DiscardOnDrop, Other, Shared, UserGuard, with_timeout};
 use crate::database::{Database, Expected, Saved, Version, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::observe::{Observer, StepSpan};
@@ -23,6 +23,8 @@ pub(super) struct Completion<D: Database> {
     pub(super) shared: Arc<Shared<D>>,
     pub(super) turn: DiscardOnDrop,
     pub(super) conversation: CloseOnDrop<D>,
+    /// The records under the user's further ids.
+    pub(super) others: Arc<Vec<Other>>,
     pub(super) keep: Keep,
     pub(super) observer: Observer,
 }
@@ -68,10 +70,30 @@ impl<D: Database> Completion<D> {
         if let Outcome::Nothing(reason) = &outcome {
             observer.skip(reason);
         }
-        Ok(match self.store(&turn.0, outcome).await? {
-            None => Completed::Saved(output),
-            Some(current) => Completed::Conflict { current, has_stored_conversation },
-        })
+        let saved_key = match &outcome {
+            Outcome::Save { key, .. } => Some(Arc::clone(key)),
+            Outcome::Nothing(_) | Outcome::Delete { .. } => None,
+        };
+        if let Some(current) = self.store(&turn.0, outcome).await? {
+            return Ok(Completed::Conflict { current, has_stored_conversation });
+        }
+        if let Some(key) = saved_key {
+            self.link(&key).await;
+        }
+        Ok(Completed::Saved(output))
+    }
+
+    /// Ties the user's further ids to the record under `key`. The turn is stored by then, so a failure
+    /// is only logged: the user's next turn finishes.
+    async fn link(&self, key: &str) {
+        let Self { shared, observer, .. } = self;
+        let limit = shared.config.save_timeout;
+        for other in &*self.others {
+            let link = with_timeout("saving an alias", limit, other.link(&*shared.database, key));
+            if let Err(error) = link.await {
+                observer.unlinked(&error);
+            }
+        }
     }
 
     /// Stores the outcome of `turn`. Returns the record of another process if the handler is to run
@@ -81,8 +103,8 @@ impl<D: Database> Completion<D> {
         let limit = shared.config.save_timeout;
         match outcome {
             Outcome::Nothing(_) => Ok(None),
-            Outcome::Delete { key } => {
-                let delete = shared.database.delete(&key);
+            Outcome::Delete { key, aliases } => {
+                let delete = aliases::delete(&*shared.database, &key, &aliases);
                 let mut step = observer.delete();
                 let deleted = step.run(with_timeout("deleting", limit, delete)).await;
                 step.deleted(&deleted);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::data::Data;
 use super::state::{CONVERSATION_DATA, Turn, USER_DATA};
 use super::writes::{Writes, conflict};
-use super::{data, handled, history, receipts, sessions};
+use super::{aliases, data, handled, history, receipts, sessions};
 use crate::error::Error;
 use crate::record::Record;
 use crate::timestamp;
@@ -52,6 +52,7 @@ impl Turn {
             history::put_in_front(&mut merged, entry.clone(), history.size);
         }
         handled::add(self, &mut merged);
+        aliases::add(self, &mut merged, self.began);
         if !self.event.is_receipt {
             receipts::unmark(&mut merged);
         }

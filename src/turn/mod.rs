@@ -3,6 +3,7 @@
 //! [`begin`] makes a turn of the loaded record, [`state`] holds its state, [`seal`] ends the turn,
 //! and [`merge`] applies its changes to a record that another process has saved meanwhile.
 
+pub(crate) mod aliases;
 mod begin;
 mod conversation;
 mod data;

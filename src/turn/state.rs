@@ -53,6 +53,8 @@ pub(super) struct TurnEvent {
 /// The stored state that a turn begins with.
 pub(crate) enum Basis {
     Record(VersionedRecord),
+    /// This record, joined from those of several ids of the user. A save must name this version.
+    Joined { record: Record, expected: Option<Version> },
     /// Nothing: the user is new. A save must name the version of the tombstone, if there is one.
     Absent(Option<Version>),
     /// Unknown, since loading failed: the handler runs without memory, and nothing is saved.
@@ -60,17 +62,19 @@ pub(crate) enum Basis {
 }
 
 impl Basis {
-    pub(super) fn record(&self) -> Option<&Record> {
+    pub(crate) fn record(&self) -> Option<&Record> {
         match self {
             Self::Record(stored) => Some(&stored.record),
+            Self::Joined { record, .. } => Some(record),
             Self::Absent(_) | Self::Unknown => None,
         }
     }
 
     /// Returns the version that a save must name.
-    pub(super) fn version(&self) -> Option<&Version> {
+    pub(crate) fn version(&self) -> Option<&Version> {
         match self {
             Self::Record(stored) => Some(&stored.version),
+            Self::Joined { expected, .. } => expected.as_ref(),
             Self::Absent(tombstone) => tombstone.as_ref(),
             Self::Unknown => None,
         }
