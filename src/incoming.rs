@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::platform::{ClientSession, Input, NamedPlatform, NewSession};
+use crate::record::Record;
 
 /// One request to the inner service: its body, and its event if a platform recognised one.
 pub(crate) struct EventRequest {
@@ -75,10 +76,12 @@ pub(crate) struct Alias {
     pub(crate) key: Arc<str>,
     /// Set if an alias of the user's record is stored under it.
     pub(crate) is_written: bool,
+    /// The record under the key, if it was joined into the user's in this turn.
+    pub(crate) joined: Option<Record>,
 }
 
 impl From<Arc<str>> for Alias {
     fn from(key: Arc<str>) -> Self {
-        Self { key, is_written: false }
+        Self { key, is_written: false, joined: None }
     }
 }

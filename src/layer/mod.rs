@@ -16,7 +16,7 @@ use crate::database::{AnyDatabase, Database};
 use crate::error::{Error, Kind};
 use crate::options::Config;
 use crate::service::Persistence;
-use crate::transaction::{SavesUnderWay, Shared, UserGuard, with_timeout};
+use crate::transaction::{SavesUnderWay, Shared, UserGuard, delete, place, with_timeout};
 use crate::user_key::UserId;
 
 /// Middleware that gives handlers a memory: it identifies the user behind each request, loads that
@@ -117,8 +117,6 @@ impl<D: Database> PersistenceLayer<D> {
         let id = id.into();
         let (key, _guard) = self.place(platform, &id).await?;
         let Shared { database, config, .. } = &*self.shared;
-        with_timeout("preparing the database", config.ready_timeout, database.ensure_ready())
-            .await?;
         let load = database.load(&key);
         let Some(stored) = with_timeout("loading", config.load_timeout, load).await? else {
             return Ok(None);
@@ -128,7 +126,8 @@ impl<D: Database> PersistenceLayer<D> {
         Ok(Some(Value::Object(record)))
     }
 
-    /// Deletes everything stored for user `id` of `platform`, after the user's turns under way. The
+    /// Deletes everything stored for user `id` of `platform`, with its
+    /// [aliases](crate::platform::Event::also_known_as), after the user's turns under way. The
     /// user's next request is a new user's. To forget a user who is not stored is no error.
     ///
     /// `id` is the platform's id, or a pair of scope and id: see [`UserId`].
@@ -146,9 +145,7 @@ impl<D: Database> PersistenceLayer<D> {
     pub async fn forget<'a>(&self, platform: &str, id: impl Into<UserId<'a>>) -> Result<(), Error> {
         let (key, _guard) = self.place(platform, &id.into()).await?;
         let Shared { database, config, .. } = &*self.shared;
-        with_timeout("preparing the database", config.ready_timeout, database.ensure_ready())
-            .await?;
-        with_timeout("deleting", config.save_timeout, database.delete(&key)).await
+        with_timeout("deleting", config.save_timeout, delete(database.as_ref(), &key, &[])).await
     }
 
     /// Waits for the saves that go on in tasks of their own, since their client has hung up, and
@@ -186,8 +183,7 @@ impl<D: Database> PersistenceLayer<D> {
                 "the user id, or the key made from it, is empty or longer than 2,048 bytes";
             Error::new(Kind::Configuration, message)
         })?;
-        let guard = self.shared.locks.queue(&key).wait(config.queue_timeout).await?;
-        Ok((key, guard))
+        place(&self.shared, key).await
     }
 }
 

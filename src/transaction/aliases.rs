@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::backoff::{ATTEMPTS, pause};
-use super::{Shared, UserGuard, load};
+use super::{Shared, UserGuard, load, with_timeout};
 use crate::database::{Database, Expected, Saved, Version, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::incoming::Identity;
@@ -78,7 +78,7 @@ pub(super) async fn open<D: Database>(
         user.aliases.retain(|alias| alias.key != user.storage_key);
         user.aliases.push(from.into());
     }
-    Err(Error::decode("the record is an alias of an alias, and so on: repair `aliasOf`"))
+    Err(circle())
 }
 
 /// Loads the records under the user's further ids, except those that are known to be aliases, and
@@ -91,9 +91,8 @@ async fn with_others<D: Database>(
 ) -> Result<(Basis, Vec<Other>), Error> {
     let now = (shared.config.clock)();
     let key = &user.storage_key;
-    let is_fresh = |other: &str| {
-        basis.record().is_some_and(|record| aliases::is_fresh(record, other, now))
-    };
+    let is_fresh =
+        |other: &str| basis.record().is_some_and(|record| aliases::is_fresh(record, other, now));
     user.aliases.retain(|alias| alias.key != *key && !is_fresh(&alias.key));
     if user.aliases.is_empty() || matches!(basis, Basis::Unknown) {
         user.aliases.clear();
@@ -108,26 +107,36 @@ async fn with_others<D: Database>(
                     alias.is_written = *target == **key;
                     Found::Alias(stored.version)
                 }
-                None => Found::Joined(stored),
+                None => {
+                    alias.joined = Some(stored.record.clone());
+                    Found::Joined(stored)
+                }
             },
             Basis::Joined { .. } | Basis::Unknown => return Ok((Basis::Unknown, Vec::new())),
         };
         others.push(Other { key: Arc::clone(&alias.key), found });
     }
-    let mut joined = others.iter().filter_map(|other| match &other.found {
-        Found::Joined(stored) => Some(&stored.record),
-        Found::Absent(_) | Found::Alias(_) => None,
-    });
-    let basis = match joined.next() {
-        None => basis,
-        Some(first) => {
-            let mut record = basis.record().cloned().unwrap_or_default();
-            aliases::join(&mut record, first);
-            joined.for_each(|other| aliases::join(&mut record, other));
-            Basis::Joined { record, expected: basis.version().cloned() }
-        }
-    };
+    let basis = join_all(basis, user);
     Ok((basis, others))
+}
+
+/// Joins the records under the user's further ids into the user's own.
+fn join_all(basis: Basis, user: &Identity) -> Basis {
+    let mut record = basis.record().cloned().unwrap_or_default();
+    let mut has_joined = false;
+    for alias in &user.aliases {
+        let Some(theirs) = &alias.joined else { continue };
+        // A join that was interrupted is not made anew: only what was stored since is carried over.
+        match aliases::joined(&record, &alias.key) {
+            Some(base) => aliases::carry_over(&mut record, &base, theirs),
+            None => aliases::join(&mut record, theirs),
+        }
+        has_joined = true;
+    }
+    match has_joined {
+        true => Basis::Joined { record, expected: basis.version().cloned() },
+        false => basis,
+    }
 }
 
 impl Other {
@@ -145,8 +154,7 @@ impl Other {
         for attempt in 0..ATTEMPTS {
             let expected = Expected::from(version.as_ref());
             // Deleted meanwhile, or made an alias by another turn: that stands.
-            let Saved::Conflict(Some(current)) =
-                database.save(&self.key, &alias, expected).await?
+            let Saved::Conflict(Some(current)) = database.save(&self.key, &alias, expected).await?
             else {
                 return Ok(());
             };
@@ -185,17 +193,35 @@ async fn carry_over(
     Err(Error::new(Kind::Conflict, "gave up after repeated conflicting writes of an alias"))
 }
 
-/// Returns the key of the record behind `key`, which may be an alias.
-pub(crate) async fn follow(database: &impl Database, key: Arc<str>) -> Result<Arc<str>, Error> {
-    let mut key = key;
-    for _ in 0..MOST_HOPS {
-        let stored = database.load(&key).await?;
-        match stored.as_ref().and_then(|stored| aliases::target(&stored.record)) {
-            Some(target) => key = target.into(),
-            None => break,
+/// Takes the place of the user behind `key`, which may be an alias, and returns the key of the
+/// user's record, once the database is ready.
+pub(crate) async fn place<D: Database>(
+    shared: &Shared<D>,
+    key: Arc<str>,
+) -> Result<(Arc<str>, UserGuard), Error> {
+    let Shared { database, config, locks, .. } = shared;
+    let ready = database.ensure_ready();
+    with_timeout("preparing the database", config.ready_timeout, ready).await?;
+    let (mut key, mut further) = (key, Vec::new());
+    for _ in 0..=MOST_HOPS {
+        let guard = locks.queue_all(&key, &further).wait(config.queue_timeout).await?;
+        let loaded = with_timeout("loading", config.load_timeout, database.load(&key)).await;
+        match loaded {
+            Ok(Some(stored)) => match aliases::target(&stored.record) {
+                Some(target) => further.push(mem::replace(&mut key, target.into())),
+                None => return Ok((key, guard)),
+            },
+            Ok(None) => return Ok((key, guard)),
+            // What cannot be read is no alias.
+            Err(error) if error.is_decode() => return Ok((key, guard)),
+            Err(error) => return Err(error),
         }
     }
-    Ok(key)
+    Err(circle())
+}
+
+fn circle() -> Error {
+    Error::decode("the record is an alias of an alias, and so on: repair `aliasOf`")
 }
 
 /// Deletes the record under `key` and its aliases. These come first: if the process dies in
@@ -205,7 +231,11 @@ pub(crate) async fn delete(
     key: &str,
     further: &[Arc<str>],
 ) -> Result<(), Error> {
-    let stored = database.load(key).await?;
+    let stored = match database.load(key).await {
+        // What cannot be read lists no aliases.
+        Err(error) if error.is_decode() => None,
+        stored => stored?,
+    };
     let listed = stored.iter().flat_map(|stored| aliases::keys(&stored.record));
     let mut keys: Vec<_> = listed.chain(further.iter().map(|key| &**key)).collect();
     keys.sort_unstable();

@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-pub(crate) use self::aliases::{delete, follow};
 use self::aliases::{Opened, Other};
+pub(crate) use self::aliases::{delete, place};
 use self::conversation::{CloseOnDrop, ConversationSlot};
 pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
 use self::save::{Completed, Completion, too_many_conflicts};

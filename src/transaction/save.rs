@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::backoff::{ATTEMPTS, pause};
-use super::{aliases, CloseOnDrop, DiscardOnDrop, Other, Shared, UserGuard, with_timeout};
+use super::{CloseOnDrop, DiscardOnDrop, Other, Shared, UserGuard, aliases, with_timeout};
 use crate::database::{Database, Expected, Saved, Version, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::observe::{Observer, StepSpan};

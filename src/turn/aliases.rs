@@ -15,7 +15,8 @@ use crate::timestamp;
 /// The field of an alias, with the key of the user's record.
 const ALIAS_OF: &str = "aliasOf";
 
-/// The field of the user's record with its aliases, each `{key, writtenAt}`.
+/// The field of the user's record with its aliases, each `{key, writtenAt}`, or `{key, joined}` while
+/// the record that was joined may not be an alias yet.
 const ALIASES: &str = "aliases";
 
 /// The age from which an alias is written anew, so that it does not expire before the user does.
@@ -58,6 +59,15 @@ pub(crate) fn is_fresh(record: &Record, key: &str, now: SystemTime) -> bool {
     })
 }
 
+/// Returns the record under `key` as it was when it was joined into this one; `None` if it never
+/// was. One that did not exist then was joined as an empty record.
+pub(crate) fn joined(record: &Record, key: &str) -> Option<Record> {
+    let entries = record.get(&[ALIASES])?.as_array()?;
+    let entry = entries.iter().find(|entry| entry.get("key").is_some_and(|it| it == key))?;
+    let joined = entry.get("joined").and_then(Value::as_object);
+    Some(Record::new(joined.cloned().unwrap_or_default()))
+}
+
 /// Lists the aliases of this turn's user in the record.
 pub(super) fn add(turn: &Turn, record: &mut Record, now: SystemTime) {
     let Some(user) = turn.user().filter(|user| !user.aliases.is_empty()) else { return };
@@ -68,9 +78,10 @@ pub(super) fn add(turn: &Turn, record: &mut Record, now: SystemTime) {
     for alias in &user.aliases {
         let key = Value::from(&*alias.key);
         list.retain(|entry| entry.get("key") != Some(&key));
-        list.push(match alias.is_written {
-            true => json!({ "key": key, "writtenAt": timestamp::format(now) }),
-            false => json!({ "key": key }),
+        list.push(match &alias.joined {
+            _ if alias.is_written => json!({ "key": key, "writtenAt": timestamp::format(now) }),
+            Some(joined) => json!({ "key": key, "joined": joined.fields() }),
+            None => json!({ "key": key }),
         });
     }
     record.object_mut(&[]).insert(ALIASES.into(), list.into());

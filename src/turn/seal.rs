@@ -109,7 +109,10 @@ impl Turn {
         let is_unchanged =
             self.loaded.record().is_some_and(|loaded| record.is_same(loaded) || record == loaded);
         let is_counted = self.elements.meta_data && !self.event.is_receipt;
-        !is_unchanged || is_joined || is_counted || sessions::is_touch_due(&state.session, record, now)
+        !is_unchanged
+            || is_joined
+            || is_counted
+            || sessions::is_touch_due(&state.session, record, now)
     }
 
     /// Returns the session to write into the reply, if the client keeps it.

@@ -54,7 +54,10 @@ pub(super) struct TurnEvent {
 pub(crate) enum Basis {
     Record(VersionedRecord),
     /// This record, joined from those of several ids of the user. A save must name this version.
-    Joined { record: Record, expected: Option<Version> },
+    Joined {
+        record: Record,
+        expected: Option<Version>,
+    },
     /// Nothing: the user is new. A save must name the version of the tombstone, if there is one.
     Absent(Option<Version>),
     /// Unknown, since loading failed: the handler runs without memory, and nothing is saved.
@@ -147,6 +150,11 @@ impl Turn {
     /// Returns the user id, if it was created in this turn.
     pub(crate) fn created_user_id(&self) -> Option<&str> {
         self.user().filter(|user| user.is_created).map(|user| &*user.id)
+    }
+
+    /// Returns whether the platform may have to write into the reply.
+    pub(crate) fn writes_reply(&self) -> bool {
+        self.created_user_id().is_some() || self.state().session.client().is_some()
     }
 
     /// Returns whether the handler runs without memory.

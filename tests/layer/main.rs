@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::expect_used, clippy::needless_pass_by_value)]
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod aliases;
 mod batches;
 mod bodies;
 mod cancellation;
@@ -22,6 +23,7 @@ mod mock;
 mod observe;
 mod outages;
 mod places;
+mod platform_requests;
 mod platforms;
 mod properties;
 mod receipts;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tower_persistence::platform::{Document, Event, Platform};
+use tower_persistence::platform::{Event, Platform, PlatformRequest};
 use tower_persistence::{
     Conversation, Database, Error, MemoryDb, OnConflict, PersistenceLayer, User,
 };
@@ -31,8 +31,9 @@ impl Platform for Chat {
         "chat"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
-        let message: Message<'a> = serde_json::from_str(request.get("message")?.get()).ok()?;
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let message: Message<'a> =
+            serde_json::from_str(request.json()?.get("message")?.get()).ok()?;
         let event = Event::default()
             .user_id(message.user.map(Into::into))
             .id(message.id.map(Into::into))
