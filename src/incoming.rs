@@ -33,9 +33,32 @@ pub(crate) struct Recognised {
     pub(crate) conversation: Option<Identity>,
     /// Set if `user` is a conversation.
     pub(crate) is_conversation: bool,
+    /// Set for a turn without a request. It is a receipt, too, but an output that is set makes an
+    /// item of the history.
+    pub(crate) without_request: bool,
 }
 
 impl Recognised {
+    /// Makes the event of a turn without a request, outside any session.
+    pub(crate) fn without_request(platform: NamedPlatform, user: Identity) -> Self {
+        Self {
+            platform,
+            user: Some(user),
+            session_id: None,
+            new_session: NewSession::No,
+            sessionless: true,
+            is_receipt: true,
+            client_session: None,
+            deletion_requested: false,
+            id: None,
+            batch_size: 0,
+            input: Input::default(),
+            conversation: None,
+            is_conversation: false,
+            without_request: true,
+        }
+    }
+
     /// Returns the event with its conversation in the user's place, if it has one.
     pub(crate) fn of_conversation(&self) -> Option<Self> {
         Some(Self {
@@ -54,6 +77,7 @@ impl Recognised {
             input: Input::default(),
             conversation: None,
             is_conversation: true,
+            without_request: false,
         })
     }
 }

@@ -45,6 +45,7 @@
 //!
 //! | for | see |
 //! | --- | --- |
+//! | a turn without a request: a job, a proactive message, a test | [`PersistenceLayer::turn`] |
 //! | reading and writing in a handler | [`User`], [`Session`], [`History`] |
 //! | the user's data as a type of your own, with migrations | [`UserData`], [`Schema`] |
 //! | the options | [`PersistenceLayer`] |
@@ -154,8 +155,8 @@ pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    Conversation, ConversationState, History, MetaData, Migrated, Migrations, Schema, Session,
-    User, UserData,
+    Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations, Schema,
+    Session, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;

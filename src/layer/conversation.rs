@@ -74,7 +74,7 @@ impl<D: Database> PersistenceLayer<D> {
         id: &UserId<'_>,
     ) -> Result<(Arc<str>, UserGuard), Error> {
         let Shared { database, config, locks, .. } = &*self.shared;
-        self.check_platform(platform)?;
+        self.known(platform)?;
         let key = config.keys.conversation_key(platform, id).ok_or_else(|| {
             let message = "the conversation's id, or the key made from it, is empty or longer than \
                            2,048 bytes";

@@ -4,6 +4,7 @@ mod conversation;
 mod limits;
 mod policies;
 mod recognition;
+mod turn;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::config::{PersistenceConfig, jovo_v3_key};
 use crate::database::{AnyDatabase, Database};
 use crate::error::{Error, Kind};
 use crate::options::Config;
+use crate::platform::NamedPlatform;
 use crate::service::Persistence;
 use crate::transaction::{SavesUnderWay, Shared, UserGuard, delete, place, with_timeout};
 use crate::user_key::UserId;
@@ -166,25 +168,34 @@ impl<D: Database> PersistenceLayer<D> {
         self.shared.database.close().await
     }
 
-    fn check_platform(&self, platform: &str) -> Result<(), Error> {
-        if self.shared.config.platforms.iter().any(|known| &*known.name == platform) {
-            return Ok(());
-        }
-        let message = format!("the layer has no platform `{platform}`: add it to the layer");
-        Err(Error::new(Kind::Configuration, message))
-    }
-
     /// Makes the key of a user, and takes the user's place.
     async fn place(&self, platform: &str, id: &UserId<'_>) -> Result<(Arc<str>, UserGuard), Error> {
-        let config = &self.shared.config;
-        self.check_platform(platform)?;
-        let key = config.keys.key(&config.platforms, platform, id).ok_or_else(|| {
-            let message =
-                "the user id, or the key made from it, is empty or longer than 2,048 bytes";
-            Error::new(Kind::Configuration, message)
-        })?;
+        let (_, key) = self.key(platform, id)?;
         place(&self.shared, key).await
     }
+
+    /// Finds the platform of this name.
+    fn known(&self, platform: &str) -> Result<&NamedPlatform, Error> {
+        let mut platforms = self.shared.config.platforms.iter();
+        platforms.find(|known| &*known.name == platform).ok_or_else(|| {
+            let message = format!("the layer has no platform `{platform}`: add it to the layer");
+            Error::new(Kind::Configuration, message)
+        })
+    }
+
+    /// Finds the platform, and makes the key of a user of it.
+    fn key(&self, platform: &str, id: &UserId<'_>) -> Result<(NamedPlatform, Arc<str>), Error> {
+        let config = &self.shared.config;
+        let known = self.known(platform)?;
+        let key = config.keys.key(&config.platforms, platform, id).ok_or_else(invalid_key)?;
+        Ok((known.clone(), key))
+    }
+}
+
+fn invalid_key() -> Error {
+    let message = "the user id, or the key made from it, is empty or longer than 2,048 bytes: \
+                   check where it comes from";
+    Error::new(Kind::Configuration, message)
 }
 
 impl<D> PersistenceLayer<D> {

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod backoff;
+mod closure;
 mod conversation;
 mod load;
 mod locks;
@@ -19,6 +20,7 @@ use tracing::Instrument;
 
 use self::aliases::{Opened, Other};
 pub(crate) use self::aliases::{delete, place};
+pub(crate) use self::closure::{Failed, run_closure};
 use self::conversation::{CloseOnDrop, ConversationSlot};
 pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
 use self::save::{Completed, Completion, too_many_conflicts};

@@ -72,6 +72,7 @@ impl Turn {
             id: recognised.id.map(|id| EventId::new(&id, recognised.batch_size)),
             is_receipt: recognised.is_receipt,
             is_conversation: recognised.is_conversation,
+            without_request: recognised.without_request,
             deletion_requested: recognised.deletion_requested,
             input: recognised.input,
         };

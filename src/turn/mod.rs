@@ -8,6 +8,7 @@ mod begin;
 mod conversation;
 mod data;
 mod handled;
+mod handles;
 mod history;
 mod merge;
 mod place;
@@ -22,6 +23,7 @@ mod writes;
 
 pub(crate) use self::conversation::OpenConversation;
 pub use self::conversation::{Conversation, ConversationState};
+pub use self::handles::Handles;
 pub use self::history::History;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};
 pub use self::session::Session;

@@ -45,6 +45,7 @@ pub(super) struct TurnEvent {
     pub(super) is_receipt: bool,
     /// Set if the record is a conversation's, not a user's.
     pub(super) is_conversation: bool,
+    pub(super) without_request: bool,
     /// Set if the platform asks to delete the user's data, and the layer is told to comply.
     pub(super) deletion_requested: bool,
     pub(super) input: Input,

@@ -37,3 +37,4 @@ mod statuses;
 mod turns;
 mod typed;
 mod untouched;
+mod without_request;
