@@ -93,6 +93,7 @@
 mod body;
 mod error;
 mod fnv;
+mod identify;
 mod incoming;
 mod layer;
 mod media_type;
@@ -141,6 +142,8 @@ pub use self::database::{MongoDb, MongoDbBuilder};
 pub use self::database::{SqliteDb, SqliteDbBuilder};
 #[doc(inline)]
 pub use self::error::{BoxError, Error};
+#[doc(inline)]
+pub use self::identify::Identify;
 #[doc(inline)]
 pub use self::layer::PersistenceLayer;
 #[doc(inline)]

@@ -124,6 +124,13 @@ impl UserKeys {
         is_id(&key).then(|| key.into())
     }
 
+    /// Returns the key of a user whom an authentication layer has identified as `subject`, on every
+    /// platform; `None` if the subject is empty, or its key would be too long.
+    pub(crate) fn identity_key(subject: &str) -> Option<Arc<str>> {
+        let key = joined(&[Some("identity"), Some(subject)]);
+        (is_id(subject) && is_id(&key)).then(|| key.into())
+    }
+
     /// Returns the key of conversation `id` on `platform`; `None` if the id is not valid, or its key
     /// would be too long.
     pub(crate) fn conversation_key(&self, platform: &str, id: &UserId<'_>) -> Option<Arc<str>> {

@@ -182,6 +182,7 @@ pub(super) fn error_type(error: &Error) -> &'static str {
         Kind::BodyTimeout => "body_timeout",
         Kind::MissingUser => "no_user",
         Kind::MissingConversation => "no_conversation",
+        Kind::OtherUser => "other_user",
         Kind::TooManyEvents => "batch",
         Kind::Timeout => "timeout",
         Kind::Database => "database",

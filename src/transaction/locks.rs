@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use crate::error::{Error, Kind};
 
@@ -84,28 +84,28 @@ impl QueuedTurn {
     ///
     /// # Errors
     ///
-    /// Returns [`is_timeout`](Error::is_timeout) after `limit`.
+    /// Returns [`is_timeout`](Error::is_timeout) after `limit`, which counts for each of the user's
+    /// ids.
     pub(crate) async fn wait(self, limit: Duration) -> Result<UserGuard, Error> {
         let Self { lock, place, further } = self;
-        let deadline = Instant::now() + limit;
-        let guard = lock.wait(deadline, limit).await?;
+        let guard = lock.wait(limit).await?;
         let mut held = Vec::with_capacity(further.len());
         for (lock, place) in further {
-            held.push((lock.wait(deadline, limit).await?, place));
+            held.push((lock.wait(limit).await?, place));
         }
         Ok(UserGuard { _held: Arc::new((guard, place, held)) })
     }
 }
 
 impl Acquiring {
-    async fn wait(self, deadline: Instant, limit: Duration) -> Result<OwnedMutexGuard<()>, Error> {
+    async fn wait(self, limit: Duration) -> Result<OwnedMutexGuard<()>, Error> {
         match self {
             Self::Held(guard) => Ok(guard),
-            Self::Waiting(waiting) => timeout_at(deadline, waiting).await.map_err(|_| {
+            Self::Waiting(waiting) => timeout(limit, waiting).await.map_err(|_| {
                 let message = format!(
                     "the user's earlier requests did not end within {limit:?}: make the handler \
-                     faster, or raise `queue_timeout` (a handler that calls its own service, or \
-                     begins a turn, for the same user waits for itself)"
+                     faster, or raise `queue_timeout` (a handler that calls its own service for \
+                     the same user waits for itself)"
                 );
                 Error::new(Kind::Timeout, message)
             }),

@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod aliases;
+mod authenticated;
 mod batches;
 mod bodies;
 mod cancellation;
