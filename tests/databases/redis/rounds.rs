@@ -1,0 +1,54 @@
+//! The commands that a turn sends, and those that it sends again.
+
+use tower_persistence::Database;
+
+use super::proxy::Proxy;
+use super::{Place, load, save, visits};
+use crate::common::{alexa, send_json, sync_app};
+use crate::erasure::patient;
+
+pub(crate) async fn a_turn_is_one_read_and_one_write(place: Place) {
+    let proxy = Proxy::start(place.address()).await;
+    let db = place.builder().url(&proxy.url).connect().await.unwrap();
+    db.ensure_ready().await.unwrap();
+    let app = sync_app(&patient(db), |user, _, _| user.increment("visits", 1).map(drop));
+    // The first one may have to send the script.
+    send_json(&app, &alexa("anna")).await.assert_ok();
+    proxy.commands();
+    for id in ["anna", "anna", "bert"] {
+        send_json(&app, &alexa(id)).await.assert_ok();
+        assert_eq!(proxy.commands(), ["HMGET", "EVALSHA"]);
+    }
+}
+
+pub(crate) async fn scripts_that_are_flushed_are_sent_again(place: Place) {
+    let proxy = Proxy::start(place.address()).await;
+    let db = place.builder().url(&proxy.url).connect().await.unwrap();
+    let mut version = save(&db, "anna", &visits(0), None).await;
+    for count in 1..4 {
+        place.ask::<()>(&["SCRIPT", "FLUSH"]).await;
+        proxy.commands();
+        version = save(&db, "anna", &visits(count), Some(&version)).await;
+        // Another test may have sent it meanwhile.
+        let commands = proxy.commands();
+        assert!(matches!(commands[..], ["EVALSHA", "EVAL"] | ["EVALSHA"]), "{commands:?}");
+        place.ask::<()>(&["SCRIPT", "FLUSH"]).await;
+        db.delete("bert").await.unwrap();
+    }
+    assert_eq!(load(&db, "anna").await.version, version);
+}
+
+/// As by the server's `timeout` for idle clients.
+pub(crate) async fn closed_connections_are_replaced(place: Place) {
+    let proxy = Proxy::start(place.address()).await;
+    let db = place.builder().url(&proxy.url).connect().await.unwrap();
+    let mut version = save(&db, "anna", &visits(0), None).await;
+    for count in 1..4 {
+        proxy.cut();
+        version = save(&db, "anna", &visits(count), Some(&version)).await;
+        proxy.cut();
+        assert_eq!(load(&db, "anna").await.record, visits(count));
+        proxy.cut();
+        db.delete("bert").await.unwrap();
+    }
+}
