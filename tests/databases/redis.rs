@@ -41,7 +41,6 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         tombstones::a_tombstone_holds_nothing_of_the_user
         tombstones::a_record_that_disappears_during_a_turn_is_an_error
         rounds::a_turn_is_one_read_and_one_write
-        rounds::scripts_that_are_flushed_are_sent_again
         rounds::closed_connections_are_replaced
         lost_answers::a_save_recognises_itself
         lost_answers::a_deletion_is_repeated
@@ -49,6 +48,7 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         connecting::wrong_settings_are_errors
         connecting::a_server_that_is_not_there_is_named_as_the_cause
         connecting::a_server_that_speaks_no_tls_is_named_as_the_cause
+        connecting::certificates_are_checked
         connecting::a_client_from_outside
         connecting::works_in_a_second_runtime
         refusals::a_user_with_too_few_rights
@@ -59,6 +59,7 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         };
     }
     own! {
+        rounds::scripts_that_the_server_has_forgotten_are_sent_again
         durability::conformance_of_a_server_that_is_killed
         connecting::a_server_that_hangs_is_given_up_and_found_again
         refusals::passwords

@@ -228,9 +228,9 @@ fn reason(error: &RedisError) -> String {
         ErrorKind::InvalidClientConfig => {
             "the client refuses its settings: look at the URL or the `client`".to_owned()
         }
-        ErrorKind::Parse => {
-            "the server does not speak Redis's protocol: correct the URL".to_owned()
-        }
+        ErrorKind::Parse => "the server does not speak Redis's protocol: correct host and port in \
+                             the URL, or write `rediss:` if it speaks TLS"
+            .to_owned(),
         ErrorKind::RESP3NotSupported => {
             "the server does not know RESP3: remove `protocol` from the URL".to_owned()
         }

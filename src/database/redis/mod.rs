@@ -80,9 +80,9 @@ use crate::record::Record;
 /// # Clusters
 ///
 /// `RedisDb` uses one primary, by a host name that follows a fail-over, as managed services have it.
-/// Each script touches one key, which it names, so a proxy in front of a cluster can route it. It has
-/// no client for a cluster without one: such a client repeats commands by itself, and a save could
-/// not know about it.
+/// Each script touches one key, which it names, so a proxy in front of a cluster can route it. It
+/// has no client for a cluster without a proxy: that of the `redis` crate repeats commands after a
+/// lost answer by itself, so that a save could not know whether it was stored.
 ///
 /// `Debug` shows the number of the database and the prefix.
 #[derive(Clone)]

@@ -1,9 +1,15 @@
 //! Connections: their settings, and servers that are not there.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis::Client;
-use tokio::net::TcpListener;
+use redis::{Client, TlsCertificates};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tower_persistence::{Database, Error, RedisDb};
 
 use super::{Place, all, load, save, visits};
@@ -76,6 +82,53 @@ pub(crate) async fn a_server_that_is_not_there_is_named_as_the_cause(place: Plac
 pub(crate) async fn a_server_that_speaks_no_tls_is_named_as_the_cause(place: Place) {
     let url = format!("rediss://{}", place.address());
     let db = place.builder().url(url).connect().await.unwrap();
+    assert_names(&db, "TLS").await;
+}
+
+/// A server with a certificate of an authority that only these tests know.
+async fn tls_in_front_of(server: String) -> u16 {
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server-key.pem")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = config.with_single_cert(vec![certificate], key).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let (acceptor, server) = (acceptor.clone(), server.clone());
+            tokio::spawn(async move {
+                // An error is a client that does not accept the certificate.
+                let mut client = acceptor.accept(client).await?;
+                let mut server = TcpStream::connect(server).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    port
+}
+
+pub(crate) async fn certificates_are_checked(place: Place) {
+    let port = tls_in_front_of(place.address()).await;
+    let url = format!("rediss://localhost:{port}");
+    let authority = include_bytes!("tls/ca.pem").to_vec();
+    let trusting = |url: String| {
+        let root_cert = Some(authority.clone());
+        Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert }).unwrap()
+    };
+    let db = place.builder().client(trusting(url.clone())).connect().await.unwrap();
+    save(&db, "anna", &visits(1), None).await;
+    assert_eq!(load(&db, "anna").await.record, visits(1));
+    // An authority that the system does not know, a name that is not in the certificate, and no TLS
+    // where the server speaks it.
+    let db = place.builder().url(url).connect().await.unwrap();
+    assert_names(&db, "certificate is not accepted").await;
+    let client = trusting(format!("rediss://127.0.0.1:{port}"));
+    let db = place.builder().client(client).connect().await.unwrap();
+    assert_names(&db, "certificate is not accepted").await;
+    let db = place.builder().url(format!("redis://localhost:{port}")).connect().await.unwrap();
     assert_names(&db, "TLS").await;
 }
 
