@@ -42,6 +42,7 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         tombstones::a_record_that_disappears_during_a_turn_is_an_error
         rounds::a_turn_is_one_read_and_one_write
         rounds::closed_connections_are_replaced
+        rounds::idle_connections_are_asked_before_they_are_used
         lost_answers::a_save_recognises_itself
         lost_answers::a_deletion_is_repeated
         lost_answers::no_turn_is_applied_twice

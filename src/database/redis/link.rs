@@ -2,11 +2,11 @@
 //! as soon as it may be dead.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Less than the 2 seconds for which the layer waits by default, so that its error states the cause
 /// rather than a time-out.

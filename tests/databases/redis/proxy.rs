@@ -1,6 +1,6 @@
 //! Stands between client and server: counts the commands, and loses answers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +22,9 @@ pub(super) struct Proxy {
     /// The connection may break off.
     pub(super) go: Arc<Notify>,
     cut: Arc<Notify>,
+    /// Connections so far, and how many of them are cut off.
+    opened: Arc<AtomicUsize>,
+    cut_off: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -35,6 +38,8 @@ impl Proxy {
             lost: Arc::default(),
             go: Arc::default(),
             cut: Arc::default(),
+            opened: Arc::default(),
+            cut_off: Arc::default(),
         };
         let accepting = proxy.clone();
         tokio::spawn(async move {
@@ -66,6 +71,12 @@ impl Proxy {
     /// Forwards connections that are opened from now on to another server.
     pub(super) fn lead_to(&self, server: &str) {
         server.clone_into(&mut self.server.lock().unwrap());
+    }
+
+    /// Swallows what comes over the connections, which stay open, as a firewall does that has
+    /// forgotten them.
+    pub(super) fn cut_off(&self) {
+        self.cut_off.store(self.opened.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// Closes all connections.
@@ -106,11 +117,15 @@ impl Proxy {
         to_server: &mut OwnedWriteHalf,
         is_lost: &AtomicBool,
     ) -> std::io::Result<()> {
+        let number = self.opened.fetch_add(1, Ordering::SeqCst);
         let mut bytes = vec![0; 1 << 16];
         loop {
             let count = from_client.read(&mut bytes).await?;
             if count == 0 {
                 return to_server.shutdown().await;
+            }
+            if number < self.cut_off.load(Ordering::SeqCst) {
+                continue;
             }
             let text = String::from_utf8_lossy(&bytes[..count]);
             for word in text.split("\r\n") {

@@ -1,5 +1,7 @@
 //! The commands that a turn sends, and those that it sends again.
 
+use std::time::{Duration, Instant};
+
 use tower_persistence::Database;
 
 use super::proxy::Proxy;
@@ -52,4 +54,28 @@ pub(crate) async fn closed_connections_are_replaced(place: Place) {
         proxy.cut();
         db.delete("bert").await.unwrap();
     }
+}
+
+/// A load balancer forgets a connection that was not used for a while, and says nothing.
+pub(crate) async fn idle_connections_are_asked_before_they_are_used(place: Place) {
+    let thread = std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(async {
+            let proxy = Proxy::start(place.address()).await;
+            let db = place.builder().url(&proxy.url).timeout(Duration::from_secs(60));
+            let db = db.connect().await.unwrap();
+            let mut version = None;
+            for count in 1..4 {
+                version = Some(save(&db, "anna", &visits(count), version.as_ref()).await);
+                tokio::time::pause();
+                tokio::time::advance(Duration::from_secs(61)).await;
+                tokio::time::resume();
+                proxy.cut_off();
+                let since = Instant::now();
+                assert_eq!(load(&db, "anna").await.record, visits(count));
+                assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+            }
+        });
+    });
+    tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
 }
