@@ -45,6 +45,7 @@
 //!
 //! | for | see |
 //! | --- | --- |
+//! | answering at once and working later | [`AfterReply`] |
 //! | a turn without a request: a job, a proactive message, a test | [`PersistenceLayer::turn`] |
 //! | reading and writing in a handler | [`User`], [`Session`], [`History`] |
 //! | the user's data as a type of your own, with migrations | [`UserData`], [`Schema`] |
@@ -103,6 +104,7 @@ mod service;
 mod timestamp;
 mod transaction;
 mod turn;
+mod under_way;
 mod user_key;
 
 pub mod config;
@@ -154,7 +156,7 @@ pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    Handles, History, MetaData, Migrated, Migrations, Schema, Session, User, UserData,
+    AfterReply, Handles, History, MetaData, Migrated, Migrations, Schema, Session, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;

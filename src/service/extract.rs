@@ -6,7 +6,7 @@ use http::request::Parts;
 use crate::body::{NoUser, may_have_user};
 use crate::error::{Error, Kind};
 use crate::observe;
-use crate::turn::{History, Schema, Session, User, UserData};
+use crate::turn::{AfterReply, History, Schema, Session, User, UserData};
 
 /// Returns the rejection of a request that has no handle `name`.
 fn rejection(parts: &Parts, name: &str) -> Error {
@@ -63,6 +63,7 @@ macro_rules! extractor {
 extractor!(User);
 extractor!(Session);
 extractor!(History);
+extractor!(AfterReply);
 
 /// Rejects as [`User`] does, and with [`is_decode`](Error::is_decode), a 500, if the data cannot be
 /// read as a `T`.

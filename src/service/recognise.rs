@@ -196,6 +196,7 @@ fn recognised(
         id: event.id.filter(|id| is_id(id)).map(Into::into),
         batch_size: 0,
         without_request: false,
+        left: None,
         input: if asks_platform { platform.platform.input(document) } else { Input::default() },
     })
 }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::backoff::{ATTEMPTS, pause};
-use super::{DiscardOnDrop, Shared, UserGuard, with_timeout};
+use super::{DiscardOnDrop, Shared, UserGuard, detached, with_timeout};
 use crate::database::{Database, Expected, Saved, Version, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::observe::{Observer, StepSpan};
@@ -23,6 +23,7 @@ pub(super) struct Completion<D> {
     pub(super) shared: Arc<Shared<D>>,
     pub(super) turn: DiscardOnDrop,
     pub(super) keep: Keep,
+    pub(super) on_conflict: OnConflict,
     pub(super) observer: Observer,
 }
 
@@ -34,8 +35,19 @@ pub(super) enum Completed<T> {
     Conflict(VersionedRecord),
 }
 
+/// The result of saving a record.
+enum Resolved {
+    Written,
+    /// Nothing is stored of this turn: its user was deleted, or another process has handled the
+    /// event.
+    Dropped,
+    /// Another process has stored this record, and the policy is to run the handler again.
+    Rerun(VersionedRecord),
+}
+
 impl<D: Database> Completion<D> {
-    /// Seals the turn once `output` is there, and stores its changes.
+    /// Seals the turn once `output` is there, stores its changes, and begins the work after the
+    /// reply.
     pub(super) async fn complete<T>(
         self,
         output: impl Future<Output = (T, Option<Exchange>)>,
@@ -45,10 +57,16 @@ impl<D: Database> Completion<D> {
         let limit = shared.config.save_timeout;
         let outcome = match exchange {
             Some(exchange) => turn.0.seal(exchange, *keep, (shared.config.clock)()),
-            None => Outcome::Nothing("unreachable"),
+            None => {
+                turn.0.discard();
+                Outcome::Nothing("unreachable")
+            }
         };
         match outcome {
-            Outcome::Nothing(reason) => observer.skip(reason),
+            Outcome::Nothing(reason) => {
+                observer.skip(reason);
+                detached::begin(shared, &turn.0, false, observer);
+            }
             Outcome::Delete { key } => {
                 let delete = shared.database.delete(&key);
                 let mut step = observer.delete();
@@ -61,24 +79,25 @@ impl<D: Database> Completion<D> {
                 let span = step.span();
                 let save = self.save(&key, record, expected, &mut step);
                 let saved = with_timeout("saving", limit, save).instrument(span).await;
-                if let Some(current) = saved.inspect_err(|error| step.fail(error))? {
-                    return Ok(Completed::Conflict(current));
+                match saved.inspect_err(|error| step.fail(error))? {
+                    Resolved::Written => detached::begin(shared, &turn.0, true, observer),
+                    Resolved::Dropped => {}
+                    Resolved::Rerun(current) => return Ok(Completed::Conflict(current)),
                 }
             }
         }
         Ok(Completed::Saved(output))
     }
 
-    /// Saves the record, and resolves conflicts as the policy says. Returns the record of another
-    /// process if the handler is to run again on it.
+    /// Saves the record, and resolves conflicts as the policy says.
     async fn save(
         &self,
         key: &str,
         mut record: Record,
         mut expected: Option<Version>,
         step: &mut StepSpan<'_>,
-    ) -> Result<Option<VersionedRecord>, Error> {
-        let Shared { database, config, .. } = &*self.shared;
+    ) -> Result<Resolved, Error> {
+        let database = &self.shared.database;
         let turn = &self.turn.0;
         for attempt in 0..ATTEMPTS {
             step.holds(&record);
@@ -86,7 +105,7 @@ impl<D: Database> Completion<D> {
             let mut current = match save.await.map_err(Error::unavailable)? {
                 Saved::Written(_) => {
                     step.end("stored");
-                    return Ok(None);
+                    return Ok(Resolved::Written);
                 }
                 Saved::Conflict(current) => current,
             };
@@ -101,20 +120,20 @@ impl<D: Database> Completion<D> {
             let Some(current) = current else {
                 step.conflict("stays_deleted");
                 step.end("stays_deleted");
-                return Ok(None);
+                return Ok(Resolved::Dropped);
             };
             // Another process has handled the event, or this one has, by an earlier save, the
             // answer to which was lost.
             if turn.is_handled(&current.record) {
                 step.conflict("handled");
                 step.end("handled");
-                return Ok(None);
+                return Ok(Resolved::Dropped);
             }
-            match config.on_conflict {
+            match self.on_conflict {
                 OnConflict::Rerun { .. } => {
                     step.conflict("rerun");
                     step.end("overtaken");
-                    return Ok(Some(current));
+                    return Ok(Resolved::Rerun(current));
                 }
                 OnConflict::Overwrite => step.conflict("overwrite"),
                 OnConflict::Merge => {

@@ -3,6 +3,7 @@
 //! [`begin`] makes a turn of the loaded record, [`state`] holds its state, [`seal`] ends the turn,
 //! and [`merge`] applies its changes to a record that another process has saved meanwhile.
 
+mod after_reply;
 mod begin;
 mod data;
 mod handled;
@@ -19,6 +20,8 @@ mod typed;
 mod user;
 mod writes;
 
+pub use self::after_reply::AfterReply;
+pub(crate) use self::after_reply::DetachedWork;
 pub use self::handles::Handles;
 pub use self::history::History;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};
