@@ -96,6 +96,7 @@ mod error;
 mod fnv;
 mod incoming;
 mod layer;
+mod media_type;
 mod observe;
 mod options;
 mod policy;

@@ -8,7 +8,7 @@ use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::{Identity, Recognised};
 use crate::observe::Observer;
-use crate::platform::{Document, Event, NamedPlatform, Platform, is_id};
+use crate::platform::{Event, NamedPlatform, Platform, PlatformRequest, is_id};
 use crate::transaction::{Failed, run_closure};
 use crate::turn::Handles;
 use crate::user_key::UserId;
@@ -145,7 +145,7 @@ impl Platform for Unknown {
         "none"
     }
 
-    fn recognise<'a>(&self, _: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, _: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
         None
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
-use tower_persistence::platform::{Document, Event, Platform};
+use tower_persistence::platform::{Event, Platform, PlatformRequest};
 use tower_persistence::stored_elements::HistoryElement;
 use tower_persistence::{
     AfterReply, BoxError, Error, Handles, OnConflict, OnOutage, PersistenceLayer, StoredElements,
@@ -608,8 +608,8 @@ impl Platform for Receipts {
         "receipts"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
-        request.get("receipt")?;
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        request.json()?.get("receipt")?;
         Some(vec![Event::default().user_id(Some("anna".into())).receipt()])
     }
 }
