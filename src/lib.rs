@@ -45,10 +45,10 @@
 //!
 //! | for | see |
 //! | --- | --- |
-//! | answering at once and working later | [`AfterReply`] |
-//! | a turn without a request: a job, a proactive message, a test | [`PersistenceLayer::turn`] |
 //! | reading and writing in a handler | [`User`], [`Session`], [`History`] |
 //! | the user's data as a type of your own, with migrations | [`UserData`], [`Schema`] |
+//! | answering at once and working later | [`AfterReply`] |
+//! | a turn without a request: a job, a proactive message, a test | [`PersistenceLayer::turn`] |
 //! | the options | [`PersistenceLayer`] |
 //! | the elements that are stored | [`StoredElements`] |
 //! | choosing and operating a database | the [databases guide][_documentation::databases] |

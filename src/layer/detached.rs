@@ -34,7 +34,8 @@ impl<D: Database> PersistenceLayer<D> {
     /// ```
     /// # use std::time::Duration;
     /// # use tower_persistence::{MemoryDb, PersistenceLayer};
-    /// let layer = PersistenceLayer::new(MemoryDb::new()).detached_timeout(Duration::from_secs(60));
+    /// let limit = Duration::from_secs(60);
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).detached_timeout(limit);
     /// ```
     #[must_use]
     pub fn detached_timeout(self, detached_timeout: Duration) -> Self {
