@@ -9,6 +9,7 @@ use super::{Observer, span};
 use crate::error::Error;
 
 /// The reason why a turn after a reply was not stored.
+#[derive(Clone, Copy)]
 pub(crate) enum WorkLost<'a> {
     /// It failed with an error of this crate, whose text holds no data.
     Failed(&'a Error),
