@@ -219,7 +219,7 @@ fn alexa_request(criterion: &mut Criterion) {
     measure(&mut group, &runtime, "layer, read", layer.layer(service_fn(reads)), || post(&body));
     let service = layer.layer(service_fn(reads_and_writes));
     measure(&mut group, &runtime, "layer, read and write", service, || post(&body));
-    let service = Drained(layer.layer(service_fn(writes_after_the_reply)), layer.clone());
+    let service = Drained(layer.layer(service_fn(writes_after_the_reply)), layer);
     measure(&mut group, &runtime, "layer, write in a turn after the reply", service, || {
         post(&body)
     });
