@@ -178,10 +178,12 @@ impl Turn {
     /// Makes the event of the work after the reply, once the turn is stored. `is_written` says
     /// whether there was something to store.
     pub(crate) fn detached_event(&self, is_written: bool) -> Option<Recognised> {
-        let user = Identity { is_created: false, ..self.user()?.clone() };
+        let user = self.user()?.clone();
+        // The further ids are tied to the record by now.
+        let user = Identity { is_created: false, aliases: Vec::new(), ..user };
         let left = match &self.loaded {
             Basis::Absent(tombstone) if !is_written => Left::Absent(tombstone.clone()),
-            Basis::Absent(_) | Basis::Record(_) => Left::Stored,
+            Basis::Absent(_) | Basis::Record(_) | Basis::Joined { .. } => Left::Stored,
             Basis::Unknown => return None,
         };
         let mut event = Recognised::without_request(self.platform().clone(), user);

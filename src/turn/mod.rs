@@ -4,7 +4,9 @@
 //! and [`merge`] applies its changes to a record that another process has saved meanwhile.
 
 mod after_reply;
+pub(crate) mod aliases;
 mod begin;
+mod conversation;
 mod data;
 mod handled;
 mod handles;
@@ -22,6 +24,8 @@ mod writes;
 
 pub use self::after_reply::AfterReply;
 pub(crate) use self::after_reply::DetachedWork;
+pub(crate) use self::conversation::OpenConversation;
+pub use self::conversation::{Conversation, ConversationState};
 pub use self::handles::Handles;
 pub use self::history::History;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};

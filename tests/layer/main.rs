@@ -4,6 +4,8 @@
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 mod after_reply;
+mod aliases;
+mod authenticated;
 mod batches;
 mod bodies;
 mod cancellation;
@@ -11,6 +13,7 @@ mod client_sessions;
 mod common;
 mod concurrency;
 mod conflicts;
+mod conversations;
 mod echoes;
 mod elements;
 mod erasure;
