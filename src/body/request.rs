@@ -167,7 +167,7 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
 }
 
 /// Returns the length that the body announces.
-fn announced<B: Body>(headers: &HeaderMap, body: &B) -> Option<u64> {
+pub(crate) fn announced<B: Body>(headers: &HeaderMap, body: &B) -> Option<u64> {
     let in_head = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok();
     body.size_hint().exact().or_else(in_head)
 }

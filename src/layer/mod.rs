@@ -3,6 +3,7 @@
 mod limits;
 mod policies;
 mod recognition;
+mod streams;
 
 use std::fmt;
 use std::sync::Arc;

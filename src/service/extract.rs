@@ -6,7 +6,7 @@ use http::request::Parts;
 use crate::body::{NoUser, may_have_user};
 use crate::error::{Error, Kind};
 use crate::observe;
-use crate::turn::{History, Schema, Session, User, UserData};
+use crate::turn::{History, Schema, Session, StreamedTurn, User, UserData};
 
 /// Returns the rejection of a request that has no handle `name`.
 fn rejection(parts: &Parts, name: &str) -> Error {
@@ -30,6 +30,10 @@ fn rejection(parts: &Parts, name: &str) -> Error {
 
 macro_rules! extractor {
     ($handle:ident) => {
+        extractor!($handle, $handle, Clone::clone);
+    };
+    // Made of another handle.
+    ($handle:ident, $from:ident, $make:expr) => {
         /// Rejects with [`is_layer_missing`](Error::is_layer_missing), a 500, if the layer is
         /// missing, and with [`is_missing_user`](Error::is_missing_user), a 400, if the request has
         /// no user.
@@ -37,7 +41,7 @@ macro_rules! extractor {
             type Rejection = Error;
 
             async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-                let handle = parts.extensions.get::<Self>().cloned();
+                let handle = parts.extensions.get::<$from>().map($make);
                 handle.ok_or_else(|| rejection(parts, stringify!($handle)))
             }
         }
@@ -48,7 +52,7 @@ macro_rules! extractor {
             type Rejection = Error;
 
             async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
-                match parts.extensions.get::<Self>().cloned() {
+                match parts.extensions.get::<$from>().map($make) {
                     Some(handle) => Ok(Some(handle)),
                     None => match rejection(parts, stringify!($handle)) {
                         error if error.is_missing_user() => Ok(None),
@@ -63,6 +67,7 @@ macro_rules! extractor {
 extractor!(User);
 extractor!(Session);
 extractor!(History);
+extractor!(StreamedTurn, Session, StreamedTurn::from_session);
 
 /// Rejects as [`User`] does, and with [`is_decode`](Error::is_decode), a 500, if the data cannot be
 /// read as a `T`.

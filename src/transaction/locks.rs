@@ -94,7 +94,7 @@ impl QueuedTurn {
                      faster, or raise `queue_timeout` (a handler that calls its own service for \
                      the same user waits for itself)"
                 );
-                Error::new(Kind::Timeout, message)
+                Error::new(Kind::QueueTimeout, message)
             })?,
         };
         // The guard comes first, so that the lock is free before the place is counted out.

@@ -40,6 +40,9 @@ pub(crate) enum Ran<T, F> {
     Discard(T, &'static str),
     /// Stores the changes once `output` is there, or nothing if it comes without an exchange.
     Keep { output: F, keep: Keep },
+    /// Stores the changes, and merges them on a conflict: the client has the reply, so the handler
+    /// cannot run again.
+    Sent { output: F },
 }
 
 /// Runs `run` as one turn of the event's user. Returns `None` if the event was handled before.
@@ -98,25 +101,27 @@ where
             observer.skip("handled");
             return Ok(None);
         }
-        match run(Attempt { turn: Arc::clone(&turn.0), is_last, waited }).await? {
-            Ran::Discard(output, reason) => {
-                observer.skip(reason);
-                return Ok(Some(output));
-            }
-            Ran::Keep { output, keep } => {
-                let completion = Completion {
-                    _guard: guard.clone(),
-                    shared: Arc::clone(shared),
-                    turn,
-                    keep,
-                    observer: observer.clone(),
-                };
-                let work = Box::pin(completion.complete(output));
-                match run_to_completion(work, &shared.saves).await? {
-                    Completed::Saved(output) => return Ok(Some(output)),
-                    Completed::Conflict(current) => loaded = Basis::Record(current),
+        let (output, keep, may_rerun) =
+            match run(Attempt { turn: Arc::clone(&turn.0), is_last, waited }).await? {
+                Ran::Discard(output, reason) => {
+                    observer.skip(reason);
+                    return Ok(Some(output));
                 }
-            }
+                Ran::Keep { output, keep } => (output, keep, true),
+                Ran::Sent { output } => (output, Keep::All, false),
+            };
+        let completion = Completion {
+            _guard: guard.clone(),
+            shared: Arc::clone(shared),
+            turn,
+            keep,
+            may_rerun,
+            observer: observer.clone(),
+        };
+        let work = Box::pin(completion.complete(output));
+        match run_to_completion(work, &shared.saves).await? {
+            Completed::Saved(output) => return Ok(Some(output)),
+            Completed::Conflict(current) => loaded = Basis::Record(current),
         }
         reruns = reruns.saturating_sub(1);
     }

@@ -23,6 +23,8 @@ pub(super) struct Completion<D> {
     pub(super) shared: Arc<Shared<D>>,
     pub(super) turn: DiscardOnDrop,
     pub(super) keep: Keep,
+    /// Set if the policy `Rerun` may run the handler again. Otherwise it merges.
+    pub(super) may_rerun: bool,
     pub(super) observer: Observer,
 }
 
@@ -111,13 +113,13 @@ impl<D: Database> Completion<D> {
                 return Ok(None);
             }
             match config.on_conflict {
-                OnConflict::Rerun { .. } => {
+                OnConflict::Rerun { .. } if self.may_rerun => {
                     step.conflict("rerun");
                     step.end("overtaken");
                     return Ok(Some(current));
                 }
                 OnConflict::Overwrite => step.conflict("overwrite"),
-                OnConflict::Merge => {
+                OnConflict::Merge | OnConflict::Rerun { .. } => {
                     step.conflict("merge");
                     record = turn.merge(&current.record)?;
                 }

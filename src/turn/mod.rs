@@ -5,6 +5,7 @@
 
 mod begin;
 mod data;
+mod ending;
 mod handled;
 mod history;
 mod merge;
@@ -14,13 +15,16 @@ mod seal;
 mod session;
 mod sessions;
 mod state;
+mod streamed;
 mod typed;
 mod user;
 mod writes;
 
+pub(crate) use self::ending::StreamEnd;
 pub use self::history::History;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};
 pub use self::session::Session;
 pub(crate) use self::state::{Basis, Turn};
+pub use self::streamed::StreamedTurn;
 pub use self::typed::{Migrated, Migrations, Schema, UserData};
 pub use self::user::{MetaData, User};

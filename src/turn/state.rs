@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::data::Data;
+use super::ending::Ending;
 use super::handled::EventId;
 use super::place::SessionPlace;
 use super::receipts;
@@ -33,6 +34,7 @@ pub(crate) struct Turn {
     pub(super) state: Mutex<State>,
     /// Notified when an `update` has ended.
     pub(super) updated: Condvar,
+    pub(super) ending: Ending,
 }
 
 /// The event of a turn.
@@ -114,7 +116,10 @@ impl Phase {
             Self::Forgotten => {
                 "the user was forgotten in this turn: write again from the next request on"
             }
-            Self::Sealed => "the turn has ended: write before the handler answers",
+            Self::Sealed => {
+                "the turn has ended: write before the handler answers, or end the turn with the \
+                 body (`turn_end`)"
+            }
         };
         Err(Error::new(Kind::TurnEnded, message))
     }
@@ -128,6 +133,14 @@ impl Turn {
 
     pub(crate) fn platform(&self) -> &NamedPlatform {
         &self.event.platform
+    }
+
+    pub(crate) fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
+    pub(super) fn is_sealed(&self) -> bool {
+        self.state().phase == Phase::Sealed
     }
 
     /// Returns the user id, if it was created in this turn.

@@ -31,6 +31,7 @@ mod side_by_side;
 mod socket;
 mod stacks;
 mod statuses;
+mod streams;
 mod turns;
 mod typed;
 mod untouched;
