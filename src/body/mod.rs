@@ -6,7 +6,7 @@ mod response;
 
 pub use self::request::{FromBuffered, OriginalBody};
 pub(crate) use self::request::{
-    NoUser, announced, buffer, content_type, is_bodiless, is_json, is_read, may_have_user, put_back,
+    NoUser, announced, buffer, is_bodiless, is_read, may_have_user, put_back,
 };
 pub use self::response::ResponseBody;
 pub(crate) use self::response::{Unread, poll_bytes};

@@ -90,10 +90,7 @@ async fn call<S, D, B>(
     attempt: Attempt,
     handoff: &Handoff<S::Reply>,
 ) -> Result<
-    Ran<
-        Answer<S::Reply, D>,
-        impl Future<Output = Output<S::Reply, D>> + Send + 'static,
-    >,
+    Ran<Answer<S::Reply, D>, impl Future<Output = Output<S::Reply, D>> + Send + 'static>,
     Failure<S::Error>,
 >
 where
@@ -116,6 +113,7 @@ where
     let mut service = service.map_err(Failure::Inner)?;
 
     let (mut parts, bytes) = request.into_parts();
+    let head = turn.writes_reply().then(|| parts.clone());
     parts.extensions.insert(Session(Arc::clone(&turn)));
     if turn.user().is_some() {
         parts.extensions.insert(User(Arc::clone(&turn)));
@@ -138,6 +136,7 @@ where
         shared: Arc::clone(shared),
         turn,
         request: bytes,
+        head,
         observer: observer.clone(),
     };
     let response = match stream::ends_with_body(config, &response) {

@@ -7,6 +7,7 @@ mod begin;
 mod data;
 mod ending;
 mod handled;
+mod handles;
 mod history;
 mod merge;
 mod place;
@@ -21,6 +22,7 @@ mod user;
 mod writes;
 
 pub(crate) use self::ending::StreamEnd;
+pub use self::handles::Handles;
 pub use self::history::History;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};
 pub use self::session::Session;
