@@ -125,6 +125,8 @@ where
     let mut step = observer.call();
     let called = step.call(|| service.call(request)).await;
     step.called(&called);
+    // A stream goes on for long, and neither the span nor the service is needed for it.
+    drop((step, service));
     let response = called.inspect_err(|_| observer.skip("failed")).map_err(Failure::Inner)?;
 
     let status = response.status();

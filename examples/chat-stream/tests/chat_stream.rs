@@ -4,9 +4,9 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -87,6 +87,8 @@ fn next_event(lines: &mut BufReader<TcpStream>) -> Option<String> {
 struct App {
     child: Child,
     address: String,
+    /// The app still prints to it.
+    _stdout: Lines<BufReader<ChildStdout>>,
 }
 
 impl App {
@@ -101,7 +103,7 @@ impl App {
             let (address, _) = line.strip_prefix("curl -N http://")?.split_once('/')?;
             Some(address.to_owned())
         });
-        Self { child, address: address.expect("a curl line") }
+        Self { child, address: address.expect("a curl line"), _stdout: banner }
     }
 
     fn send(&self, path: &str, body: &Value) -> BufReader<TcpStream> {
