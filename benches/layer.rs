@@ -252,20 +252,19 @@ fn measure_streams<S, B>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     runtime: &Runtime,
     name: &str,
-    service: S,
+    service: &S,
     request: impl Fn() -> HttpRequest,
 ) where
-    S: Service<HttpRequest, Response = Response<B>, Error: std::fmt::Debug>,
+    S: Service<HttpRequest, Response = Response<B>, Error: std::fmt::Debug> + Clone,
     B: Body<Error: std::fmt::Debug>,
 {
-    let service = std::cell::RefCell::new(service);
     group.bench_function(name, |bencher| {
         bencher.iter_batched(
             &request,
             |request| {
                 runtime.block_on(async {
-                    let response = service.borrow_mut().ready().await.expect("ready").call(request);
-                    let mut body = std::pin::pin!(response.await.expect("a response").into_body());
+                    let response = service.clone().oneshot(request).await.expect("a response");
+                    let mut body = std::pin::pin!(response.into_body());
                     let mut frames = 0;
                     while let Some(frame) = body.frame().await {
                         black_box(frame.expect("a frame"));
@@ -296,10 +295,8 @@ fn measure_latency<B>(
             runtime.block_on(async {
                 let mut frame = std::pin::pin!(body.frame());
                 // The client waits already when the token comes.
-                std::future::poll_fn(|cx| {
-                    Poll::Ready(assert!(frame.as_mut().poll(cx).is_pending()))
-                })
-                .await;
+                let mut is_waiting = |cx: &mut Context<'_>| frame.as_mut().poll(cx).is_pending();
+                assert!(std::future::poll_fn(|cx| Poll::Ready(is_waiting(cx))).await);
                 model.try_send(Bytes::from_static(b"data: token\n\n")).expect("a place");
                 black_box(frame.await.expect("a frame").expect("no error"));
             });
@@ -315,11 +312,11 @@ fn streamed_reply(criterion: &mut Criterion) {
     let request = || post(&body);
 
     let mut group = criterion.benchmark_group(format!("streamed reply, {TOKENS} tokens"));
-    measure_streams(&mut group, &runtime, "inner service alone", service_fn(streams), request);
+    measure_streams(&mut group, &runtime, "inner service alone", &service_fn(streams), request);
     let service = layer.layer(service_fn(streams));
-    measure_streams(&mut group, &runtime, "layer, turn ends with the head", service, request);
+    measure_streams(&mut group, &runtime, "layer, turn ends with the head", &service, request);
     let service = with_body.layer(service_fn(streams));
-    measure_streams(&mut group, &runtime, "layer, turn ends with the body", service, request);
+    measure_streams(&mut group, &runtime, "layer, turn ends with the body", &service, request);
     group.finish();
 
     let mut group = criterion.benchmark_group("streamed reply, one token");

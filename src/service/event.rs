@@ -81,6 +81,9 @@ struct Answer<R: Body, D> {
 /// The handler's response, and what the record needs of it.
 type Output<R, D> = (Answer<R, D>, Option<Exchange>);
 
+/// The result of an attempt whose reply is sent already; `O` is the output of other attempts.
+type Sent<R, D, O> = Ran<Answer<R, D>, Either<O, Ready<Output<R, D>>>>;
+
 /// Calls the inner service with the handles of one attempt in the request's extensions.
 async fn call<S, D, B>(
     reserved: &Reserved<S>,
@@ -166,10 +169,7 @@ where
 
 /// Decides what is stored of a turn whose reply was streamed, and makes the answer, which has no
 /// body, since that is sent already.
-fn streamed<R, D, O>(
-    writer: &ReplyWriter<D>,
-    end: StreamEnd,
-) -> Ran<Answer<R, D>, Either<O, Ready<Output<R, D>>>>
+fn streamed<R, D, O>(writer: &ReplyWriter<D>, end: StreamEnd) -> Sent<R, D, O>
 where
     R: Body<Error: Into<BoxError>>,
 {

@@ -247,7 +247,7 @@ async fn at_every_point_where_it_waits() {
         match &*read.lock().unwrap() {
             None => assert_eq!(said, "", "after {points} polls"),
             Some(read) => {
-                assert!(said.starts_with(&**read), "{said} of {read} after {points} polls")
+                assert!(said.starts_with(&**read), "{said} of {read} after {points} polls");
             }
         }
         assert_eq!(scene.notes(), "");
