@@ -21,7 +21,7 @@ use crate::error::{BoxError, Error, Kind};
 use crate::incoming::EventRequest;
 use crate::observe::Observer;
 use crate::transaction::{Attempt, Ran, Shared, UserGuard, transact};
-use crate::turn::{Exchange, History, Keep, Session, StreamEnd, User};
+use crate::turn::{AfterReply, Exchange, History, Keep, Session, StreamEnd, User};
 
 /// Serves one event. `guard` is the user's place, if the caller holds it already. A reply that is
 /// streamed is left in `handoff`, and what is returned at the end of its turn has no body.
@@ -119,6 +119,8 @@ where
     let head = turn.writes_reply().then(|| parts.clone());
     parts.extensions.insert(Session(Arc::clone(&turn)));
     if turn.user().is_some() {
+        let after_reply = AfterReply::new(&turn, &shared.detached, config.detached_limit);
+        parts.extensions.insert(after_reply);
         parts.extensions.insert(User(Arc::clone(&turn)));
         parts.extensions.insert(History(Arc::clone(&turn)));
     } else {
@@ -139,6 +141,9 @@ where
     if status.is_server_error() && !config.save_on_error {
         let response = response.map(ResponseBody::inner);
         return Ok(Ran::Discard(Answer { response, unwritten: None }, "server_error"));
+    }
+    if status.as_u16() >= 400 {
+        drop(turn.take_detached());
     }
     let writer = ReplyWriter {
         shared: Arc::clone(shared),

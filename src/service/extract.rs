@@ -6,7 +6,9 @@ use http::request::Parts;
 use crate::body::{NoUser, may_have_user};
 use crate::error::{Error, Kind};
 use crate::observe;
-use crate::turn::{Conversation, History, Schema, Session, StreamedTurn, User, UserData};
+use crate::turn::{
+    AfterReply, Conversation, History, Schema, Session, StreamedTurn, User, UserData,
+};
 
 /// Returns the rejection of a request that has no handle `name`.
 fn rejection(parts: &Parts, name: &str) -> Error {
@@ -75,6 +77,7 @@ extractor!(User);
 extractor!(Session);
 extractor!(History);
 extractor!(StreamedTurn, Session, StreamedTurn::from_session);
+extractor!(AfterReply);
 extractor!(Conversation);
 
 /// Rejects as [`User`] does, and with [`is_decode`](Error::is_decode), a 500, if the data cannot be

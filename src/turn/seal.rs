@@ -50,6 +50,8 @@ impl Turn {
     pub(crate) fn discard(&self) {
         self.state().phase = Phase::Sealed;
         self.ending.notify();
+        // Dropped without the lock, since the closures may hold handles of this turn.
+        drop(self.take_detached());
     }
 
     /// Ends the turn, and returns the action to take.

@@ -20,8 +20,8 @@ use super::frames::Frames;
 use super::{GivenUp, Started, idle};
 use crate::body::ResponseBody;
 use crate::error::{BoxError, Error};
-use crate::transaction::SavesUnderWay;
 use crate::turn::{StreamEnd, Turn};
+use crate::under_way::UnderWay;
 
 /// The rest of a turn.
 type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -36,7 +36,7 @@ struct Shared<B> {
     state: Mutex<State<B>>,
     idle_timeout: Duration,
     turn: Arc<Turn>,
-    saves: SavesUnderWay,
+    saves: UnderWay,
     runtime: Option<Handle>,
 }
 

@@ -24,8 +24,8 @@ use crate::body::{ResponseBody, announced, poll_bytes};
 use crate::error::{BoxError, Error, Kind};
 use crate::options::Config;
 use crate::policy::{OnHangUp, TurnEnd};
-use crate::transaction::SavesUnderWay;
 use crate::turn::{StreamEnd, Turn};
+use crate::under_way::UnderWay;
 
 /// Returns whether the turn ends with the body of this reply, and not with its head.
 pub(super) fn ends_with_body<B: Body>(config: &Config, response: &Response<B>) -> bool {
@@ -63,7 +63,7 @@ where
 pub(super) struct Started<B: Body> {
     reply: Response<Box<Frames<B>>>,
     turn: Arc<Turn>,
-    saves: SavesUnderWay,
+    saves: UnderWay,
     idle_timeout: Duration,
 }
 
@@ -82,7 +82,7 @@ impl<B: Body> Handoff<B> {
         &self,
         reply: Response<Box<Frames<B>>>,
         turn: &Arc<Turn>,
-        saves: &SavesUnderWay,
+        saves: &UnderWay,
         idle_timeout: Duration,
     ) -> StreamEnd {
         let started = Started { reply, turn: Arc::clone(turn), saves: saves.clone(), idle_timeout };
