@@ -45,7 +45,7 @@ where
 {
     let run = |attempt: Attempt| {
         let mut step = observer.call();
-        let work = step.call(|| run(Handles::new(&attempt.turn)));
+        let work = step.call(|| run(Handles::new(&attempt.turn, attempt.conversation)));
         async move {
             let result = work.await;
             step.returned(result.is_ok());

@@ -109,13 +109,8 @@ where
         // that one, there is no event for another.
         let event = if is_last { next.take() } else { next.clone() };
         let Some(event) = event else { return Err(too_many_conflicts().into()) };
-        let conversation = CloseOnDrop(ConversationSlot::new(
-            shared,
-            &event,
-            observer,
-            true,
-            is_conversation_stored,
-        ));
+        let conversation =
+            CloseOnDrop(ConversationSlot::new(shared, &event, observer, is_conversation_stored));
         let (elements, now) = (&config.stored_elements, (config.clock)());
         let turn = Turn::begin(event, loaded, elements, shared.database_id(), now);
         let turn = DiscardOnDrop(Arc::new(turn));
@@ -135,10 +130,13 @@ where
                 return Ok(Some(output));
             }
             Ran::Keep { output, keep } => (output, keep, on_conflict),
-            Ran::Sent { output } => match on_conflict {
-                OnConflict::Rerun { .. } => (output, Keep::All, OnConflict::Merge),
-                on_conflict => (output, Keep::All, on_conflict),
-            },
+            Ran::Sent { output } => {
+                conversation.leave();
+                match on_conflict {
+                    OnConflict::Rerun { .. } => (output, Keep::All, OnConflict::Merge),
+                    on_conflict => (output, Keep::All, on_conflict),
+                }
+            }
         };
         let completion = Completion {
             _guard: guard.clone(),

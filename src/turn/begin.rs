@@ -72,6 +72,7 @@ impl Turn {
             session_id: recognised.session_id,
             id: recognised.id.map(|id| EventId::new(&id, recognised.batch_size)),
             is_receipt: recognised.is_receipt,
+            conversation: recognised.conversation,
             is_conversation: recognised.is_conversation,
             without_request: recognised.without_request,
             deletion_requested: recognised.deletion_requested,

@@ -46,6 +46,7 @@ pub(super) struct TurnEvent {
     pub(super) session_id: Option<Arc<str>>,
     pub(super) id: Option<EventId>,
     pub(super) is_receipt: bool,
+    pub(super) conversation: Option<Identity>,
     /// Set if the record is a conversation's, not a user's.
     pub(super) is_conversation: bool,
     pub(super) without_request: bool,

@@ -62,7 +62,8 @@ async fn a_tool_remembers_its_user_and_the_web_chat_finds_the_same() {
     assert_eq!(call(&app, "anna", "recall", json!({})).await, "buy milk\ncall Bert");
     assert_eq!(call(&app, "bert", "recall", json!({})).await, "");
 
-    let message = json!({ "id": "m1", "role": "user", "parts": [{ "type": "text", "text": "hi" }] });
+    let message =
+        json!({ "id": "m1", "role": "user", "parts": [{ "type": "text", "text": "hi" }] });
     let chat = json!({ "id": "chat-1", "messages": [message], "trigger": "submit-message" });
     let (status, answer) = send(&app, "/chat", &token("anna", SECRET), &chat).await;
     assert_eq!((status, answer), (StatusCode::OK, json!({ "notes": ["buy milk", "call Bert"] })));
