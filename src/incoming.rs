@@ -1,6 +1,7 @@
 //! Recognised events, with the platform and the user behind them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -27,6 +28,10 @@ pub(crate) struct Recognised {
     pub(crate) id: Option<Arc<str>>,
     /// The number of this user's events in the batch; 0 for an event that came alone.
     pub(crate) batch_size: usize,
+    /// How long the id is kept once the event is handled; `None` if it is not kept.
+    pub(crate) id_kept_for: Option<Duration>,
+    /// Set if the reply is kept with the id.
+    pub(crate) keeps_reply: bool,
     pub(crate) input: Input,
 }
 

@@ -94,6 +94,7 @@ mod error;
 mod fnv;
 mod incoming;
 mod layer;
+mod length;
 mod observe;
 mod options;
 mod policy;

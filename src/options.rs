@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) on_outage: OnOutage,
     pub(crate) forget_on_skill_disabled: bool,
     pub(crate) batch_concurrency: usize,
+    pub(crate) deduplicate: bool,
     pub(crate) ready_timeout: Duration,
     pub(crate) queue_timeout: Duration,
     pub(crate) load_timeout: Duration,
@@ -61,6 +62,7 @@ impl Config {
             on_outage: OnOutage::Reject,
             forget_on_skill_disabled: false,
             batch_concurrency: 8,
+            deduplicate: false,
             ready_timeout: Duration::from_secs(30),
             queue_timeout: Duration::from_secs(2),
             load_timeout: Duration::from_secs(2),
@@ -121,6 +123,7 @@ impl fmt::Debug for Config {
             .field("on_outage", &self.on_outage)
             .field("forget_on_skill_disabled", &self.forget_on_skill_disabled)
             .field("batch_concurrency", &self.batch_concurrency)
+            .field("deduplicate", &self.deduplicate)
             .field("ready_timeout", &self.ready_timeout)
             .field("queue_timeout", &self.queue_timeout)
             .field("load_timeout", &self.load_timeout)

@@ -12,13 +12,13 @@ use tokio::time::timeout;
 
 use super::reply::ReplyWriter;
 use super::reserved::Reserved;
-use super::{Failure, InnerService, Served, acknowledge};
+use super::{Failure, InnerService, Served, acknowledge, kept_reply};
 use crate::body::{FromBuffered, NoUser, ResponseBody, put_back};
 use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::EventRequest;
 use crate::observe::Observer;
-use crate::transaction::{Attempt, Ran, Shared, UserGuard, transact};
+use crate::transaction::{Attempt, Ran, Shared, Transacted, UserGuard, transact};
 use crate::turn::{Exchange, History, Keep, Session, User};
 
 /// Serves one event. `guard` is the user's place, if the caller holds it already.
@@ -61,9 +61,14 @@ where
         inner => inner,
     })?;
     Ok(match answer {
-        None => acknowledge(platform.empty_reply()),
-        Some(Answer { response, unwritten: None }) => response,
-        Some(Answer { response, unwritten: Some(writer) }) => writer.write(response).await,
+        Transacted::Handled(handled) => handled
+            .reply
+            .and_then(kept_reply::to_repeat)
+            .unwrap_or_else(|| acknowledge(platform.empty_reply())),
+        Transacted::Ran(Answer { response, unwritten: None }) => response,
+        Transacted::Ran(Answer { response, unwritten: Some(writer) }) => {
+            writer.write(response).await
+        }
     })
 }
 
@@ -127,11 +132,12 @@ where
         return Ok(Ran::Discard(Answer { response, unwritten: None }, "server_error"));
     }
     let keep = if status.is_client_error() { Keep::IfWritten } else { Keep::All };
-    let writer = ReplyWriter {
+    let mut writer = ReplyWriter {
         shared: Arc::clone(shared),
         turn,
         request: bytes,
         observer: observer.clone(),
+        is_written: false,
     };
     let output = async move {
         let (response, exchange) = writer.read_for_record(response, keep).await;

@@ -8,6 +8,7 @@ mod event;
 #[cfg(feature = "axum")]
 mod extract;
 mod future;
+mod kept_reply;
 mod recognise;
 mod reply;
 mod reserved;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -14,6 +15,10 @@ use crate::incoming::{EventRequest, Identity, Recognised};
 use crate::options::Config;
 use crate::platform::{ClientSession, Document, Event, Input, MAX_EVENTS, NamedPlatform, is_id};
 use crate::user_key::UserId;
+
+/// How long the id of an event is kept if the platform states nothing: a client that repeats its
+/// requests does so within minutes, or when it is online again.
+const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The result of recognising a request.
 pub(crate) enum Recognition {
@@ -145,7 +150,9 @@ fn claim<'a, 'd>(
     Ok(claimed)
 }
 
-/// Sets the batch size of each event to the number of its user's events.
+/// Sets the batch size of each event to the number of its user's events. Their ids are kept, since a
+/// batch is repeated if one of its events fails; their replies are not, since no
+/// platform reads them.
 fn count(requests: &mut [EventRequest]) {
     let key = |request: &EventRequest| {
         let user = request.event.as_ref()?.user.as_ref()?;
@@ -159,6 +166,8 @@ fn count(requests: &mut [EventRequest]) {
         let size = key(request).and_then(|key| sizes.get(&key).copied());
         if let (Some(event), Some(size)) = (&mut request.event, size) {
             event.batch_size = size;
+            event.id_kept_for.get_or_insert(KEPT_FOR);
+            event.keeps_reply = false;
         }
     }
 }
@@ -183,6 +192,9 @@ fn recognised(
     if elements.session.is_none() && !platform.platform.has_client_sessions() {
         config.warn_of_sessions(&platform.name);
     }
+    // A created id is another one with each repeat, so the repeat would not find the record.
+    let has_own_id = user.as_ref().is_some_and(|user| !user.is_created);
+    let id = event.id.filter(|id| has_own_id && is_id(id));
     let asks_platform = elements.history.as_ref().is_some_and(|history| history.asks_platform());
     Some(Recognised {
         platform: platform.clone(),
@@ -193,8 +205,10 @@ fn recognised(
         is_receipt: event.is_receipt,
         client_session,
         deletion_requested: event.deletion_requested && config.forget_on_skill_disabled,
-        id: event.id.filter(|id| is_id(id)).map(Into::into),
+        id: id.map(Into::into),
         batch_size: 0,
+        id_kept_for: event.repeats.or(config.deduplicate.then_some(KEPT_FOR)),
+        keeps_reply: config.deduplicate && event.repeats.is_none(),
         input: if asks_platform { platform.platform.input(document) } else { Input::default() },
     })
 }

@@ -23,7 +23,7 @@ use crate::error::{Error, Kind};
 use crate::incoming::Recognised;
 use crate::observe::Observer;
 use crate::policy::OnConflict;
-use crate::turn::{Basis, Exchange, Keep, Turn};
+use crate::turn::{Basis, Exchange, Handled, Keep, Turn};
 
 /// One run of the handler.
 pub(crate) struct Attempt {
@@ -42,7 +42,14 @@ pub(crate) enum Ran<T, F> {
     Keep { output: F, keep: Keep },
 }
 
-/// Runs `run` as one turn of the event's user. Returns `None` if the event was handled before.
+/// The result of a turn.
+pub(crate) enum Transacted<T> {
+    Ran(T),
+    /// The event was handled before, or by another process at the same time.
+    Handled(Handled),
+}
+
+/// Runs `run` as one turn of the event's user, unless the event was handled before.
 ///
 /// Nothing is stored if `run` fails, or if the future is dropped before `run` has returned. After
 /// that the turn is completed even if the future is dropped.
@@ -58,7 +65,7 @@ pub(crate) async fn transact<D, T, E, F, R, O>(
     guard: Option<UserGuard>,
     observer: &Observer,
     mut run: F,
-) -> Result<Option<T>, E>
+) -> Result<Transacted<T>, E>
 where
     D: Database,
     E: From<Error>,
@@ -94,14 +101,14 @@ where
         let (elements, now) = (&config.stored_elements, (config.clock)());
         let turn = Turn::begin(event, loaded, elements, shared.database_id(), now);
         let turn = DiscardOnDrop(Arc::new(turn));
-        if turn.0.was_handled() {
+        if let Some(handled) = turn.0.was_handled() {
             observer.skip("handled");
-            return Ok(None);
+            return Ok(Transacted::Handled(handled));
         }
         match run(Attempt { turn: Arc::clone(&turn.0), is_last, waited }).await? {
             Ran::Discard(output, reason) => {
                 observer.skip(reason);
-                return Ok(Some(output));
+                return Ok(Transacted::Ran(output));
             }
             Ran::Keep { output, keep } => {
                 let completion = Completion {
@@ -113,7 +120,8 @@ where
                 };
                 let work = Box::pin(completion.complete(output));
                 match run_to_completion(work, &shared.saves).await? {
-                    Completed::Saved(output) => return Ok(Some(output)),
+                    Completed::Saved(output) => return Ok(Transacted::Ran(output)),
+                    Completed::Handled(handled) => return Ok(Transacted::Handled(handled)),
                     Completed::Conflict(current) => loaded = Basis::Record(current),
                 }
             }

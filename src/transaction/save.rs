@@ -13,7 +13,7 @@ use crate::error::{Error, Kind};
 use crate::observe::{Observer, StepSpan};
 use crate::policy::OnConflict;
 use crate::record::Record;
-use crate::turn::{Exchange, Keep, Outcome};
+use crate::turn::{Exchange, Handled, Keep, Outcome};
 
 /// A turn to be completed. It owns its parts, since a save goes on in a task of its own if the
 /// client hangs up.
@@ -26,9 +26,17 @@ pub(super) struct Completion<D> {
     pub(super) observer: Observer,
 }
 
+/// The reason why a turn was not stored.
+enum Unsaved {
+    Handled(Handled),
+    Rerun(VersionedRecord),
+}
+
 /// The result of completing a turn.
 pub(super) enum Completed<T> {
     Saved(T),
+    /// The event was handled meanwhile, and the reply to it is kept. Nothing of this turn is stored.
+    Handled(Handled),
     /// Another process has stored this record since the turn loaded its own, and the policy is to
     /// run the handler again.
     Conflict(VersionedRecord),
@@ -61,23 +69,25 @@ impl<D: Database> Completion<D> {
                 let span = step.span();
                 let save = self.save(&key, record, expected, &mut step);
                 let saved = with_timeout("saving", limit, save).instrument(span).await;
-                if let Some(current) = saved.inspect_err(|error| step.fail(error))? {
-                    return Ok(Completed::Conflict(current));
+                match saved.inspect_err(|error| step.fail(error))? {
+                    None => {}
+                    Some(Unsaved::Handled(handled)) => return Ok(Completed::Handled(handled)),
+                    Some(Unsaved::Rerun(current)) => return Ok(Completed::Conflict(current)),
                 }
             }
         }
         Ok(Completed::Saved(output))
     }
 
-    /// Saves the record, and resolves conflicts as the policy says. Returns the record of another
-    /// process if the handler is to run again on it.
+    /// Saves the record, and resolves conflicts as the policy says. Returns the kept reply if the event
+    /// was handled meanwhile, and the record of another process if the handler is to run again on it.
     async fn save(
         &self,
         key: &str,
         mut record: Record,
         mut expected: Option<Version>,
         step: &mut StepSpan<'_>,
-    ) -> Result<Option<VersionedRecord>, Error> {
+    ) -> Result<Option<Unsaved>, Error> {
         let Shared { database, config, .. } = &*self.shared;
         let turn = &self.turn.0;
         for attempt in 0..ATTEMPTS {
@@ -105,16 +115,17 @@ impl<D: Database> Completion<D> {
             };
             // Another process has handled the event, or this one has, by an earlier save, the
             // answer to which was lost.
-            if turn.is_handled(&current.record) {
+            if let Some(handled) = turn.handled(&current.record) {
                 step.conflict("handled");
                 step.end("handled");
-                return Ok(None);
+                // Without a kept reply, this run's own is a better one than none.
+                return Ok(handled.reply.is_some().then_some(Unsaved::Handled(handled)));
             }
             match config.on_conflict {
                 OnConflict::Rerun { .. } => {
                     step.conflict("rerun");
                     step.end("overtaken");
-                    return Ok(Some(current));
+                    return Ok(Some(Unsaved::Rerun(current)));
                 }
                 OnConflict::Overwrite => step.conflict("overwrite"),
                 OnConflict::Merge => {

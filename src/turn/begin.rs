@@ -62,11 +62,12 @@ impl Turn {
             };
             count_session(&mut record, counts);
         }
+        let id = EventId::of(&recognised);
         let event = TurnEvent {
             platform: recognised.platform,
             user: recognised.user,
             session_id: recognised.session_id,
-            id: recognised.id.map(|id| EventId::new(&id, recognised.batch_size)),
+            id,
             is_receipt: recognised.is_receipt,
             deletion_requested: recognised.deletion_requested,
             input: recognised.input,
@@ -82,6 +83,7 @@ impl Turn {
             typed: TypedState::default(),
             output: None,
             history_entry: None,
+            noted: None,
         };
         Self {
             elements: Arc::clone(elements),

@@ -42,7 +42,7 @@ impl Turn {
         if let (Some(entry), Some(history)) = (&state.history_entry, &self.elements.history) {
             history::put_in_front(&mut merged, entry.clone(), history.size);
         }
-        handled::add(self, &mut merged);
+        handled::merge(self, &state, &mut merged);
         if !self.event.is_receipt {
             receipts::unmark(&mut merged);
         }

@@ -18,6 +18,7 @@ mod typed;
 mod user;
 mod writes;
 
+pub(crate) use self::handled::{Handled, StoredReply};
 pub use self::history::History;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};
 pub use self::session::Session;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use super::handled::StoredReply;
 use super::state::{Basis, Phase, State, Turn};
 use super::{handled, history, receipts, sessions};
 use crate::database::Version;
@@ -36,10 +37,16 @@ pub(crate) enum Outcome {
     },
 }
 
-/// The request and the response, if the history stores them.
-#[derive(Debug, Default)]
+/// The parts of request and reply that the record needs.
+#[derive(Default)]
 pub(crate) struct Exchange {
+    /// Set if the reply is a 5xx.
+    pub(crate) is_failure: bool,
+    /// The reply, if it is kept for repeats of the event.
+    pub(crate) reply: Option<StoredReply>,
+    /// The request, if the history stores it.
     pub(crate) request: Option<Value>,
+    /// The response, if the history stores it.
     pub(crate) response: Option<Value>,
 }
 
@@ -49,17 +56,28 @@ impl Turn {
         self.state().phase = Phase::Sealed;
     }
 
+    /// Refuses later writes, since the reply is final. The turn can still be sealed.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Answered;
+        }
+    }
+
     /// Ends the turn, and returns the action to take.
     pub(crate) fn seal(
         self: &Arc<Self>,
-        exchange: Exchange,
+        mut exchange: Exchange,
         keep: Keep,
         now: SystemTime,
     ) -> Outcome {
         // The app's closures read the handles, so they run before the seal, and without the lock.
         let custom = history::custom_elements(self);
         let mut state = self.state();
-        let phase = std::mem::replace(&mut state.phase, Phase::Sealed);
+        let phase = match std::mem::replace(&mut state.phase, Phase::Sealed) {
+            Phase::Answered => Phase::Open,
+            phase => phase,
+        };
         let key = match self.user() {
             _ if self.is_degraded() => return Outcome::Nothing("degraded"),
             None => return Outcome::Nothing("unchanged"),
@@ -67,7 +85,7 @@ impl Turn {
         };
         let (is_whole, is_receipt) = (keep == Keep::All, self.event.is_receipt);
         match phase {
-            Phase::Sealed => return Outcome::Nothing("unchanged"),
+            Phase::Sealed | Phase::Answered => return Outcome::Nothing("unchanged"),
             Phase::Forgotten => return Outcome::Delete { key },
             Phase::Open if self.event.deletion_requested && is_whole => {
                 return Outcome::Delete { key };
@@ -77,10 +95,13 @@ impl Turn {
             Phase::Open if is_receipt => return Outcome::Nothing("receipt"),
             Phase::Open => {}
         }
+        // A failed event is done only as far as it wrote something.
+        if state.is_written || !exchange.is_failure {
+            handled::note(self, &mut state, exchange.reply.take(), now);
+        }
         if is_whole && !is_receipt {
             history::add_entry(self, &mut state, exchange, custom);
         }
-        handled::add(self, &mut state.record);
         match &self.loaded {
             _ if !is_receipt => receipts::unmark(&mut state.record),
             Basis::Absent(_) => receipts::mark(&mut state.record),

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::data::Data;
-use super::handled::EventId;
+use super::handled::{EventId, Noted};
 use super::place::SessionPlace;
 use super::receipts;
 use super::typed::TypedState;
@@ -90,6 +90,8 @@ pub(super) struct State {
     pub(super) output: Option<Value>,
     /// The entry that this turn adds to the history.
     pub(super) history_entry: Option<Value>,
+    /// The event of this turn, once it is noted in the record.
+    pub(super) noted: Option<Noted>,
 }
 
 /// Selects the data to read or write.
@@ -102,6 +104,8 @@ pub(super) enum DataOf {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
+    /// The reply is final. Nothing may be written that it does not show.
+    Answered,
     Forgotten,
     Sealed,
 }
@@ -114,7 +118,7 @@ impl Phase {
             Self::Forgotten => {
                 "the user was forgotten in this turn: write again from the next request on"
             }
-            Self::Sealed => "the turn has ended: write before the handler answers",
+            Self::Answered | Self::Sealed => "the turn has ended: write before the handler answers",
         };
         Err(Error::new(Kind::TurnEnded, message))
     }
