@@ -24,6 +24,7 @@ mod places;
 mod platforms;
 mod properties;
 mod receipts;
+mod redelivery;
 mod repeats;
 mod replies;
 mod requests;
