@@ -153,7 +153,9 @@ pub use self::service::{Persistence, ResponseFuture};
 #[doc(inline)]
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
-pub use self::turn::{History, MetaData, Migrated, Migrations, Schema, Session, User, UserData};
+pub use self::turn::{
+    History, Message, MetaData, Migrated, Migrations, Schema, Session, User, UserData,
+};
 #[doc(inline)]
 pub use self::user_key::UserId;
 

@@ -13,10 +13,10 @@ use crate::observe;
 use crate::platform::{self, NamedPlatform};
 use crate::policy::{OnConflict, OnOutage};
 use crate::stored_elements::StoredElements;
+use crate::timestamp::Clock;
 use crate::user_key::UserKeys;
 
 type OnError = dyn Fn(&Error) -> Response<Bytes> + Send + Sync;
-type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
 #[derive(Clone)]
 pub(crate) struct Config {

@@ -98,8 +98,8 @@ where
         // that one, there is no event for another.
         let event = if is_last { next.take() } else { next.clone() };
         let Some(event) = event else { return Err(too_many_conflicts().into()) };
-        let (elements, now) = (&config.stored_elements, (config.clock)());
-        let turn = Turn::begin(event, loaded, elements, shared.database_id(), now);
+        let (elements, clock) = (&config.stored_elements, Arc::clone(&config.clock));
+        let turn = Turn::begin(event, loaded, elements, shared.database_id(), clock);
         let turn = DiscardOnDrop(Arc::new(turn));
         if let Some(handled) = turn.0.was_handled() {
             observer.skip("handled");

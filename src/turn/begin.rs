@@ -1,7 +1,6 @@
 //! The start of a turn: makes of the loaded record the state that the handler finds.
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::SystemTime;
 
 use serde_json::Value;
 
@@ -15,6 +14,7 @@ use crate::incoming::Recognised;
 use crate::platform::NewSession;
 use crate::record::Record;
 use crate::stored_elements::StoredElements;
+use crate::timestamp::Clock;
 
 impl Turn {
     /// Begins the turn of an event. A loaded record has been checked by then.
@@ -23,8 +23,9 @@ impl Turn {
         loaded: Basis,
         elements: &Arc<StoredElements>,
         database_id: usize,
-        now: SystemTime,
+        clock: Arc<Clock>,
     ) -> Self {
+        let now = clock();
         let mut record = match loaded.record() {
             Some(record) => record.clone(),
             None => new_record(elements),
@@ -83,12 +84,14 @@ impl Turn {
             typed: TypedState::default(),
             output: None,
             history_entry: None,
+            messages: Vec::new(),
             noted: None,
         };
         Self {
             elements: Arc::clone(elements),
             database_id,
             event,
+            clock,
             began: now,
             loaded,
             is_new_session,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::data::Data;
 use super::state::Turn;
 use super::writes::{Writes, conflict};
-use super::{data, handled, history, receipts, sessions};
+use super::{data, handled, history, messages, receipts, sessions};
 use crate::error::Error;
 use crate::record::Record;
 use crate::timestamp;
@@ -41,6 +41,10 @@ impl Turn {
         })?;
         if let (Some(entry), Some(history)) = (&state.history_entry, &self.elements.history) {
             history::put_in_front(&mut merged, entry.clone(), history.size);
+        }
+        messages::merge(self, &state, &mut merged);
+        if state.adds_to_history() {
+            messages::trim(&mut merged, self.elements.history_budget);
         }
         handled::merge(self, &state, &mut merged);
         if !self.event.is_receipt {

@@ -8,6 +8,7 @@ mod data;
 mod handled;
 mod history;
 mod merge;
+mod messages;
 mod place;
 mod receipts;
 mod seal;
@@ -20,6 +21,7 @@ mod writes;
 
 pub(crate) use self::handled::{Handled, StoredReply};
 pub use self::history::History;
+pub use self::messages::Message;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};
 pub use self::session::Session;
 pub(crate) use self::state::{Basis, Turn};

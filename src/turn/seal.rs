@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::handled::StoredReply;
 use super::state::{Basis, Phase, State, Turn};
-use super::{handled, history, receipts, sessions};
+use super::{handled, history, messages, receipts, sessions};
 use crate::database::Version;
 use crate::platform::ClientSession;
 use crate::record::Record;
@@ -101,6 +101,9 @@ impl Turn {
         }
         if is_whole && !is_receipt {
             history::add_entry(self, &mut state, exchange, custom);
+        }
+        if state.adds_to_history() {
+            messages::trim(&mut state.record, self.elements.history_budget);
         }
         match &self.loaded {
             _ if !is_receipt => receipts::unmark(&mut state.record),

@@ -18,6 +18,7 @@ use crate::incoming::Identity;
 use crate::platform::{Input, NamedPlatform};
 use crate::record::Record;
 use crate::stored_elements::StoredElements;
+use crate::timestamp::Clock;
 
 /// One turn, shared by the handles of its event.
 pub(crate) struct Turn {
@@ -25,6 +26,7 @@ pub(crate) struct Turn {
     /// An id that tells the databases of two layers apart.
     pub(super) database_id: usize,
     pub(super) event: TurnEvent,
+    pub(super) clock: Arc<Clock>,
     pub(super) began: SystemTime,
     pub(super) loaded: Basis,
     pub(super) is_new_session: bool,
@@ -90,8 +92,17 @@ pub(super) struct State {
     pub(super) output: Option<Value>,
     /// The entry that this turn adds to the history.
     pub(super) history_entry: Option<Value>,
+    /// The messages that this turn adds to the history.
+    pub(super) messages: Vec<Value>,
     /// The event of this turn, once it is noted in the record.
     pub(super) noted: Option<Noted>,
+}
+
+impl State {
+    /// Returns whether the turn adds to the history. One to which it adds nothing stays as it is.
+    pub(super) fn adds_to_history(&self) -> bool {
+        self.history_entry.is_some() || !self.messages.is_empty()
+    }
 }
 
 /// Selects the data to read or write.

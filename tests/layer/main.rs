@@ -17,6 +17,7 @@ mod handles;
 mod history;
 mod identity;
 mod keys;
+mod messages;
 mod mock;
 mod observe;
 mod outages;
