@@ -5,7 +5,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 
 use super::reply::{is_encoded, is_of_type};
-use crate::body::{ResponseBody, content_type};
+use crate::body::ResponseBody;
+use crate::media_type::content_type;
 use crate::options::Config;
 use crate::turn::StoredReply;
 

@@ -177,10 +177,10 @@ impl History {
     ) -> Vec<Message> {
         // The app's closure may use the handles, so it does not run under the lock.
         let mut messages = self.messages();
-        let mut total = 0_usize;
+        let mut left = Some(budget);
         let fitting = messages.iter().rev().take_while(|message| {
-            total = total.saturating_add(cost(message));
-            total <= budget
+            left = left.and_then(|left| left.checked_sub(cost(message)));
+            left.is_some()
         });
         let count = fitting.count();
         messages.split_off(messages.len() - count)

@@ -6,6 +6,7 @@
 mod begin;
 mod data;
 mod handled;
+mod handles;
 mod history;
 mod merge;
 mod messages;
@@ -20,6 +21,7 @@ mod user;
 mod writes;
 
 pub(crate) use self::handled::{Handled, StoredReply};
+pub use self::handles::Handles;
 pub use self::history::History;
 pub use self::messages::Message;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};
