@@ -6,12 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::platform::{ClientSession, Input, NamedPlatform, NewSession};
+use crate::record::Record;
 
 /// One request to the inner service: its body, and its event if a platform recognised one.
 pub(crate) struct EventRequest {
     pub(crate) bytes: Bytes,
     pub(crate) event: Option<Recognised>,
 }
+
+/// How long the id of an event is kept if the platform states nothing: a client that repeats its
+/// requests does so within minutes, or when it is online again.
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An event with a user, or at least with a session that the client keeps.
 #[derive(Clone)]
@@ -33,6 +38,10 @@ pub(crate) struct Recognised {
     /// Set if the reply is kept with the id.
     pub(crate) keeps_reply: bool,
     pub(crate) input: Input,
+    /// The conversation that the event belongs to, if the platform names one.
+    pub(crate) conversation: Option<Identity>,
+    /// Set if `user` is a conversation.
+    pub(crate) is_conversation: bool,
     /// Set for a turn without a request. It is a receipt, too, but an output that is set makes an
     /// item of the history.
     pub(crate) without_request: bool,
@@ -55,17 +64,61 @@ impl Recognised {
             id_kept_for: None,
             keeps_reply: false,
             input: Input::default(),
+            conversation: None,
+            is_conversation: false,
             without_request: true,
         }
     }
+
+    /// Returns the event with its conversation in the user's place, if it has one.
+    pub(crate) fn of_conversation(&self) -> Option<Self> {
+        Some(Self {
+            platform: self.platform.clone(),
+            user: Some(self.conversation.clone()?),
+            session_id: None,
+            new_session: NewSession::Unknown,
+            sessionless: true,
+            is_receipt: false,
+            client_session: None,
+            deletion_requested: false,
+            id: self.id.clone(),
+            batch_size: self.batch_size,
+            // The id is noted with what the event did to the conversation, also where it is not
+            // noted in the user's record.
+            id_kept_for: self.id_kept_for.or(Some(KEPT_FOR)),
+            keeps_reply: false,
+            input: Input::default(),
+            conversation: None,
+            is_conversation: true,
+            without_request: false,
+        })
+    }
 }
 
-/// The identity of a user.
+/// The identity of a user, or of a conversation.
 #[derive(Clone, Default)]
 pub(crate) struct Identity {
     pub(crate) id: Arc<str>,
     pub(crate) storage_key: Arc<str>,
+    /// The keys of the user's further ids.
+    pub(crate) aliases: Vec<Alias>,
     pub(crate) person_id: Option<Arc<str>>,
     /// Set if the platform created the id for this turn.
     pub(crate) is_created: bool,
+}
+
+/// The key of a user's further id.
+#[derive(Clone)]
+pub(crate) struct Alias {
+    pub(crate) key: Arc<str>,
+    /// Set if an alias of the user's record is stored under it.
+    pub(crate) is_written: bool,
+    /// The record under the key, if it was joined into the user's in this turn.
+    pub(crate) joined: Option<Record>,
+}
+
+impl From<Arc<str>> for Alias {
+    fn from(key: Arc<str>) -> Self {
+        Self { key, is_written: false, joined: None }
+    }
 }

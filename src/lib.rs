@@ -93,6 +93,7 @@
 mod body;
 mod error;
 mod fnv;
+mod identify;
 mod incoming;
 mod layer;
 mod length;
@@ -143,6 +144,8 @@ pub use self::database::{SqliteDb, SqliteDbBuilder};
 #[doc(inline)]
 pub use self::error::{BoxError, Error};
 #[doc(inline)]
+pub use self::identify::Identify;
+#[doc(inline)]
 pub use self::layer::PersistenceLayer;
 #[doc(inline)]
 pub use self::platform::Platform;
@@ -156,7 +159,8 @@ pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    Handles, History, Message, MetaData, Migrated, Migrations, Schema, Session, User, UserData,
+    Conversation, ConversationState, Handles, History, Message, MetaData, Migrated, Migrations,
+    Schema, Session, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;

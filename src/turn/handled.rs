@@ -95,7 +95,8 @@ impl Turn {
 
     /// Returns whether the reply is kept for repeats of this turn's event.
     pub(crate) fn keeps_reply(&self) -> bool {
-        self.event.id.as_ref().is_some_and(|event| event.keeps_reply) && !self.is_degraded()
+        let keeps = self.event.id.as_ref().is_some_and(|event| event.keeps_reply);
+        keeps && self.user().is_some() && !self.is_degraded()
     }
 }
 
