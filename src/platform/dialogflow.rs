@@ -107,8 +107,8 @@ impl Platform for Dialogflow {
     }
 }
 
-/// Returns the id of the detected intent and of the response: an intent that leads to another one by
-/// an event calls the webhook for both.
+/// Returns the id of the detected intent and of the response: an intent that leads to another one
+/// by an event calls the webhook for both.
 pub(super) fn event_id<'a>(request: &Document<'a>) -> Option<Cow<'a, str>> {
     let response = id(request.get("responseId"))?;
     let [intent] = request.members("queryResult", ["intent/name"]);

@@ -157,8 +157,8 @@ impl JsonPlatform {
     }
 
     /// Sets how long the platform sends an event again until it is answered with success:
-    /// [`Event::repeats`]. Events with an [`event_id`](Self::event_id) are then served once. Default:
-    /// none, the platform does not repeat events, or it reads the reply.
+    /// [`Event::repeats`]. Events with an [`event_id`](Self::event_id) are then served once.
+    /// Default: none, the platform does not repeat events, or it reads the reply.
     ///
     /// ```
     /// use std::time::Duration;

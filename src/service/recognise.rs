@@ -143,9 +143,9 @@ fn ambiguous(one: &NamedPlatform, other: &NamedPlatform) -> Error {
     Error::new(Kind::Ambiguous, message)
 }
 
-/// Sets the batch size of each event to the number of its user's events. Their ids are kept, since a
-/// batch is repeated if one of its events fails; their replies are not, since no
-/// platform reads them.
+/// Sets the batch size of each event to the number of its user's events. Their ids are kept, since
+/// a batch is repeated if one of its events fails; their replies are not, since no platform reads
+/// them.
 fn count(requests: &mut [EventRequest]) {
     let key = |request: &EventRequest| {
         let user = request.event.as_ref()?.user.as_ref()?;

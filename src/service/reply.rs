@@ -83,8 +83,8 @@ impl<D> ReplyWriter<D> {
         }
     }
 
-    /// Completes the reply before the turn is stored, and returns it in the form that is kept with the
-    /// event's id. The handles are closed, since the session in the reply is final.
+    /// Completes the reply before the turn is stored, and returns it in the form that is kept with
+    /// the event's id. The handles are closed, since the session in the reply is final.
     async fn keep<R: Body>(
         &mut self,
         response: Response<ResponseBody<R>>,

@@ -43,8 +43,9 @@ use crate::error::{Error, Kind};
 ///
 /// It deserializes from Jovo's JSON: each element is a boolean or an object, and `enabled: false`
 /// takes precedence over the other settings in the object. `session: {expiresAfterSeconds}` and
-/// `history: {size}` switch the element on. `messages` and `historyBudget` are our own. An unknown key is an error that names it. So is a size
-/// or expiry of zero or less, although Jovo takes zero for its default.
+/// `history: {size}` switch the element on. `messages` and `historyBudget` are our own. An unknown
+/// key is an error that names it. So is a size or expiry of zero or less, although Jovo takes zero
+/// for its default.
 #[derive(Clone, Debug)]
 pub struct StoredElements {
     pub(crate) user: bool,
@@ -146,8 +147,8 @@ impl StoredElements {
 
     /// Sets how many bytes of JSON the history's items and messages may take together, so that a
     /// record does not outgrow its database: DynamoDB takes 400 KB. The oldest go first, from the
-    /// longer of the two lists. Default: 100 KiB (102,400). With 0, every request is answered with a
-    /// [configuration](Error::is_configuration) error.
+    /// longer of the two lists. Default: 100 KiB (102,400). With 0, every request is answered with
+    /// a [configuration](Error::is_configuration) error.
     ///
     /// ```
     /// use tower_persistence::StoredElements;

@@ -38,7 +38,8 @@ enum Unsaved {
 /// The result of completing a turn.
 pub(super) enum Completed<T> {
     Saved(T),
-    /// The event was handled meanwhile, and the reply to it is kept. Nothing of this turn is stored.
+    /// The event was handled meanwhile, and the reply to it is kept. Nothing of this turn is
+    /// stored.
     Handled(Handled),
     /// Another process has stored this record since the turn loaded its own, and the policy is to
     /// run the handler again.
@@ -95,8 +96,8 @@ impl<D: Database> Completion<D> {
         Ok(Completed::Saved(output))
     }
 
-    /// Ties the user's further ids to the record under `key`. The turn is stored by then, so a failure
-    /// is only logged: the user's next turn finishes.
+    /// Ties the user's further ids to the record under `key`. The turn is stored by then, so a
+    /// failure is only logged: the user's next turn finishes.
     async fn link(&self, key: &str) {
         let Self { shared, observer, .. } = self;
         let limit = shared.config.save_timeout;
@@ -108,8 +109,8 @@ impl<D: Database> Completion<D> {
         }
     }
 
-    /// Stores the outcome of `turn`. Returns the reason if it is not stored and this run's answer is
-    /// not the one to give.
+    /// Stores the outcome of `turn`. Returns the reason if it is not stored and this run's answer
+    /// is not the one to give.
     async fn store(&self, turn: &Turn, outcome: Outcome) -> Result<Option<Unsaved>, Error> {
         let Self { shared, observer, .. } = self;
         let limit = shared.config.save_timeout;
@@ -133,8 +134,9 @@ impl<D: Database> Completion<D> {
         }
     }
 
-    /// Saves the record, and resolves conflicts as the policy says. Returns the kept reply if the event
-    /// was handled meanwhile, and the record of another process if the handler is to run again on it.
+    /// Saves the record, and resolves conflicts as the policy says. Returns the kept reply if the
+    /// event was handled meanwhile, and the record of another process if the handler is to run
+    /// again on it.
     async fn save(
         &self,
         turn: &Turn,

@@ -68,12 +68,12 @@ impl fmt::Debug for Message {
 /// # Messages
 ///
 /// The conversation as a list of messages, oldest first, which an app around a language model gives
-/// to the model with each request. It is kept beside the [items](Self::items), needs no setting, and
-/// is stored only if the app pushes something.
+/// to the model with each request. It is kept beside the [items](Self::items), needs no setting,
+/// and is stored only if the app pushes something.
 ///
-/// Two processes that push at the same time lose nothing: a merge joins the messages of both by their
-/// ids and orders them by their times. A transcript of your own in the user's data, an array, would
-/// be a conflict there. Messages and items together are kept within
+/// Two processes that push at the same time lose nothing: a merge joins the messages of both by
+/// their ids and orders them by their times. A transcript of your own in the user's data, an array,
+/// would be a conflict there. Messages and items together are kept within
 /// [`history_budget`](crate::StoredElements::history_budget), 100 KiB; the oldest go first.
 impl History {
     /// Adds a message at the end of the conversation, and returns its id. `content` is text, or any
@@ -158,9 +158,9 @@ impl History {
         newest_first
     }
 
-    /// Returns as many of the newest messages as `cost` lets into `budget`, oldest first: bytes with
-    /// [`Message::bytes`], or tokens with a function of yours. The first message that does not fit
-    /// ends it, so that nothing is missing in between.
+    /// Returns as many of the newest messages as `cost` lets into `budget`, oldest first: bytes
+    /// with [`Message::bytes`], or tokens with a function of yours. The first message that does not
+    /// fit ends it, so that nothing is missing in between.
     ///
     /// ```
     /// # use tower_persistence::History;
@@ -218,9 +218,9 @@ fn created_at(message: &Value) -> Option<SystemTime> {
     timestamp::parse(message.get("createdAt")?.as_str()?)
 }
 
-/// Merges the messages of this turn into `merged`, which has those of another process. Messages that
-/// were there before both stay in front; the others are ordered by their times, and those of each
-/// side keep their order.
+/// Merges the messages of this turn into `merged`, which has those of another process. Messages
+/// that were there before both stay in front; the others are ordered by their times, and those of
+/// each side keep their order.
 pub(super) fn merge(turn: &Turn, state: &State, merged: &mut Record) {
     if state.messages.is_empty() {
         return;
@@ -243,8 +243,8 @@ pub(super) fn merge(turn: &Turn, state: &State, merged: &mut Record) {
     theirs.extend(mine);
 }
 
-/// Drops the oldest messages and items of the history until both fit into the budget, each time from
-/// the longer of the two lists, so that neither displaces the other.
+/// Drops the oldest messages and items of the history until both fit into the budget, each time
+/// from the longer of the two lists, so that neither displaces the other.
 pub(super) fn trim(record: &mut Record, budget: usize) {
     let items = record.get(&["history", "items"]).and_then(Value::as_array);
     // Both with the oldest at the end.

@@ -248,8 +248,8 @@ async fn two_processes_that_push_at_once_lose_nothing() {
 }
 
 /// Pushes `before`, and then `mine` and `theirs` in two processes at once, of which the first saves
-/// last. Each message of `theirs` is `later` seconds later than that of `mine` in its place. Returns
-/// the contents of all messages, and their ids.
+/// last. Each message of `theirs` is `later` seconds later than that of `mine` in its place.
+/// Returns the contents of all messages, and their ids.
 async fn at_once(
     policy: OnConflict,
     before: &[&str],

@@ -1,5 +1,5 @@
-//! Two processes serve one user on one database: no increment is lost, and no event that comes twice
-//! counts twice.
+//! Two processes serve one user on one database: no increment is lost, and no event that comes
+//! twice counts twice.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,9 +86,9 @@ struct Sent {
     repeats: u64,
 }
 
-/// Sends each event until it is answered with success, up to five times, each time to a process drawn
-/// at random, and some once more although they were: their answer came too late. One process is
-/// killed meanwhile and started again.
+/// Sends each event until it is answered with success, up to five times, each time to a process
+/// drawn at random, and some once more although they were: their answer came too late. One process
+/// is killed meanwhile and started again.
 async fn send_events_again(database: &impl Database, url: &str) {
     let mut apps = [App::start(url), App::start(url)];
     let user = user("sent-again");
