@@ -45,9 +45,10 @@
 //!
 //! | for | see |
 //! | --- | --- |
-//! | a turn without a request: a job, a proactive message, a test | [`PersistenceLayer::turn`] |
 //! | reading and writing in a handler | [`User`], [`Session`], [`History`] |
 //! | the user's data as a type of your own, with migrations | [`UserData`], [`Schema`] |
+//! | answering at once and working later | [`AfterReply`] |
+//! | a turn without a request: a job, a proactive message, a test | [`PersistenceLayer::turn`] |
 //! | the options | [`PersistenceLayer`] |
 //! | the elements that are stored | [`StoredElements`] |
 //! | choosing and operating a database | the [databases guide][_documentation::databases] |
@@ -74,6 +75,7 @@
 //! | `aws-login` | | the same, with the credentials of `aws login` (26 more packages) |
 //! | `mongodb` | | `MongoDb` |
 //! | `sqlite` | | `SqliteDb`, the embedded database in an SQLite file |
+//! | `redis` | | `RedisDb`, for Redis and Valkey |
 //! | `circuit-breaker` | | `CircuitBreaker` around any database, which fails fast while it is down |
 //! | `lambda` | | `lambda_http::Body` as a request body, for functions without axum |
 //! | `metrics` | | counters and histograms for the `metrics` crate |
@@ -106,6 +108,7 @@ mod service;
 mod timestamp;
 mod transaction;
 mod turn;
+mod under_way;
 mod user_key;
 
 pub mod config;
@@ -138,6 +141,9 @@ pub use self::database::{FileDb, FileDbBuilder};
 #[cfg(feature = "mongodb")]
 #[doc(inline)]
 pub use self::database::{MongoDb, MongoDbBuilder};
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use self::database::{RedisDb, RedisDbBuilder};
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use self::database::{SqliteDb, SqliteDbBuilder};
@@ -159,8 +165,8 @@ pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    Conversation, ConversationState, Handles, History, Message, MetaData, Migrated, Migrations,
-    Schema, Session, User, UserData,
+    AfterReply, Conversation, ConversationState, Handles, History, Message, MetaData, Migrated,
+    Migrations, Schema, Session, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;

@@ -208,6 +208,7 @@ fn recognised(
         id_kept_for: event.repeats.or(config.deduplicate.then_some(KEPT_FOR)),
         keeps_reply: config.deduplicate && event.repeats.is_none(),
         without_request: false,
+        left: None,
         input: if asks_platform { platform.platform.input(request) } else { Input::default() },
         conversation,
         is_conversation: false,

@@ -56,6 +56,6 @@ where
     };
     transact(shared, event, guard, observer, run).await.map(|transacted| match transacted {
         Transacted::Ran(output) => Some(output),
-        Transacted::Handled(_) => None,
+        Transacted::Handled(_) | Transacted::StaysDeleted => None,
     })
 }

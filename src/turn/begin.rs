@@ -91,6 +91,7 @@ impl Turn {
             history_entry: None,
             messages: Vec::new(),
             noted: None,
+            detached: Some(Vec::new()),
         };
         Self {
             elements: Arc::clone(elements),

@@ -56,6 +56,8 @@ impl Turn {
     /// Ends the turn without storing anything.
     pub(crate) fn discard(&self) {
         self.state().phase = Phase::Sealed;
+        // Dropped without the lock, since the closures may hold handles of this turn.
+        drop(self.take_detached());
     }
 
     /// Refuses later writes, since the reply is final. The turn can still be sealed.

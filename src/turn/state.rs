@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use super::after_reply::DetachedWork;
 use super::data::Data;
 use super::handled::{EventId, Noted};
 use super::place::SessionPlace;
@@ -107,6 +108,8 @@ pub(super) struct State {
     pub(super) messages: Vec<Value>,
     /// The event of this turn, once it is noted in the record.
     pub(super) noted: Option<Noted>,
+    /// The work to begin when the turn is stored; `None` if none can be started any more.
+    pub(super) detached: Option<Vec<DetachedWork>>,
 }
 
 impl State {

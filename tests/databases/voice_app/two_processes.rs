@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use tokio::task::{JoinSet, block_in_place};
-use tower_persistence::Database;
+use tower_persistence::{Database, SqliteDb};
 
 use super::app::{Answer, App, Connection, Tally, stored_visits};
+use crate::bounded::case;
 use crate::common::messenger;
 use crate::layer::user;
 use crate::servers::Servers;
-use crate::{dynamodb, mongodb};
+use crate::{dynamodb, mongodb, redis};
 
 const CONNECTIONS: u64 = 16;
 const VISITS: u64 = 2_000;
@@ -22,8 +23,16 @@ const SENDERS: u64 = 8;
 /// The number of times that a platform sends an event until it is answered with success.
 const DELIVERIES: u64 = 5;
 
-pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
+pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers, redis: &Servers) -> Vec<Trial> {
     vec![
+        case("sqlite::two_processes_serve_one_user".to_owned(), async || {
+            let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let path = directory.path().join("users.sqlite");
+            // A third process, as it were.
+            let database = SqliteDb::open(&path).await.unwrap();
+            serve_one_user(&database, &format!("sqlite:{}", path.display())).await;
+        })
+        .trial(),
         dynamodb.trial("two_processes_serve_one_user", async |endpoint| {
             let (database, url) = dynamodb::of_app(&endpoint).await;
             serve_one_user(&database, &url).await;
@@ -39,6 +48,21 @@ pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
         mongodb.trial("two_processes_are_sent_events_again", async |endpoint| {
             let (database, url) = mongodb::of_app(&endpoint).await;
             send_events_again(&database, &url).await;
+        }),
+        case("sqlite::two_processes_are_sent_events_again".to_owned(), async || {
+            let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let path = directory.path().join("users.sqlite");
+            let database = SqliteDb::open(&path).await.unwrap();
+            send_events_again(&database, &format!("sqlite:{}", path.display())).await;
+        })
+        .trial(),
+        redis.trial("two_processes_are_sent_events_again", async |endpoint| {
+            let (database, url) = redis::of_app(&endpoint).await;
+            send_events_again(&database, &url).await;
+        }),
+        redis.trial("two_processes_serve_one_user", async |endpoint| {
+            let (database, url) = redis::of_app(&endpoint).await;
+            serve_one_user(&database, &url).await;
         }),
     ]
 }
