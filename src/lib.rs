@@ -99,6 +99,7 @@ mod fnv;
 mod identify;
 mod incoming;
 mod layer;
+mod length;
 mod media_type;
 mod observe;
 mod options;
@@ -165,8 +166,8 @@ pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    AfterReply, Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations,
-    Schema, Session, StreamedTurn, User, UserData,
+    AfterReply, Conversation, ConversationState, Handles, History, Message, MetaData, Migrated,
+    Migrations, Schema, Session, StreamedTurn, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;

@@ -80,9 +80,9 @@ impl<D: Database> ConversationSlot<D> {
             meta_data: false,
             ..(*config.stored_elements).clone()
         };
-        let (event, now) = (self.event.clone(), (config.clock)());
+        let (event, clock) = (self.event.clone(), Arc::clone(&config.clock));
         let database_id = self.shared.database_id();
-        Ok(Arc::new(Turn::begin(event, basis, &Arc::new(elements), database_id, now)))
+        Ok(Arc::new(Turn::begin(event, basis, &Arc::new(elements), database_id, clock)))
     }
 
     /// Ends the access to the conversation, and returns its turn if there is something to store.
@@ -90,7 +90,7 @@ impl<D: Database> ConversationSlot<D> {
         let place = std::mem::replace(&mut *self.place(), Place::Closed);
         let turn = self.opened.get().map(|turn| DiscardOnDrop(Arc::clone(turn)));
         // What is noted as done is not applied again.
-        let turn = turn.filter(|turn| !self.is_applied && !turn.0.was_handled());
+        let turn = turn.filter(|turn| !self.is_applied && turn.0.was_handled().is_none());
         Closed { turn, _place: place }
     }
 
