@@ -6,6 +6,7 @@
 //! | `FileDb` | `file` | development, and small apps of up to 10,000 users |
 //! | `DynamoDb` | `dynamodb` | apps on AWS |
 //! | `MongoDb` | `mongodb` | apps beside a MongoDB |
+//! | `PostgresDb` | `postgres` | apps beside a PostgreSQL |
 //!
 //! [`AnyDatabase`] erases the type of a database that is chosen at start, and `CircuitBreaker`
 //! (feature `circuit-breaker`) fails fast while a database is down. [`Database`] explains how to
@@ -32,13 +33,19 @@ mod circuit_breaker;
 mod dynamodb;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(any(feature = "dynamodb", feature = "postgres"))]
+mod flight;
 mod memory;
 #[cfg(feature = "mongodb")]
 mod mongodb;
-#[cfg(any(feature = "file", feature = "sqlite"))]
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "file", feature = "postgres", feature = "sqlite"))]
 mod same;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod text;
 mod tombstone;
 mod version;
 
@@ -55,6 +62,8 @@ pub use self::file::{FileDb, FileDbBuilder};
 pub use self::memory::MemoryDb;
 #[cfg(feature = "mongodb")]
 pub use self::mongodb::{MongoDb, MongoDbBuilder};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresDb, PostgresDbBuilder};
 #[cfg(all(feature = "sqlite", feature = "file"))]
 pub use self::sqlite::Imported;
 #[cfg(feature = "sqlite")]

@@ -10,12 +10,12 @@ use tower_persistence::Database;
 use super::app::{Answer, App, Connection, Tally, stored_visits};
 use crate::layer::user;
 use crate::servers::Servers;
-use crate::{dynamodb, mongodb};
+use crate::{dynamodb, mongodb, postgres};
 
 const CONNECTIONS: u64 = 16;
 const VISITS: u64 = 2_000;
 
-pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
+pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers, postgres: &Servers) -> Vec<Trial> {
     vec![
         dynamodb.trial("two_processes_serve_one_user", async |endpoint| {
             let (database, url) = dynamodb::of_app(&endpoint).await;
@@ -23,6 +23,10 @@ pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
         }),
         mongodb.trial("two_processes_serve_one_user", async |endpoint| {
             let (database, url) = mongodb::of_app(&endpoint).await;
+            serve_one_user(&database, &url).await;
+        }),
+        postgres.trial("two_processes_serve_one_user", async |endpoint| {
+            let (database, url) = postgres::of_app(&endpoint).await;
             serve_one_user(&database, &url).await;
         }),
     ]
