@@ -43,6 +43,7 @@ pub(super) struct TurnEvent {
     pub(super) session_id: Option<Arc<str>>,
     pub(super) id: Option<EventId>,
     pub(super) is_receipt: bool,
+    pub(super) without_request: bool,
     /// Set if the platform asks to delete the user's data, and the layer is told to comply.
     pub(super) deletion_requested: bool,
     pub(super) input: Input,
@@ -133,6 +134,11 @@ impl Turn {
     /// Returns the user id, if it was created in this turn.
     pub(crate) fn created_user_id(&self) -> Option<&str> {
         self.user().filter(|user| user.is_created).map(|user| &*user.id)
+    }
+
+    /// Returns whether the platform may have to write into the reply.
+    pub(crate) fn writes_reply(&self) -> bool {
+        self.created_user_id().is_some() || self.state().session.client().is_some()
     }
 
     /// Returns whether the handler runs without memory.
