@@ -84,12 +84,18 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         locks::a_statement_that_waits_for_a_lock_is_cancelled
         locks::a_full_pool_is_named
         pooler::every_transaction_may_have_another_connection
-        pooler::pgbouncer_in_transaction_mode
         lost_answers::no_turn_is_applied_twice
         lost_answers::a_turn_that_is_overtaken_is_unknown
         lost_answers::a_deletion_is_not_repeated
         tls::the_certificate_is_checked
     }
+    let in_pgbouncer = servers.trial("pgbouncer_in_transaction_mode", async |url| {
+        Place::run(url, pooler::pgbouncer_in_transaction_mode).await;
+    });
+    trials.push(match pooler::pgbouncer() {
+        Some(_) => in_pgbouncer,
+        None => in_pgbouncer.with_ignored_flag(true),
+    });
     trials.push(servers.trial_with_own_server(
         "a_commit_is_durable_where_the_server_would_not_wait",
         &["-c", "synchronous_commit=off", "-c", "wal_writer_delay=10000"],

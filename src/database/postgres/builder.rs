@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use tokio::task::spawn_blocking;
-use tokio_postgres::config::SslNegotiation;
 
 use super::connections::Connections;
 use super::table::Table;
-use super::tls::Tls;
-use super::{PostgresDb, Shared, url};
+use super::{PostgresDb, Shared};
 use crate::error::Error;
 
 /// A little less than the 2 seconds for which the layer waits by default, so that the error says
@@ -238,7 +235,7 @@ impl PostgresDbBuilder {
         let table = self.named()?;
         self.check()?;
         let (connections, database) = match (self.url.take(), self.pool.take()) {
-            (Some(url), None) => open(&url, self.connections).await?,
+            (Some(url), None) => Connections::to(&url, self.connections).await?,
             (None, Some(pool)) => (Connections::given(pool), None),
             (None, None) => {
                 return Err(Error::configuration(
@@ -291,18 +288,6 @@ impl PostgresDbBuilder {
             None => Ok(()),
         }
     }
-}
-
-/// Makes a pool for the URL. Returns it with the name of the database.
-async fn open(url: &str, max: usize) -> Result<(Connections, Option<String>), Error> {
-    let (config, tls) = url::parse(url)?;
-    let database = config.get_dbname().map(str::to_owned);
-    // No TLS is spoken over a socket in the file system.
-    let tls = if url::is_local(&config) { Tls::Off } else { tls };
-    let is_direct = config.get_ssl_negotiation() == SslNegotiation::Direct;
-    let connector = spawn_blocking(move || tls.connector(is_direct)).await;
-    let connector = connector.map_err(Error::database)??;
-    Ok((Connections::open(config, connector, max)?, database))
 }
 
 impl fmt::Debug for PostgresDbBuilder {

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use tokio_postgres::config::SslNegotiation;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::{Effect, Failure};
+use super::tls::Tls;
+use super::url;
 use crate::error::Error;
 
 /// The time in which the server is asked to give up a statement whose caller is gone.
@@ -29,8 +33,20 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Makes a pool. No connection is opened yet.
-    pub(super) fn open(config: Config, tls: MakeRustlsConnect, max: usize) -> Result<Self, Error> {
+    /// Makes a pool for a URL, and returns it with the name of the database. No connection is
+    /// opened yet.
+    pub(super) async fn to(url: &str, max: usize) -> Result<(Self, Option<String>), Error> {
+        let (config, tls) = url::parse(url)?;
+        let database = config.get_dbname().map(str::to_owned);
+        // No TLS is spoken over a socket in the file system.
+        let tls = if url::is_local(&config) { Tls::Off } else { tls };
+        let is_direct = config.get_ssl_negotiation() == SslNegotiation::Direct;
+        let connector = spawn_blocking(move || tls.connector(is_direct)).await;
+        let connector = connector.map_err(Error::database)??;
+        Ok((Self::open(config, connector, max)?, database))
+    }
+
+    fn open(config: Config, tls: MakeRustlsConnect, max: usize) -> Result<Self, Error> {
         // Asking each connection before it is used would be a round trip more.
         let recycling_method = RecyclingMethod::Fast;
         let manager = Manager::from_config(config, tls.clone(), ManagerConfig { recycling_method });
