@@ -94,6 +94,7 @@
 mod body;
 mod error;
 mod fnv;
+mod identify;
 mod incoming;
 mod layer;
 mod media_type;
@@ -146,6 +147,8 @@ pub use self::database::{SqliteDb, SqliteDbBuilder};
 #[doc(inline)]
 pub use self::error::{BoxError, Error};
 #[doc(inline)]
+pub use self::identify::Identify;
+#[doc(inline)]
 pub use self::layer::PersistenceLayer;
 #[doc(inline)]
 pub use self::platform::Platform;
@@ -159,7 +162,8 @@ pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    Handles, History, MetaData, Migrated, Migrations, Schema, Session, User, UserData,
+    Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations, Schema,
+    Session, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;
