@@ -237,15 +237,13 @@ impl PostgresDbBuilder {
         let (connections, database) = match (self.url.take(), self.pool.take()) {
             (Some(url), None) => Connections::to(&url, self.connections).await?,
             (None, Some(pool)) => (Connections::given(pool), None),
-            (None, None) => {
-                return Err(Error::configuration(
-                    "PostgreSQL needs a URL or a pool; set one of them",
-                ));
-            }
-            (Some(_), Some(_)) => {
-                return Err(Error::configuration(
-                    "PostgreSQL takes a URL or a pool, not both; set one of them",
-                ));
+            (url, _) => {
+                let why = if url.is_some() {
+                    "takes one of URL and pool"
+                } else {
+                    "needs a URL or a pool"
+                };
+                return Err(Error::configuration(format!("PostgreSQL {why}: set one of them")));
             }
         };
         Ok(self.over(connections, database, table))

@@ -15,7 +15,7 @@ pub(super) async fn wrong_settings_are_errors(place: Arc<Place>) {
     let url = || PostgresDb::builder().url(&place.url);
     for (builder, why) in [
         (PostgresDb::builder(), "needs a URL or a pool"),
-        (url().pool(pool(&place)), "not both"),
+        (url().pool(pool(&place)), "takes one of URL and pool"),
         (url().table("a.b.c"), "`name` or `schema.name`"),
         (url().max_connections(0), "`max_connections`"),
         (url().timeout(Duration::ZERO), "`timeout`"),

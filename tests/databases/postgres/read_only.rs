@@ -29,7 +29,7 @@ pub(super) async fn is_left(server: Server) {
         match db.save("a", &visits(2), Expected::Version(&version)).await {
             Err(error) => break error,
             saved => {
-                assert!(!matches!(saved, Ok(tower_persistence::Saved::Written(_))), "{saved:?}")
+                assert!(!matches!(saved, Ok(tower_persistence::Saved::Written(_))), "{saved:?}");
             }
         }
     };
