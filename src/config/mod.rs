@@ -40,6 +40,7 @@ use crate::stored_elements::StoredElements;
 /// | DynamoDB | `{"table": {"name": "…"}}`, `{"tableName": "…"}` |
 /// | MongoDB | `{"connectionString": "…", "databaseName": "…", "collectionName": "…"}` |
 /// | PostgreSQL | `{"type": "postgres", "connectionString": "…", "tableName": "…"}`, also with `createTableOnInit`, `maxConnections`, `timeoutMs` and `readyTimeoutMs` |
+/// | Redis | `{"type": "redis", "url": "redis://…"}`, also with `prefix`, `timeoutMs`, `waitReplicas` and `waitTimeoutMs` |
 ///
 /// Every database accepts `storedElements`: see [`StoredElements`]. An unknown key is an error that
 /// names it.
@@ -78,6 +79,7 @@ pub(crate) enum DatabaseConfig {
     MongoDb(MongoDbConfig),
     Postgres(PostgresConfig),
     Sqlite(SqliteConfig),
+    Redis(RedisConfig),
 }
 
 impl DatabaseConfig {
@@ -144,6 +146,21 @@ pub(crate) struct PostgresConfig {
 pub(crate) struct SqliteConfig {
     pub(crate) path: PathBuf,
     pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RedisConfig {
+    /// Includes the user name and password.
+    pub(crate) url: Secret,
+    pub(crate) prefix: Option<String>,
+    pub(crate) timeout: Option<Duration>,
+    /// How many replicas have to confirm a save, and within what time.
+    pub(crate) wait_replicas: Option<(u32, Duration)>,
+}
+
+impl RedisConfig {
+    /// The time for which replicas are waited for where only their number is set.
+    pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(1);
 }
 
 /// Text that `Debug` does not show.

@@ -7,6 +7,7 @@
 //! | `DynamoDb` | `dynamodb` | apps on AWS |
 //! | `MongoDb` | `mongodb` | apps beside a MongoDB |
 //! | `PostgresDb` | `postgres` | apps beside a PostgreSQL |
+//! | `RedisDb` | `redis` | apps beside a Redis or Valkey that keeps what it acknowledges |
 //!
 //! [`AnyDatabase`] erases the type of a database that is chosen at start, and `CircuitBreaker`
 //! (feature `circuit-breaker`) fails fast while a database is down. [`Database`] explains how to
@@ -40,11 +41,13 @@ mod memory;
 mod mongodb;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(any(feature = "file", feature = "postgres", feature = "sqlite"))]
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "file", feature = "postgres", feature = "sqlite", feature = "redis"))]
 mod same;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "postgres", feature = "sqlite", feature = "redis"))]
 mod text;
 mod tombstone;
 mod version;
@@ -64,6 +67,8 @@ pub use self::memory::MemoryDb;
 pub use self::mongodb::{MongoDb, MongoDbBuilder};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresDb, PostgresDbBuilder};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisDb, RedisDbBuilder};
 #[cfg(all(feature = "sqlite", feature = "file"))]
 pub use self::sqlite::Imported;
 #[cfg(feature = "sqlite")]

@@ -31,6 +31,12 @@ pub(crate) fn own(version: &Version) -> Option<&str> {
     version.as_str().strip_prefix(PREFIX)
 }
 
+/// Makes the version of a tombstone that no other deletion of any process has.
+#[cfg(feature = "redis")]
+pub(crate) fn unique() -> Version {
+    Version::new(format!("{PREFIX}{}", Version::unique()))
+}
+
 const PREFIX: &str = "absent-";
 
 const NOTHING: &str = "absent";

@@ -26,7 +26,7 @@ pub(super) enum Tls {
 impl Tls {
     /// Reads the authorities, which blocks.
     pub(super) fn connector(&self, is_direct: bool) -> Result<MakeRustlsConnect, Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = match self {
             Self::Off | Self::Unverified => Arc::new(AnyCertificate(Arc::clone(&provider))),
             Self::Verified(file) => {
