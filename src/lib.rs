@@ -75,6 +75,7 @@
 //! | `aws-config` | | region and credentials of `DynamoDb` from the environment |
 //! | `aws-login` | | the same, with the credentials of `aws login` (26 more packages) |
 //! | `mongodb` | | `MongoDb` |
+//! | `postgres` | | `PostgresDb` |
 //! | `sqlite` | | `SqliteDb`, the embedded database in an SQLite file |
 //! | `redis` | | `RedisDb`, for Redis and Valkey |
 //! | `circuit-breaker` | | `CircuitBreaker` around any database, which fails fast while it is down |
@@ -142,6 +143,9 @@ pub use self::database::{FileDb, FileDbBuilder};
 #[cfg(feature = "mongodb")]
 #[doc(inline)]
 pub use self::database::{MongoDb, MongoDbBuilder};
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use self::database::{PostgresDb, PostgresDbBuilder};
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use self::database::{RedisDb, RedisDbBuilder};

@@ -13,7 +13,7 @@ use crate::bounded::case;
 use crate::common::messenger;
 use crate::layer::user;
 use crate::servers::Servers;
-use crate::{dynamodb, mongodb, redis};
+use crate::{dynamodb, mongodb, postgres, redis};
 
 const CONNECTIONS: u64 = 16;
 const VISITS: u64 = 2_000;
@@ -23,7 +23,12 @@ const SENDERS: u64 = 8;
 /// The number of times that a platform sends an event until it is answered with success.
 const DELIVERIES: u64 = 5;
 
-pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers, redis: &Servers) -> Vec<Trial> {
+pub(crate) fn trials(
+    dynamodb: &Servers,
+    mongodb: &Servers,
+    postgres: &Servers,
+    redis: &Servers,
+) -> Vec<Trial> {
     vec![
         case("sqlite::two_processes_serve_one_user".to_owned(), async || {
             let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -58,6 +63,14 @@ pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers, redis: &Servers) -> 
         .trial(),
         redis.trial("two_processes_are_sent_events_again", async |endpoint| {
             let (database, url) = redis::of_app(&endpoint).await;
+            send_events_again(&database, &url).await;
+        }),
+        postgres.trial("two_processes_serve_one_user", async |endpoint| {
+            let (database, url) = postgres::of_app(&endpoint).await;
+            serve_one_user(&database, &url).await;
+        }),
+        postgres.trial("two_processes_are_sent_events_again", async |endpoint| {
+            let (database, url) = postgres::of_app(&endpoint).await;
             send_events_again(&database, &url).await;
         }),
         redis.trial("two_processes_serve_one_user", async |endpoint| {
