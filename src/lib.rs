@@ -56,6 +56,7 @@
 //! | a database of your own | [`Database`], `testing::conformance` |
 //! | platforms, and one of your own | the [platforms guide][_documentation::platforms], [`platform`] |
 //! | two processes that write the same user | [`OnConflict`] |
+//! | replies that are streamed | [`TurnEnd`], [`StreamedTurn`] |
 //! | requests while the database is down | [`OnOutage`], `CircuitBreaker` |
 //! | logs, spans, metrics, alerts | the [operations guide][_documentation::operations] |
 //! | errors | [`Error`] |
@@ -155,7 +156,7 @@ pub use self::layer::PersistenceLayer;
 #[doc(inline)]
 pub use self::platform::Platform;
 #[doc(inline)]
-pub use self::policy::{OnConflict, OnOutage};
+pub use self::policy::{OnConflict, OnHangUp, OnOutage, TurnEnd};
 #[doc(inline)]
 pub use self::record::Record;
 #[doc(inline)]
@@ -165,7 +166,7 @@ pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
     AfterReply, Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations,
-    Schema, Session, User, UserData,
+    Schema, Session, StreamedTurn, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;
