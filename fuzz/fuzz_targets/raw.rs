@@ -5,28 +5,51 @@
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tower_persistence::platform::{
-    Alexa, Core, Dialogflow, DialogflowGoogle, FacebookMessenger, GoogleAssistant, GoogleBusiness,
-    Instagram, Lex, Platform, PlatformRequest, Web,
+    Alexa, Core, Dialogflow, DialogflowCx, DialogflowGoogle, Discord, FacebookMessenger, GoogleAssistant, GoogleBusiness,
+    GoogleChat, Instagram, Lex, Line, Mcp, Platform, PlatformRequest, Slack, Teams, Telegram, Twilio, UseChat, Web,
+    WhatsApp,
 };
 
 fuzz_target!(|body: &[u8]| {
     let (head, ()) = http::Request::new(()).into_parts();
-    let Some(request) = PlatformRequest::parse(&head, body) else { return };
-    let mut texts = Vec::new();
-    if let Ok(value) = serde_json::from_slice(body) {
-        collect(&value, &mut texts);
+    if let Some(request) = PlatformRequest::parse(&head, body) {
+        let mut texts = Vec::new();
+        if let Ok(value) = serde_json::from_slice(body) {
+            collect(&value, &mut texts);
+        }
+        read_all(&request, &texts);
     }
-    read(&Alexa, &request, &texts);
-    read(&Core, &request, &texts);
-    read(&Web, &request, &texts);
-    read(&GoogleAssistant, &request, &texts);
-    read(&DialogflowGoogle, &request, &texts);
-    read(&Dialogflow, &request, &texts);
-    read(&FacebookMessenger::new(), &request, &texts);
-    read(&Instagram::new(), &request, &texts);
-    read(&GoogleBusiness, &request, &texts);
-    read(&Lex, &request, &texts);
+    let (mut head, ()) = http::Request::new(()).into_parts();
+    let form = http::HeaderValue::from_static("application/x-www-form-urlencoded");
+    head.headers.insert("content-type", form);
+    let request = PlatformRequest::parse(&head, body).expect("any bytes are a form");
+    read_all(&request, &[]);
 });
+
+fn read_all(request: &PlatformRequest<'_>, texts: &[String]) {
+    read(&Alexa, request, texts);
+    read(&Core, request, texts);
+    read(&Web, request, texts);
+    read(&GoogleAssistant, request, texts);
+    read(&DialogflowGoogle, request, texts);
+    read(&Dialogflow, request, texts);
+    read(&FacebookMessenger::new(), request, texts);
+    read(&Instagram::new(), request, texts);
+    read(&GoogleBusiness, request, texts);
+    read(&Lex, request, texts);
+    read(&WhatsApp, request, texts);
+    read(&Telegram, request, texts);
+    read(&Slack, request, texts);
+    read(&Teams, request, texts);
+    read(&Discord, request, texts);
+    read(&Line, request, texts);
+    read(&Twilio, request, texts);
+    // What Pub/Sub pushes is Base64, which `texts` does not see.
+    read(&GoogleChat, request, &[]);
+    read(&DialogflowCx, request, texts);
+    read(&UseChat, request, texts);
+    read(&Mcp, request, texts);
+}
 
 fn read(platform: &impl Platform, request: &PlatformRequest<'_>, texts: &[String]) {
     let events = platform.recognise(request).unwrap_or_default();

@@ -90,9 +90,9 @@ impl<D: Database> PersistenceLayer<D> {
     /// Sets whether the key of every user begins with the platform's name, as `alexa:…`. Default:
     /// `false`.
     ///
-    /// The built-in platforms store their users under the bare id, as Jovo does, so that users of
-    /// two of them with the same id share one record. Users of any other platform always have
-    /// keys that begin with its name: `slack:T061EG9R6:U2147483697`, where ids are unique only
+    /// The ten platforms that Jovo knows store their users under the bare id, as Jovo does, so that
+    /// users of two of them with the same id share one record. Users of any other platform always
+    /// have keys that begin with its name: `slack:T061EG9R6:U2147483697`, where ids are unique only
     /// within a [scope](crate::platform::Event::scope) such as Slack's team. A new app with
     /// more than one platform should switch this on; an app that has users cannot, since they
     /// would be stored elsewhere.

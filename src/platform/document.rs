@@ -67,6 +67,17 @@ impl<'a> Document<'a> {
         names.try_fold(member, |value, name| child(value, &name))
     }
 
+    /// Returns the whole text.
+    pub(super) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Returns the members in their order, or none if there are too many to list.
+    pub(super) fn listed(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        let members = self.members.as_ref().map_or(&[][..], |members| &members.0);
+        members.iter().map(|(name, value)| (&**name, *value))
+    }
+
     /// Returns the value under each of `paths` in the member `name`: see [`raw::members`].
     pub(crate) fn members<const N: usize>(
         &self,
@@ -90,8 +101,7 @@ impl<'a> Document<'a> {
 /// Shows the names of the members, not their values.
 impl fmt::Debug for Document<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let members = self.members.as_ref().map_or(&[][..], |members| &members.0);
-        f.debug_set().entries(members.iter().map(|(name, _)| name)).finish()
+        f.debug_set().entries(self.listed().map(|(name, _)| name)).finish()
     }
 }
 

@@ -372,6 +372,36 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// Returns the event with texts of its own, for one that was read from text within the request.
+    pub(super) fn into_owned(self) -> Event<'static> {
+        fn owned(text: Option<Cow<'_, str>>) -> Option<Cow<'static, str>> {
+            text.map(|text| Cow::Owned(text.into_owned()))
+        }
+        Event {
+            user_id: owned(self.user_id),
+            scope: owned(self.scope),
+            session_id: owned(self.session_id),
+            conversation: owned(self.conversation),
+            thread: owned(self.thread),
+            account: owned(self.account),
+            also_known_as: self
+                .also_known_as
+                .into_iter()
+                .map(|id| id.into_owned().into())
+                .collect(),
+            new_session: self.new_session,
+            session_data: self.session_data.map(|data| Cow::Owned(data.into_owned())),
+            session_form: self.session_form,
+            person_id: owned(self.person_id),
+            sessionless: self.sessionless,
+            is_receipt: self.is_receipt,
+            deletion_requested: self.deletion_requested,
+            repeats: self.repeats,
+            id: owned(self.id),
+            body: self.body,
+        }
+    }
+
     /// Takes the session's id: the one that is set, else the conversation with its thread.
     pub(crate) fn take_session_id(&mut self) -> Option<Cow<'a, str>> {
         let own = self.session_id.take();

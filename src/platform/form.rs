@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::is_id;
+
 /// The largest number of fields that is listed. A larger form, which no platform sends, is searched
 /// each time instead: the list would be many times the size of the request.
 const MOST_LISTED: usize = 256;
@@ -48,6 +50,11 @@ impl<'a> Form<'a> {
             None => only(form_urlencoded::parse(self.bytes).filter(|(other, _)| other == name))?.1,
         };
         (!value.contains(char::REPLACEMENT_CHARACTER)).then_some(value)
+    }
+
+    /// Returns the value of field `name` if it is an id: neither empty nor too long.
+    pub(super) fn id(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.get(name).filter(|id| is_id(id))
     }
 }
 

@@ -10,6 +10,8 @@ use super::{Event, Input, NewSession, Platform, PlatformRequest, Reply, ReplySta
 
 /// Google Assistant with Conversational Actions ([webhook reference]).
 ///
+/// **Google ended it on 2023-06-13.** It works as before, for stored data and for emulators.
+///
 /// | | |
 /// | --- | --- |
 /// | recognised by | `user`, `session`, `handler` and `device` |

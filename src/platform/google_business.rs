@@ -5,6 +5,8 @@ use super::{Event, Input, NewSession, Platform, PlatformRequest};
 
 /// Google Business Messages ([message reference]).
 ///
+/// **Google ended it on 2024-07-31.** It works as before, for stored data and for emulators.
+///
 /// It has no client-side sessions: they must be [stored](crate::StoredElements::session).
 ///
 /// | | |

@@ -12,6 +12,8 @@ use super::{Document, Event, Input, NewSession, Platform, PlatformRequest, Reply
 /// Amazon Lex, [V2](https://docs.aws.amazon.com/lexv2/latest/dg/lambda-input-format.html) and
 /// [V1](https://docs.aws.amazon.com/lex/latest/dg/lambda-input-response-format.html).
 ///
+/// **Amazon ended V1 on 2025-09-15.** It works as before, for stored data and for emulators.
+///
 /// | | V2 |
 /// | --- | --- |
 /// | recognised by | `messageVersion`, `bot`, `sessionId` and `sessionState` |

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::fingerprint::fingerprint;
 use super::raw::{filled_array, filled_object, find_element, id, is_true, members, text, truthy};
-use super::{Document, Event, Input, MAX_EVENTS, is_id};
+use super::several::{LONGEST_SHARED, Several, Shared, object_of};
+use super::{Document, Event, Input, is_id};
 
 /// Members of an event that is not an act of the user in the conversation: the fate of the app's
 /// messages, reactions to them, the consent to be contacted, and events about the app itself.
@@ -28,13 +29,6 @@ const RECEIPTS: [&str; 10] = [
 /// frequency over the next 36 hours
 /// (<https://developers.facebook.com/docs/graph-api/webhooks/getting-started>).
 const REPEATS: Duration = Duration::from_secs(36 * 60 * 60);
-
-/// The longest member of an entry that is copied to each of its events. Meta's ids and times have
-/// up to 20 digits; longer ones would multiply the request by the number of its events.
-const LONGEST_SHARED: usize = 64;
-
-/// A member that all events of an entry have in common.
-type Shared<'a> = (&'static str, Option<&'a RawValue>);
 
 /// The arrays of an entry that hold events.
 #[derive(Clone, Copy, PartialEq)]
@@ -63,9 +57,7 @@ enum Part<'a> {
 /// Collects the events of a request.
 struct Batch<'a> {
     hands_over_echoes: bool,
-    found: Vec<(Part<'a>, Event<'a>)>,
-    /// Set if the request holds more than `found`.
-    has_skipped: bool,
+    events: Several<'a, Part<'a>>,
 }
 
 /// Returns the events in a batch for `object`.
@@ -80,7 +72,9 @@ pub(super) fn batch<'a>(
     let entries = filled_array(request.get("entry"))?;
     let mut batch = Batch::new(hands_over_echoes);
     find_element(Some(entries), |entry| batch.add_entry(entry));
-    Some(batch.into_events(|entry| format!(r#"{{"object":"{object}","entry":[{entry}]}}"#)))
+    let body =
+        |part: Part<'_>| format!(r#"{{"object":"{object}","entry":[{}]}}"#, part.into_entry());
+    Some(batch.events.into_events(body))
 }
 
 /// Returns the events in a single entry that is the whole request.
@@ -92,18 +86,18 @@ pub(super) fn entry<'a>(request: &Document<'a>, hands_over_echoes: bool) -> Opti
     let shared = ["id", "time", "$type"].map(|name| (name, request.get(name)));
     let mut batch = Batch::new(hands_over_echoes);
     batch.add_list(List::Messaging, Some(messaging), shared);
-    Some(batch.into_events(|entry| entry))
+    Some(batch.events.into_events(Part::into_entry))
 }
 
 impl<'a> Batch<'a> {
     fn new(hands_over_echoes: bool) -> Self {
-        Self { hands_over_echoes, found: Vec::new(), has_skipped: false }
+        Self { hands_over_echoes, events: Several::new() }
     }
 
     /// Adds the events of an entry. Returns `Some` once the request has too many.
     fn add_entry(&mut self, entry: &'a RawValue) -> Option<()> {
         if filled_object(Some(entry)).is_none() {
-            self.has_skipped = true;
+            self.events.skip();
             return None;
         }
         let [id, time, messaging, standby, changes] =
@@ -113,14 +107,14 @@ impl<'a> Batch<'a> {
         // Events of the page itself, such as `changes`, have no user.
         match changes {
             _ if messaging.is_none() && standby.is_none() => {
-                self.found.push((Part::Whole(entry), Event::default()));
+                self.events.add(Part::Whole(entry), Event::default());
             }
-            Some(changes) => self.found.push((Part::Changes(changes, shared), Event::default())),
+            Some(changes) => self.events.add(Part::Changes(changes, shared), Event::default()),
             None => {}
         }
         self.add_list(List::Messaging, messaging, shared);
         self.add_list(List::Standby, standby, shared);
-        (self.found.len() > MAX_EVENTS).then_some(())
+        self.events.is_over()
     }
 
     /// Adds the events of a list, up to one more than a request may have.
@@ -130,10 +124,10 @@ impl<'a> Batch<'a> {
         find_element(events, |element| {
             let is_object = element.get().starts_with('{');
             match is_object.then(|| self.event(list, element, page.as_deref())).flatten() {
-                Some(event) => self.found.push((Part::Element(list, element, shared), event)),
-                None => self.has_skipped = true,
+                Some(event) => self.events.add(Part::Element(list, element, shared), event),
+                None => self.events.skip(),
             }
-            (self.found.len() > MAX_EVENTS).then_some(())
+            self.events.is_over()
         });
     }
 
@@ -175,18 +169,6 @@ impl<'a> Batch<'a> {
         let event = Event::default().user_id(user_id).id(Some(event_id)).repeats(REPEATS);
         Some(if is_receipt { event.receipt() } else { event })
     }
-
-    /// Returns the events, each with its own body unless it is the whole request. If there are so
-    /// many that they are refused, none gets a body.
-    fn into_events(self, body: impl Fn(String) -> String) -> Vec<Event<'a>> {
-        let count = self.found.len();
-        let needs_body = (count > 1 || self.has_skipped) && count <= MAX_EVENTS;
-        let event = |(part, event): (Part<'a>, Event<'a>)| match needs_body {
-            true => event.body(body(part.into_entry())),
-            false => event,
-        };
-        self.found.into_iter().map(event).collect()
-    }
 }
 
 impl Part<'_> {
@@ -199,16 +181,7 @@ impl Part<'_> {
             }
             Self::Changes(changes, shared) => (shared, format!(r#""changes":{changes}"#)),
         };
-        let mut entry = String::with_capacity(part.len() + 3 * LONGEST_SHARED);
-        entry.push('{');
-        for (name, value) in shared {
-            if let Some(value) = value.filter(|value| value.get().len() <= LONGEST_SHARED) {
-                entry.push_str(&format!(r#""{name}":{value},"#));
-            }
-        }
-        entry.push_str(&part);
-        entry.push('}');
-        entry
+        object_of(&shared, LONGEST_SHARED, &part)
     }
 }
 

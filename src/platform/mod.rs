@@ -25,7 +25,9 @@ mod claim;
 mod client_session;
 mod core;
 mod dialogflow;
+mod dialogflow_cx;
 mod dialogflow_google;
+mod discord;
 mod document;
 mod event;
 mod facebook_messenger;
@@ -33,18 +35,28 @@ mod fingerprint;
 mod form;
 mod google_assistant;
 mod google_business;
+mod google_chat;
 mod hidden_caller;
 mod input;
 mod instagram;
 mod json;
 mod kept;
 mod lex;
+mod line;
+mod mcp;
 mod meta;
 mod raw;
 mod reply;
 mod request;
 mod same;
+mod several;
+mod slack;
+mod teams;
+mod telegram;
+mod twilio;
+mod use_chat;
 mod web;
+mod whatsapp;
 
 #[cfg(test)]
 mod tests;
@@ -57,20 +69,31 @@ pub(crate) use self::claim::{Claim, claim, reads};
 pub use self::client_session::{ClientSession, ReplyState, SessionForm};
 pub use self::core::Core;
 pub use self::dialogflow::Dialogflow;
+pub use self::dialogflow_cx::DialogflowCx;
 pub use self::dialogflow_google::DialogflowGoogle;
+pub use self::discord::Discord;
 pub use self::document::Document;
 pub use self::event::{Event, NewSession};
 pub use self::facebook_messenger::FacebookMessenger;
 pub use self::form::Form;
 pub use self::google_assistant::GoogleAssistant;
 pub use self::google_business::GoogleBusiness;
+pub use self::google_chat::GoogleChat;
 pub use self::input::Input;
 pub use self::instagram::Instagram;
-pub use self::json::JsonPlatform;
+pub use self::json::{JsonPlatform, Pointers};
 pub use self::lex::Lex;
+pub use self::line::Line;
+pub use self::mcp::Mcp;
 pub use self::reply::Reply;
 pub use self::request::PlatformRequest;
+pub use self::slack::Slack;
+pub use self::teams::Teams;
+pub use self::telegram::Telegram;
+pub use self::twilio::Twilio;
+pub use self::use_chat::UseChat;
 pub use self::web::Web;
+pub use self::whatsapp::WhatsApp;
 
 /// A voice or chat platform: recognises its own requests and identifies their user.
 ///
@@ -218,10 +241,21 @@ pub(crate) fn all() -> Vec<Arc<dyn Platform>> {
         Arc::new(Instagram::new()),
         Arc::new(GoogleBusiness),
         Arc::new(Lex),
+        Arc::new(WhatsApp),
+        Arc::new(Telegram),
+        Arc::new(Slack),
+        Arc::new(Teams),
+        Arc::new(Discord),
+        Arc::new(Line),
+        Arc::new(Twilio),
+        Arc::new(GoogleChat),
+        Arc::new(DialogflowCx),
+        Arc::new(UseChat),
+        Arc::new(Mcp),
     ]
 }
 
-/// Returns whether `platform` is one of [`all`], which Jovo also supports.
+/// Returns whether `platform` is one of [`all`].
 pub(crate) fn is_built_in(platform: &dyn Platform) -> bool {
     let platform: &dyn Any = platform;
     let built_in = [
@@ -235,6 +269,17 @@ pub(crate) fn is_built_in(platform: &dyn Platform) -> bool {
         TypeId::of::<Instagram>(),
         TypeId::of::<GoogleBusiness>(),
         TypeId::of::<Lex>(),
+        TypeId::of::<WhatsApp>(),
+        TypeId::of::<Telegram>(),
+        TypeId::of::<Slack>(),
+        TypeId::of::<Teams>(),
+        TypeId::of::<Discord>(),
+        TypeId::of::<Line>(),
+        TypeId::of::<Twilio>(),
+        TypeId::of::<GoogleChat>(),
+        TypeId::of::<DialogflowCx>(),
+        TypeId::of::<UseChat>(),
+        TypeId::of::<Mcp>(),
     ];
     built_in.contains(&platform.type_id())
 }

@@ -95,7 +95,7 @@ async fn export_and_forget_make_the_key_as_requests_do() {
         assert!(db.is_empty());
     }
     let layer = layer(&db);
-    for (platform, id) in [("slack", "U1"), ("Alexa", "U1"), ("alexa", "")] {
+    for (platform, id) in [("kiosk", "U1"), ("Alexa", "U1"), ("alexa", "")] {
         let error = layer.forget(platform, id).await.unwrap_err();
         assert!(error.is_configuration(), "{platform}: {error}");
         assert!(layer.export(platform, id).await.unwrap_err().is_configuration());

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use tower_persistence::platform::JsonPlatform;
-use tower_persistence::{MemoryDb, PersistenceLayer, Session, User};
+use tower_persistence::{Database, MemoryDb, PersistenceLayer, Session, User};
 
 use crate::common::*;
 
@@ -18,6 +20,8 @@ struct Row<'a> {
     platform: &'a str,
     title: &'a str,
     request: &'a str,
+    /// Set if the request is a form, with one field in each line.
+    is_form: bool,
     /// The statements on user and session: `User`, `Session`, …, each with the rest of its line.
     facts: Vec<(&'a str, &'a str)>,
     /// The request that the handler receives, if it differs from the one that was sent.
@@ -39,20 +43,26 @@ fn rows() -> Vec<Row<'static>> {
 fn row<'a>(platform: &'a str, section: &'a str) -> Row<'a> {
     let title = section.lines().next().unwrap();
     let mut row = Row { platform, title, ..Row::default() };
-    for block in section.split("```json ").skip(1) {
-        let (kind, rest) = block.split_once('\n').unwrap();
-        let (json, _) = rest.split_once("\n```").unwrap();
+    for block in section.split("\n```").skip(1).step_by(2) {
+        let (kind, text) = block.split_once('\n').unwrap();
         match kind {
-            "request" => row.request = json,
-            "event" => row.events.push(json),
-            "handler" => row.handler = Some(json),
-            "reply" => row.reply = Some(json),
+            "json request" => row.request = text,
+            "text form" => (row.request, row.is_form) = (text, true),
+            "json event" => row.events.push(text),
+            "json handler" | "xml handler" => row.handler = Some(text),
+            "json reply" | "xml reply" => row.reply = Some(text),
+            "rust" => {}
             other => panic!("{platform}, {title}: what is `{other}`?"),
         }
     }
     let facts = section.lines().filter_map(|line| line.strip_prefix("* ")?.split_once(": "));
     row.facts = facts.collect();
     row
+}
+
+/// Returns whether a statement names a key under which there is a record.
+fn is_key(name: &str) -> bool {
+    ["Key", "Further name"].contains(&name)
 }
 
 /// Describes the handles in the words of the page.
@@ -79,10 +89,24 @@ fn found(user: Option<&User>, session: Option<&Session>) -> Vec<(&'static str, S
     facts
 }
 
-/// Returns the reply in one line, with `…` in the place of random values.
-fn line(json: &str) -> String {
+/// Returns the request that is sent.
+fn request(row: &Row<'_>) -> HttpRequest {
+    if !row.is_form {
+        return post(row.request.to_owned());
+    }
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(row.request.lines().map(|line| line.split_once('=').unwrap()));
+    let request = Request::post("/").header("content-type", "application/x-www-form-urlencoded");
+    request.body(Full::new(Bytes::from(form.finish()))).unwrap()
+}
+
+/// Returns the text in one line, with `…` in the place of random values.
+fn line(text: &str) -> String {
+    if !text.trim_start().starts_with('{') {
+        return text.to_owned();
+    }
     let mut value: Value =
-        serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     for pointer in ["/user/params/_GOOGLE_ASSISTANT_USER_ID_", "/visitor/id"] {
         if let Some(id) = value.pointer_mut(pointer) {
             *id = "…".into();
@@ -106,12 +130,25 @@ async fn check(row: &Row<'static>) {
     let kiosk = JsonPlatform::new("kiosk").detect("/kiosk").user_id("/visitor/id");
     let kiosk = kiosk.session_id("/visit/id").session_data("/visit/data");
     let kiosk = kiosk.reply_session_data("/visit/data").reply_user_id("/visitor/id");
+    let viber = JsonPlatform::new("viber").detect("/event").detect("/timestamp");
+    let viber = viber.detect("/message_token").event_id("/message_token");
+    let viber = viber.user_id(["/sender/id", "/user/id", "/user_id"]);
+    let connect = JsonPlatform::new("connect").detect("/Name");
+    let connect = connect.detect("/Details/ContactData/ContactId");
+    let connect = connect.user_id("/Details/ContactData/CustomerEndpoint/Address");
+    let connect = connect.shared_ids(["anonymous"]);
+    let connect = connect.conversation_id("/Details/ContactData/ContactId");
+    let openai = JsonPlatform::new("openai").detect("/model");
+    let openai = openai.detect(["/messages/0/content", "/input"]);
+    let ag_ui = JsonPlatform::new("ag-ui").detect("/threadId").detect("/runId");
+    let ag_ui = ag_ui.conversation_id("/threadId");
+    let a2a = JsonPlatform::new("a2a").detect_value("/jsonrpc", "2.0");
+    let a2a = a2a.detect("/params/message/messageId");
+    let a2a = a2a.conversation_id("/params/message/contextId");
     let clock = Clock::new();
-    let slack = JsonPlatform::new("slack").detect_value("/type", "event_callback");
-    let slack = slack.user_id("/event/user").user_scope("/team_id");
-    let slack = slack.session_id("/event/channel").event_id("/event_id");
     let layer = PersistenceLayer::new(MemoryDb::new()).clock(clock.reader());
-    let layer = layer.platform(kiosk).platform(slack);
+    let layer = layer.platform(kiosk).platform(viber).platform(connect);
+    let layer = layer.platform(openai).platform(ag_ui).platform(a2a);
 
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (notes, answer) = (seen.clone(), row.handler.unwrap_or("{}"));
@@ -137,17 +174,25 @@ async fn check(row: &Row<'static>) {
             Ok(reply(200, answer))
         }
     });
-    let response = send(&app, post(row.request)).await;
+    let request = request(row);
+    let sent = request.body().clone().collect().await.unwrap().to_bytes();
+    let sent = String::from_utf8(sent.to_vec()).unwrap();
+    let response = send(&app, request).await;
     response.assert_ok();
 
-    let seen = seen.lock().unwrap();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
     let bodies: Vec<_> = seen.iter().map(|(.., body)| line(body)).collect();
-    let expected = if row.events.is_empty() { &vec![row.request] } else { &row.events };
+    let expected = if row.events.is_empty() { &vec![&*sent] } else { &row.events };
     assert_eq!(bodies, expected.iter().map(|json| line(json)).collect::<Vec<_>>(), "{here}");
-    for (platform, facts, _) in &*seen {
+    for (platform, facts, _) in &seen {
         assert!(platform.as_ref().is_none_or(|platform| platform == row.platform), "{here}");
         let facts: Vec<_> = facts.iter().map(|(name, fact)| (*name, fact.as_str())).collect();
-        assert_eq!(facts, row.facts, "{here}");
+        let said: Vec<_> = row.facts.iter().copied().filter(|(name, _)| !is_key(name)).collect();
+        assert_eq!(facts, said, "{here}");
+    }
+    for (_, key) in row.facts.iter().filter(|(name, _)| is_key(name)) {
+        let stored = layer.database().load(key.trim_matches('`')).await.unwrap();
+        assert!(stored.is_some(), "{here}: {key}");
     }
     match row.reply {
         Some(expected) => {
@@ -158,7 +203,8 @@ async fn check(row: &Row<'static>) {
         None => assert!(response.body.is_empty(), "{here}"),
     }
     let users = seen.iter().filter(|(platform, ..)| platform.is_some()).count();
-    assert_eq!(layer.database().len(), users.min(1), "{here}");
+    let further_names = row.facts.iter().filter(|(name, _)| *name == "Further name").count();
+    assert_eq!(layer.database().len(), users.min(1) + further_names, "{here}");
 }
 
 #[tokio::test]
@@ -175,6 +221,6 @@ fn the_page_has_every_platform() {
     let (_, names) = layer.split_once("platforms: [").unwrap();
     let (names, _) = names.split_once(']').unwrap();
     let mut expected: BTreeSet<_> = names.split(", ").map(|name| name.trim_matches('"')).collect();
-    expected.extend(["kiosk", "slack"]);
+    expected.extend(["kiosk", "viber", "connect", "openai", "ag-ui", "a2a"]);
     assert_eq!(described, expected);
 }

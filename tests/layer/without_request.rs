@@ -337,8 +337,8 @@ async fn users_are_found_by_platform_and_id_or_by_key() {
         });
         assert_eq!(visits.await.unwrap(), 2, "{key}");
     }
-    let missing = layer.turn("telegram", "1", visit).await.unwrap_err();
-    assert!(missing.is_configuration() && missing.to_string().contains("`telegram`"));
+    let missing = layer.turn("kiosk", "1", visit).await.unwrap_err();
+    assert!(missing.is_configuration() && missing.to_string().contains("`kiosk`"));
     let long = "x".repeat(2049);
     for id in ["", &*long] {
         assert!(layer.turn("alexa", id, visit).await.unwrap_err().is_configuration());

@@ -6,14 +6,18 @@
 //!
 //! `PORT` (3000) and `DATABASE_URL` (`file:db/db.json`) change where it listens and what it writes to.
 
+mod reply;
+
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, io};
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_persistence::{Database, Error, PersistenceLayer, User, connect};
 
@@ -80,10 +84,11 @@ async fn run() -> Result<(), BoxError> {
 const LAUNCH_REQUEST: &str = r#"{"version":"1.0","session":{"new":true,"sessionId":"session-1"},"context":{"System":{"user":{"userId":"user-1"}}},"request":{"type":"LaunchRequest","requestId":"request-1"}}"#;
 
 /// Counts the visit. The layer has loaded what is stored of the user, and stores what is changed here.
-async fn visit(user: Option<User>, Json(request): Json<Value>) -> Result<Json<Value>, Error> {
+async fn visit(user: Option<User>, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
+    let request = reply::read(&headers, &body);
     let Some(user) = user else {
         let text = "Hello! I do not know who you are, so I cannot count your visits.";
-        return Ok(Json(reply(guess_platform(&request), &request, text)));
+        return Ok(reply::reply(reply::guess_platform(&request), &request, text));
     };
     let visits = user.increment("visits", 1)?;
     let text = if user.is_new() {
@@ -91,77 +96,7 @@ async fn visit(user: Option<User>, Json(request): Json<Value>) -> Result<Json<Va
     } else {
         format!("Welcome back! This is visit {visits}.")
     };
-    Ok(Json(reply(user.platform(), &request, &text)))
-}
-
-/// The reply in the platform's own form.
-fn reply(platform: &str, request: &Value, text: &str) -> Value {
-    match platform {
-        "alexa" => json!({
-            "version": "1.0",
-            "response": {
-                "outputSpeech": { "type": "PlainText", "text": text },
-                "shouldEndSession": true,
-            },
-        }),
-        "core" | "web" => json!({
-            "version": "4.0.0",
-            "platform": platform,
-            "output": [{ "message": text }],
-            "context": {
-                "request": { "id": request["id"] },
-                "session": { "id": request["context"]["session"]["id"], "data": {}, "end": true },
-                "user": { "data": {} },
-            },
-        }),
-        "googleassistant" => json!({
-            "session": { "id": request["session"]["id"] },
-            "prompt": { "firstSimple": { "speech": text, "text": text } },
-        }),
-        "dialogflow" => json!({ "fulfillmentText": text }),
-        "dialogflow-google" => json!({
-            "fulfillmentText": text,
-            "payload": {
-                "google": {
-                    "expectUserResponse": false,
-                    "richResponse": { "items": [{ "simpleResponse": { "textToSpeech": text } }] },
-                },
-            },
-        }),
-        "lex" if request.get("sessionState").is_some() => json!({
-            "sessionState": {
-                "dialogAction": { "type": "Close" },
-                "intent": {
-                    "name": request["sessionState"]["intent"]["name"],
-                    "state": "Fulfilled",
-                },
-            },
-            "messages": [{ "contentType": "PlainText", "content": text }],
-        }),
-        "lex" => json!({
-            "dialogAction": {
-                "type": "Close",
-                "fulfillmentState": "Fulfilled",
-                "message": { "contentType": "PlainText", "content": text },
-            },
-        }),
-        // Messenger, Instagram and Business Messages do not read the reply: they are answered through their APIs.
-        _ => json!({ "text": text }),
-    }
-}
-
-/// Whose form a request without user is answered in: Alexa's certification, Google's guests and Dialogflow's console send such.
-fn guess_platform(request: &Value) -> &str {
-    let has = |pointer| request.pointer(pointer).is_some();
-    match request.pointer("/originalDetectIntentRequest/source").and_then(Value::as_str) {
-        Some("google") if has("/queryResult") => "dialogflow-google",
-        _ if has("/queryResult") => "dialogflow",
-        _ if has("/handler") => "googleassistant",
-        _ if has("/version") && has("/request/requestId") => "alexa",
-        _ if has("/version") && has("/input/type") => request["platform"].as_str().unwrap_or(""),
-        _ if has("/bot") => "lex",
-        _ => "",
-    }
+    Ok(reply::reply(user.platform(), &request, &text))
 }
 
 fn setting(name: &str, default: &str) -> Result<String, String> {

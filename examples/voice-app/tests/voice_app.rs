@@ -79,6 +79,19 @@ fn it_answers_in_each_platforms_own_form() {
         (sample!("googlebusiness/message"), "/text"),
         (sample!("lex/v1"), "/dialogAction/message/content"),
         (sample!("lex/v2"), "/messages/0/content"),
+        (sample!("whatsapp/text"), "/text"),
+        (sample!("telegram/message"), "/text"),
+        (sample!("telegram/callback"), "/text"),
+        (sample!("discord/command"), "/data/content"),
+        (sample!("msteams/message"), "/text"),
+        (sample!("msteams/invoke"), "/value"),
+        (sample!("line/message"), "/text"),
+        (
+            sample!("googlechat/message"),
+            "/hostAppDataAction/chatDataAction/createMessageAction/message/text",
+        ),
+        (sample!("googlechat/classic"), "/text"),
+        (sample!("dialogflow-cx/phone"), "/fulfillmentResponse/messages/0/text/text/0"),
     ];
     let guest = include_str!("../../../tests/samples/googleassistant/new_user.json")
         .replace("VERIFIED", "GUEST");
@@ -87,6 +100,8 @@ fn it_answers_in_each_platforms_own_form() {
         (("a guest of Google's", guest.as_str()), "/prompt/firstSimple/speech"),
         (sample!("dialogflow/console"), "/fulfillmentText"),
         (sample!("unrecognised/github"), "/text"),
+        (sample!("dialogflow-cx/intent"), "/fulfillmentResponse/messages/0/text/text/0"),
+        (sample!("mcp/call"), "/result/content/0/text"),
     ];
     let directory = TempDir::new().unwrap();
     let app = App::start(&directory);
@@ -99,6 +114,44 @@ fn it_answers_in_each_platforms_own_form() {
         let reply = app.post(request);
         let text = reply.pointer(pointer).and_then(Value::as_str);
         assert!(text.is_some_and(|text| !text.contains("visit ")), "{name}: {reply}");
+    }
+    app.stop();
+}
+
+#[test]
+fn it_answers_forms_handshakes_and_streams() {
+    macro_rules! sample {
+        ($name:literal) => {
+            include_str!(concat!("../../../tests/samples/", $name))
+        };
+    }
+    const FORM: &str = "application/x-www-form-urlencoded";
+    const JSON: &str = "application/json";
+    let directory = TempDir::new().unwrap();
+    let app = App::start(&directory);
+    for (content_type, body, status, holds) in [
+        (
+            FORM,
+            sample!("twilio/sms.form"),
+            "200",
+            "<Message>Hello! Nice to meet you. This is visit 1.",
+        ),
+        (FORM, sample!("twilio/call.form"), "200", "<Say>Welcome back! This is visit 2."),
+        (FORM, sample!("twilio/status.form"), "200", "<Response></Response>"),
+        (FORM, sample!("slack/command.form"), "200", "This is visit 1."),
+        (FORM, sample!("slack/block_actions.form"), "200", ""),
+        (JSON, sample!("slack/url_verification.json"), "200", r#"{"challenge":"c"}"#),
+        (JSON, sample!("discord/ping.json"), "200", r#"{"type":1}"#),
+        (JSON, sample!("discord/webhook_ping.json"), "204", ""),
+        (JSON, sample!("usechat/submit.json"), "200", r#"data: {"type":"text-delta","id":"1","#),
+    ] {
+        let length = body.len();
+        let reply = app.send(&format!(
+            "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: {content_type}\r\n\
+             content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        ));
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{body}: {reply}");
+        assert!(reply.contains(holds), "{body}: {reply}");
     }
     app.stop();
 }

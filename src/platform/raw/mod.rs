@@ -98,6 +98,24 @@ pub(crate) fn id(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     text(raw).filter(|id| is_id(id))
 }
 
+/// Returns the digits of the value if it is an integer of at most 20 digits, as they are spelled.
+pub(crate) fn integer(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let number = raw?.get();
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    let is_integer = digits.len() <= 20 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    (is_integer && number != "-0").then_some(Cow::Borrowed(number))
+}
+
+/// Returns whether the value is the text `expected`.
+pub(crate) fn is(raw: Option<&RawValue>, expected: &str) -> bool {
+    text(raw).is_some_and(|text| text == expected)
+}
+
+/// Returns whether the value is an object.
+pub(crate) fn is_object(raw: Option<&RawValue>) -> bool {
+    raw.is_some_and(|raw| raw.get().starts_with('{'))
+}
+
 /// Returns the value if it is a boolean.
 pub(crate) fn boolean(raw: Option<&RawValue>) -> Option<bool> {
     serde_json::from_str(raw?.get()).ok()

@@ -4,10 +4,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{SAMPLES, claims, parsed, sample, value};
+use super::today::TODAY;
+use super::{a_few, claims, form, is_form, names, parsed, sample, value};
 use crate::platform::{Event, JsonPlatform, MAX_EVENTS, NewSession, Platform, all};
 
 /// Makes every platform read everything that it reads.
@@ -109,7 +112,7 @@ fn the_last_of_two_members_with_the_same_name_counts() {
         r#"{"data":1,"id":"decoy"}"#,
         r#"{"userId":"decoy","user":{"userId":"decoy","id":"decoy"},"System":{"user":{"userId":"decoy"}}}"#,
     ];
-    for (name, ..) in SAMPLES {
+    for name in names() {
         let expected = reading(&sample(name));
         for decoy in decoys {
             let body = Writer::write(&value(name), Some(decoy), None).text;
@@ -167,7 +170,7 @@ fn depth_overflows_no_stack() {
 #[test]
 fn depth_at_any_place_overflows_no_stack() {
     let everywhere = || {
-        for (name, ..) in SAMPLES {
+        for name in a_few() {
             let sample = value(name);
             let values = Writer::write(&sample, None, None).written;
             for at in 1..=values {
@@ -242,15 +245,19 @@ fn a_megabyte_of_anything_is_read() {
     }
 }
 
-/// Returns all texts in `value`, including those in JSON texts.
+/// Returns all texts and numbers in `value`, including those in JSON texts, also in Base64.
 fn texts(value: &Value, found: &mut HashSet<String>) {
     match value {
         Value::String(text) => {
-            if let Ok(inner @ Value::Object(_)) = serde_json::from_str(text) {
-                texts(&inner, found);
+            let decoded = STANDARD.decode(text).unwrap_or_default();
+            for inner in [text.as_bytes(), &decoded] {
+                if let Ok(inner @ Value::Object(_)) = serde_json::from_slice(inner) {
+                    texts(&inner, found);
+                }
             }
             found.insert(text.clone());
         }
+        Value::Number(number) => drop(found.insert(number.to_string())),
         Value::Array(elements) => elements.iter().for_each(|element| texts(element, found)),
         Value::Object(members) => members.values().for_each(|member| texts(member, found)),
         _ => {}
@@ -275,7 +282,8 @@ fn change(bytes: &mut Vec<u8>, (kind, at, length, byte, (other, from)): Change) 
             bytes.splice(at..at, copy);
         }
         _ => {
-            let other = sample(SAMPLES[other.index(SAMPLES.len())].0);
+            let names = names();
+            let other = sample(names[other.index(names.len())]);
             let from = from.index(other.len());
             let part = &other[from..other.len().min(from + length)];
             bytes.splice(at..end, part.iter().copied());
@@ -302,6 +310,26 @@ fn collect<'a>(value: &'a Value, values: &mut Vec<&'a Value>) {
     }
 }
 
+/// Fails if an event has an id that is not `known`.
+fn check_ids(events: Vec<Event<'_>>, known: impl Fn(&str) -> bool) -> Result<(), TestCaseError> {
+    for event in events {
+        let ids = [event.user_id, event.session_id, event.scope, event.account, event.thread];
+        for id in ids.into_iter().flatten().chain(event.also_known_as) {
+            prop_assert!(known(&id), "{id:?} does not stand in the body");
+        }
+        // A conversation of two numbers has both, and a reaction names its space within its name.
+        if let Some(conversation) = event.conversation {
+            let parts = conversation.split_once('/').filter(|(first, _)| *first != "spaces");
+            let is_known = match parts {
+                Some((from, to)) => known(&conversation) || (known(from) && known(to)),
+                None => known(&conversation) || conversation.starts_with("spaces/"),
+            };
+            prop_assert!(is_known, "{conversation:?} does not stand in the body");
+        }
+    }
+    Ok(())
+}
+
 /// Fails if a platform finds an id that a handler would not see in the body.
 fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     read_everything(bytes);
@@ -314,17 +342,32 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     let mut known = HashSet::new();
     texts(&body, &mut known);
     for (_, events) in claims(&request) {
-        for event in events {
-            for id in [event.user_id, event.session_id].into_iter().flatten() {
-                prop_assert!(known.contains(&*id), "{id:?} does not stand in the body");
-            }
-        }
+        check_ids(events, |id| known.contains(id))?;
     }
     Ok(())
 }
 
+/// Returns the fields of a form as another parser reads them, and what JSON there is in them.
+fn check_form(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let request = form(bytes);
+    let mut known = HashSet::new();
+    for (_, value) in form_urlencoded::parse(bytes) {
+        texts(&Value::from(value.into_owned()), &mut known);
+    }
+    for (platform, events) in claims(&request) {
+        platform.input(&request);
+        check_ids(events, |id| known.contains(id))?;
+    }
+    Ok(())
+}
+
+fn any_form() -> impl Strategy<Value = &'static str> {
+    let forms = TODAY.iter().map(|(name, _)| *name).filter(|name| is_form(name));
+    prop::sample::select(forms.collect::<Vec<_>>())
+}
+
 fn any_sample() -> impl Strategy<Value = &'static str> {
-    (0..SAMPLES.len()).prop_map(|at| SAMPLES[at].0)
+    prop::sample::select(names())
 }
 
 proptest! {
@@ -363,5 +406,30 @@ proptest! {
         from in any::<prop::sample::Index>(),
     ) {
         check(splice(name, at, other, from).as_bytes())?;
+    }
+
+    #[test]
+    fn any_bytes_are_read_as_a_form(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+        check_form(&bytes)?;
+    }
+
+    #[test]
+    fn any_fields_are_read(fields in prop::collection::vec(prop::sample::select(vec![
+        "&", "=", "%", "+", "%7B", "%22", "%FF", "payload=", "AccountSid=", "CallSid=", "From=",
+        "To=", "MessageSid=", "CallStatus=", "command=", "user_id=", "team_id=", "a", "{", "\"",
+    ]), 0..64)) {
+        check_form(fields.concat().as_bytes())?;
+    }
+
+    #[test]
+    fn a_damaged_form_gives_no_id_that_it_does_not_hold(
+        name in any_form(),
+        changes in prop::collection::vec((0u8..5, any::<prop::sample::Index>(), 1usize..64, any::<u8>(), any::<(prop::sample::Index, prop::sample::Index)>()), 1..4),
+    ) {
+        let mut bytes = sample(name);
+        for one in changes {
+            change(&mut bytes, one);
+        }
+        check_form(&bytes)?;
     }
 }

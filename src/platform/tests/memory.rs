@@ -97,3 +97,36 @@ fn a_document_of_many_members_is_searched_instead_of_listed() {
     assert!(parsed(format!("{twice}}}").as_bytes()).is_none());
     assert!(parsed(&twice.as_bytes()[..twice.len() - 1]).is_none());
 }
+
+/// What the events of WhatsApp and LINE have in common is not multiplied by their number either, and
+/// a contact is not looked for in all contacts each time.
+#[test]
+fn many_events_of_whatsapp_and_line_stay_small() {
+    let long = "x".repeat(MEGABYTE / 4);
+    let messages = |count: usize| vec![r#"{"from":"1","id":"m"}"#; count].join(",");
+    let contacts = vec![r#"{"wa_id":"2"}"#; MEGABYTE / 32].join(",");
+    let whatsapp = |count: usize| {
+        format!(
+            r#"{{"object":"whatsapp_business_account","entry":[{{"id":"{long}","changes":[{{"field":"{long}","value":{{"metadata":{{"phone_number_id":"p","x":"{long}"}},"contacts":[{contacts},{{"wa_id":"1","x":"{long}"}}],"messages":[{}]}}}}]}}]}}"#,
+            messages(count)
+        )
+    };
+    let events = |count: usize| vec![r#"{"source":{"userId":"u"}}"#; count].join(",");
+    let line = |count: usize| {
+        let destination = "U0123456789abcdef0123456789abcdef";
+        format!(r#"{{"x":"{long}","destination":"{destination}","events":[{}]}}"#, events(count))
+    };
+    for body in [whatsapp(MAX_EVENTS), line(MAX_EVENTS)] {
+        let request = parsed(body.as_bytes()).expect("JSON");
+        let (_, events) = claims(&request).remove(0);
+        assert_eq!(events.len(), MAX_EVENTS);
+        let sizes = events.iter().map(|event| event.body.as_ref().map_or(0, |body| body.len()));
+        assert!(sizes.sum::<usize>() < MAX_EVENTS * 512);
+    }
+    for body in [whatsapp(2 * MAX_EVENTS), line(2 * MAX_EVENTS)] {
+        let request = parsed(body.as_bytes()).expect("JSON");
+        let (_, events) = claims(&request).remove(0);
+        assert_eq!(events.len(), MAX_EVENTS + 1);
+        assert!(events.iter().all(|event| event.body.is_none()));
+    }
+}

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{SAMPLES, claims, parsed, sample, value};
+use super::{claims, names, parsed, sample, value};
 use crate::platform::{JsonPlatform, Platform};
 
 /// A lone surrogate as a value and as a name, and a number that no `f64` holds.
@@ -45,7 +45,8 @@ fn identified(bytes: &[u8]) -> Vec<String> {
     let events = claims.flat_map(|(platform, events)| {
         let name = platform.name().to_owned();
         events.into_iter().map(move |event| {
-            let id = event.id.filter(|id| !id.starts_with("event/"));
+            // A hash of the whole event differs.
+            let id = event.id.map(|id| id.split('/').next().map(str::to_owned));
             format!(
                 "{name} {:?} {:?} {:?} {:?} {id:?} {} {} {}",
                 event.user_id,
@@ -63,7 +64,7 @@ fn identified(bytes: &[u8]) -> Vec<String> {
 
 #[test]
 fn unreadable_members_hide_no_request() {
-    for (name, ..) in SAMPLES {
+    for name in names() {
         let expected = identified(&sample(name));
         for member in UNREADABLE {
             let mut body = String::new();
