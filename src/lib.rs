@@ -93,6 +93,7 @@ mod body;
 mod error;
 mod fnv;
 mod incoming;
+mod inner;
 mod layer;
 mod observe;
 mod options;
@@ -103,6 +104,7 @@ mod timestamp;
 mod transaction;
 mod turn;
 mod user_key;
+mod verified;
 
 pub mod config;
 pub mod database;
@@ -110,6 +112,8 @@ pub mod platform;
 pub mod stored_elements;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "verify")]
+pub mod verify;
 
 #[doc(inline)]
 pub use self::body::{FromBuffered, OriginalBody, ResponseBody};
@@ -140,6 +144,8 @@ pub use self::database::{SqliteDb, SqliteDbBuilder};
 #[doc(inline)]
 pub use self::error::{BoxError, Error};
 #[doc(inline)]
+pub use self::inner::ResponseFuture;
+#[doc(inline)]
 pub use self::layer::PersistenceLayer;
 #[doc(inline)]
 pub use self::platform::Platform;
@@ -148,13 +154,18 @@ pub use self::policy::{OnConflict, OnOutage};
 #[doc(inline)]
 pub use self::record::Record;
 #[doc(inline)]
-pub use self::service::{Persistence, ResponseFuture};
+pub use self::service::Persistence;
 #[doc(inline)]
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{History, MetaData, Migrated, Migrations, Schema, Session, User, UserData};
 #[doc(inline)]
 pub use self::user_key::UserId;
+#[doc(inline)]
+pub use self::verified::Verified;
+#[cfg(feature = "verify")]
+#[doc(inline)]
+pub use self::verify::VerifyLayer;
 
 /// Shows the guides as pages of this documentation.
 ///

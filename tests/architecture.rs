@@ -15,9 +15,10 @@ use std::str::Chars;
 const ORDER: [&str; 5] = ["layer", "service", "transaction", "turn", "record"];
 
 /// Rooms that one may not know.
-const FORBIDDEN: [(&str, &[&str]); 2] = [
+const FORBIDDEN: [(&str, &[&str]); 3] = [
     ("platform", &["database", "config", "body", "layer", "service", "transaction", "turn"]),
     ("database", &["platform", "config", "body", "layer", "service", "transaction", "turn"]),
+    ("verify", &["database", "config", "layer", "options", "service", "transaction", "turn"]),
 ];
 
 #[test]

@@ -64,6 +64,7 @@ pub(crate) enum Kind {
     TurnEnded,
     Reentrant,
     Ambiguous,
+    Unverified,
     ElementDisabled,
     LayerMissing,
     Configuration,
@@ -188,6 +189,7 @@ impl Error {
     /// | status | when |
     /// | --- | --- |
     /// | 400 | the body broke off; a required user is missing; two platforms recognised the request |
+    /// | 401 | the request was not verified |
     /// | 408 | the body did not end within `body_timeout` |
     /// | 409 | another process modified the same record concurrently |
     /// | 413 | the body is over the limit, or has more than 1,000 events |
@@ -198,6 +200,7 @@ impl Error {
         match self.inner.kind {
             _ if self.inner.unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::IncompleteBody | Kind::MissingUser | Kind::Ambiguous => StatusCode::BAD_REQUEST,
+            Kind::Unverified => StatusCode::UNAUTHORIZED,
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::BodyTooLarge | Kind::TooManyEvents => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Conflict => StatusCode::CONFLICT,
@@ -233,6 +236,7 @@ impl Error {
             Kind::MissingUser => "the request has no user",
             Kind::TooManyEvents => "the request has too many events",
             Kind::Ambiguous => "the request can belong to more than one platform",
+            Kind::Unverified => "the request was not verified",
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {
                 "the user's data is not available, try again"
             }

@@ -18,6 +18,7 @@
 //! [`Platform`].
 
 mod alexa;
+mod claim;
 mod client_session;
 mod core;
 mod dialogflow;
@@ -47,6 +48,7 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 pub use self::alexa::Alexa;
+pub(crate) use self::claim::claim;
 pub use self::client_session::{ClientSession, ReplyState, SessionForm};
 pub use self::core::Core;
 pub use self::dialogflow::Dialogflow;

@@ -11,12 +11,12 @@ use http_body::Body;
 use tokio::time::timeout;
 
 use super::reply::ReplyWriter;
-use super::reserved::Reserved;
-use super::{Failure, InnerService, Served, acknowledge};
+use super::{Failure, Served, acknowledge};
 use crate::body::{FromBuffered, NoUser, ResponseBody, put_back};
 use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::EventRequest;
+use crate::inner::{InnerService, Reserved};
 use crate::observe::Observer;
 use crate::transaction::{Attempt, Ran, Shared, UserGuard, transact};
 use crate::turn::{Exchange, History, Keep, Session, User};

@@ -7,10 +7,8 @@ mod batch;
 mod event;
 #[cfg(feature = "axum")]
 mod extract;
-mod future;
 mod recognise;
 mod reply;
-mod reserved;
 mod unwritten;
 
 use std::fmt;
@@ -22,12 +20,11 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-pub use self::future::ResponseFuture;
 use self::recognise::{Recognition, recognise};
-use self::reserved::Reserved;
 use crate::body::{self, FromBuffered, NoUser, ResponseBody};
 use crate::database::Database;
 use crate::error::{BoxError, Error};
+use crate::inner::{InnerService, Reserved, ResponseFuture};
 use crate::observe::{self, Observer};
 use crate::options::Config;
 use crate::transaction::Shared;
@@ -43,27 +40,6 @@ impl<S, D> Persistence<S, D> {
     pub(crate) fn new(inner: S, shared: Arc<Shared<D>>) -> Self {
         Self { inner, shared }
     }
-}
-
-/// The bounds of the inner service, and its response body.
-pub(crate) trait InnerService<B>:
-    Service<Request<B>, Response = Response<Self::Reply>, Error: Send, Future: Send>
-    + Clone
-    + Send
-    + 'static
-{
-    type Reply: Body<Data: Send, Error: Send> + Send + 'static;
-}
-
-impl<S, B, R> InnerService<B> for S
-where
-    S: Service<Request<B>, Response = Response<R>, Error: Send, Future: Send>
-        + Clone
-        + Send
-        + 'static,
-    R: Body<Data: Send, Error: Send> + Send + 'static,
-{
-    type Reply = R;
 }
 
 impl<S, D, B, R> Service<Request<B>> for Persistence<S, D>
@@ -96,7 +72,7 @@ where
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone.clone());
         let shared = Arc::clone(&self.shared);
-        ResponseFuture::turn(async move {
+        ResponseFuture::boxed(async move {
             let reserved = Reserved::new(inner, clone);
             let served = reserved.kept_until_pending(serve(&reserved, &shared, request)).await;
             match served {

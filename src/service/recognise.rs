@@ -12,8 +12,11 @@ use crate::body::{self, OriginalBody};
 use crate::error::{BoxError, Error, Kind};
 use crate::incoming::{EventRequest, Identity, Recognised};
 use crate::options::Config;
-use crate::platform::{ClientSession, Document, Event, Input, MAX_EVENTS, NamedPlatform, is_id};
+use crate::platform::{
+    ClientSession, Document, Event, Input, MAX_EVENTS, NamedPlatform, claim, is_id,
+};
 use crate::user_key::UserId;
+use crate::verified::Verified;
 
 /// The result of recognising a request.
 pub(crate) enum Recognition {
@@ -53,6 +56,9 @@ where
     }
     let bytes = body::buffer(body, &parts.headers, limit, config.body_timeout).await?;
     let recognition = find_events(config, bytes.clone())?;
+    if config.require_verified {
+        insist(&recognition, parts.extensions.get())?;
+    }
     if recognition.requests().iter().any(|request| request.bytes != bytes) {
         parts.extensions.insert(OriginalBody(bytes));
     }
@@ -72,7 +78,7 @@ fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
     // The document borrows from this clone, because `bytes` moves into the result.
     let body = bytes.clone();
     let Some(document) = Document::parse(&body) else { return unrecognised(config, bytes) };
-    let Some((platform, events)) = claim(config, &document)? else {
+    let Some((platform, events)) = claim(&config.platforms, &document)? else {
         return unrecognised(config, bytes);
     };
     if events.len() > MAX_EVENTS {
@@ -112,37 +118,20 @@ fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
     })
 }
 
-/// Finds the platform that recognises the request, and its events. The app's own platforms come
-/// first.
-///
-/// # Errors
-///
-/// [`is_ambiguous`](Error::is_ambiguous) if two built-in platforms recognise it: a check in front
-/// of the layer may have accepted it as one, and the layer would serve it as the other, with
-/// another user.
-fn claim<'a, 'd>(
-    config: &'a Config,
-    document: &Document<'d>,
-) -> Result<Option<(&'a NamedPlatform, Vec<Event<'d>>)>, Error> {
-    let mut claimed: Option<(&NamedPlatform, _)> = None;
-    let own = config.platforms.iter().filter(|platform| !platform.is_built_in);
-    let built_in = config.platforms.iter().filter(|platform| platform.is_built_in);
-    for platform in own.chain(built_in) {
-        let Some(events) = platform.platform.recognise(document) else { continue };
-        if let Some((first, _)) = &claimed {
-            let message = format!(
-                "both {} and {} recognise this request, and may find different users in it, so it \
-                 was refused: send the members of one platform only",
-                first.name, platform.name
-            );
-            return Err(Error::new(Kind::Ambiguous, message));
+/// Insists that the events with a user or a session were verified as this platform's.
+fn insist(recognition: &Recognition, verified: Option<&Verified>) -> Result<(), Error> {
+    let mut events = recognition.requests().iter().filter_map(|request| request.event.as_ref());
+    let is_missing = |event: &Recognised| {
+        verified.is_none_or(|verified| verified.platform() != &*event.platform.name)
+    };
+    let Some(event) = events.find(|event| is_missing(event)) else { return Ok(()) };
+    let message = match verified {
+        None => "the request was not verified: put a `VerifyLayer` around the persistence layer",
+        Some(_) => {
+            "the request was verified as another platform's: tell both layers of the same platforms"
         }
-        claimed = Some((platform, events));
-        if !platform.is_built_in {
-            break;
-        }
-    }
-    Ok(claimed)
+    };
+    Err(Error::new(Kind::Unverified, message).with_platform(Arc::clone(&event.platform.name)))
 }
 
 /// Sets the batch size of each event to the number of its user's events.

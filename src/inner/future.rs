@@ -1,4 +1,4 @@
-//! The response future of the service.
+//! The response future of a layer's service.
 
 use std::fmt;
 use std::future::Future;
@@ -11,10 +11,10 @@ use pin_project_lite::pin_project;
 
 use crate::body::ResponseBody;
 
-type Turn<B, E> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody<B>>, E>> + Send>>;
+type Boxed<B, E> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody<B>>, E>> + Send>>;
 
 pin_project! {
-    /// The response future of [`Persistence`](crate::Persistence).
+    /// The response future of a layer's service, such as [`Persistence`](crate::Persistence).
     ///
     /// A request that passes through is not boxed.
     pub struct ResponseFuture<F, B, E>
@@ -33,7 +33,7 @@ pin_project! {
         B: Body,
     {
         PassThrough { #[pin] future: F },
-        Turn { turn: Turn<B, E> },
+        Boxed { future: Boxed<B, E> },
     }
 }
 
@@ -44,10 +44,10 @@ impl<F, B: Body, E> ResponseFuture<F, B, E> {
     }
 
     #[inline(never)]
-    pub(crate) fn turn(
-        turn: impl Future<Output = Result<Response<ResponseBody<B>>, E>> + Send + 'static,
+    pub(crate) fn boxed(
+        future: impl Future<Output = Result<Response<ResponseBody<B>>, E>> + Send + 'static,
     ) -> Self {
-        Self { kind: Kind::Turn { turn: Box::pin(turn) } }
+        Self { kind: Kind::Boxed { future: Box::pin(future) } }
     }
 }
 
@@ -64,7 +64,7 @@ where
             KindProjection::PassThrough { future } => {
                 Poll::Ready(Ok(ready!(future.poll(cx))?.map(ResponseBody::inner)))
             }
-            KindProjection::Turn { turn } => turn.as_mut().poll(cx),
+            KindProjection::Boxed { future } => future.as_mut().poll(cx),
         }
     }
 }

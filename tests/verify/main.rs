@@ -1,0 +1,16 @@
+//! The promises of `VerifyLayer` and its verifiers, tested through the public interface.
+
+#![allow(missing_docs, clippy::expect_used, clippy::needless_pass_by_value)]
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+mod alexa;
+mod authority;
+mod common;
+mod fetching;
+mod handshakes;
+mod jwt;
+mod layer;
+mod memory;
+mod properties;
+mod stacks;
+mod vectors;
