@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_persistence::platform::{Alexa, Document};
+use tower_persistence::platform::{Alexa, PlatformRequest};
 use tower_persistence::{Database, Expected, MemoryDb, PersistenceLayer, Platform, Record, User};
 
 type HttpRequest = Request<Full<Bytes>>;
@@ -109,8 +109,8 @@ where
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let bytes = body.collect().await.expect("cannot fail").to_bytes();
-            let document = Document::parse(&bytes).expect("JSON");
-            let events = Alexa.recognise(&document).expect("Alexa's");
+            let parsed = PlatformRequest::parse(&parts, &bytes).expect("JSON");
+            let events = Alexa.recognise(&parsed).expect("Alexa's");
             let user_id = events.into_iter().next().and_then(|event| event.user_id);
             parts.extensions.insert(UserId(user_id.expect("a user").into_owned()));
             inner.call(Request::from_parts(parts, Full::new(bytes))).await
@@ -163,8 +163,9 @@ fn alexa_request(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let body = alexa();
     let layer = PersistenceLayer::new(MemoryDb::new());
-    let document = Document::parse(&body).expect("JSON");
-    let events = Alexa.recognise(&document).expect("Alexa's");
+    let (head, _) = post(&body).into_parts();
+    let request = PlatformRequest::parse(&head, &body).expect("JSON");
+    let events = Alexa.recognise(&request).expect("Alexa's");
     let user_id = events[0].user_id.as_deref().expect("a user");
     let record: Record = serde_json::from_value(json!({ "user": { "data": data() } })).unwrap();
     runtime.block_on(layer.database().save(user_id, &record, Expected::Absent)).unwrap();

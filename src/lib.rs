@@ -95,6 +95,7 @@ mod fnv;
 mod incoming;
 mod inner;
 mod layer;
+mod media_type;
 mod observe;
 mod options;
 mod policy;

@@ -5,8 +5,10 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderMap, Method, Response};
+use http_body::Body;
 
+use crate::body;
 use crate::database::Database;
 use crate::error::Error;
 use crate::observe;
@@ -73,6 +75,12 @@ impl Config {
             sessions_missing: Arc::default(),
             nested_layer: Arc::default(),
         }
+    }
+
+    /// Returns whether the layer reads the body of this request.
+    pub(crate) fn reads(&self, method: &Method, headers: &HeaderMap, body: &impl Body) -> bool {
+        let is_read_type = platform::reads(&self.platforms, headers);
+        body::is_read(method, headers, body, self.body_limit, is_read_type)
     }
 
     /// Logs once that no place keeps a platform's sessions.

@@ -14,7 +14,7 @@ use std::str::Chars;
 /// Rooms of the request lifecycle. Each may know those that follow, and none before it.
 const ORDER: [&str; 5] = ["layer", "service", "transaction", "turn", "record"];
 
-/// Rooms that one may not know.
+/// Rooms that one may not know. A platform sees the parsed body and the head of a request.
 const FORBIDDEN: [(&str, &[&str]); 3] = [
     ("platform", &["database", "config", "body", "layer", "service", "transaction", "turn"]),
     ("database", &["platform", "config", "body", "layer", "service", "transaction", "turn"]),
@@ -29,6 +29,23 @@ fn rooms_form_no_circle() {
 #[test]
 fn dependencies_point_one_way() {
     assert_eq!(wrong_ways(&the_crate().edges()), [""; 0]);
+}
+
+/// A platform sees the parsed body and the request's head: never a body's stream or a response.
+#[test]
+fn platforms_see_the_body_and_the_head_of_a_request() {
+    const UNSEEN: [&str; 6] =
+        ["http_body", "http_body_util", "tokio", "tower_service", "Response", "Request"];
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        let is_platform = name.starts_with("platform/") && !name.contains("tests");
+        for token in if is_platform { tokens(&text) } else { Vec::new() } {
+            if matches!(&token, Token::Word(word) if UNSEEN.contains(&word.as_str())) {
+                found.push(format!("{token:?} in {name}"));
+            }
+        }
+    }
+    assert_eq!(found, [""; 0]);
 }
 
 #[test]
@@ -103,7 +120,8 @@ fn shown(from: &str, to: &str, file: &str) -> String {
     format!("{from} -> {to} in {file}")
 }
 
-fn the_crate() -> Crate {
+/// Returns the names and texts of the files in `src/`.
+fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut sources, mut directories) = (Vec::new(), vec![root.clone()]);
     while let Some(directory) = directories.pop() {
@@ -118,6 +136,11 @@ fn the_crate() -> Crate {
         }
     }
     sources.sort();
+    sources
+}
+
+fn the_crate() -> Crate {
+    let sources = sources();
     let krate = Crate::new(sources.iter().map(|(name, text)| (name.as_str(), text.as_str())));
     assert!(krate.files.len() > 100 && krate.reexports.len() > 20, "the crate is read in full");
     krate

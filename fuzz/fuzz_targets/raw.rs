@@ -5,32 +5,33 @@
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tower_persistence::platform::{
-    Alexa, Core, Dialogflow, DialogflowGoogle, Document, FacebookMessenger, GoogleAssistant,
-    GoogleBusiness, Instagram, Lex, Platform, Web,
+    Alexa, Core, Dialogflow, DialogflowGoogle, FacebookMessenger, GoogleAssistant, GoogleBusiness,
+    Instagram, Lex, Platform, PlatformRequest, Web,
 };
 
 fuzz_target!(|body: &[u8]| {
-    let Some(document) = Document::parse(body) else { return };
+    let (head, ()) = http::Request::new(()).into_parts();
+    let Some(request) = PlatformRequest::parse(&head, body) else { return };
     let mut texts = Vec::new();
     if let Ok(value) = serde_json::from_slice(body) {
         collect(&value, &mut texts);
     }
-    read(&Alexa, &document, &texts);
-    read(&Core, &document, &texts);
-    read(&Web, &document, &texts);
-    read(&GoogleAssistant, &document, &texts);
-    read(&DialogflowGoogle, &document, &texts);
-    read(&Dialogflow, &document, &texts);
-    read(&FacebookMessenger::new(), &document, &texts);
-    read(&Instagram::new(), &document, &texts);
-    read(&GoogleBusiness, &document, &texts);
-    read(&Lex, &document, &texts);
+    read(&Alexa, &request, &texts);
+    read(&Core, &request, &texts);
+    read(&Web, &request, &texts);
+    read(&GoogleAssistant, &request, &texts);
+    read(&DialogflowGoogle, &request, &texts);
+    read(&Dialogflow, &request, &texts);
+    read(&FacebookMessenger::new(), &request, &texts);
+    read(&Instagram::new(), &request, &texts);
+    read(&GoogleBusiness, &request, &texts);
+    read(&Lex, &request, &texts);
 });
 
-fn read(platform: &impl Platform, document: &Document<'_>, texts: &[String]) {
-    let events = platform.recognise(document).unwrap_or_default();
-    platform.input(document);
-    platform.create_user_id(document);
+fn read(platform: &impl Platform, request: &PlatformRequest<'_>, texts: &[String]) {
+    let events = platform.recognise(request).unwrap_or_default();
+    platform.input(request);
+    platform.create_user_id(request);
     for user_id in events.iter().filter_map(|event| event.user_id.as_deref()) {
         // A body that a `Value` cannot hold has no texts here. JSON within a text is escaped.
         let is_known = texts.is_empty() || texts.iter().any(|text| text.contains(user_id));

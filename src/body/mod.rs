@@ -5,8 +5,6 @@ mod request;
 mod response;
 
 pub use self::request::{FromBuffered, OriginalBody};
-pub(crate) use self::request::{
-    NoUser, buffer, content_type, is_bodiless, is_json, is_read, may_have_user, put_back,
-};
+pub(crate) use self::request::{NoUser, buffer, is_bodiless, is_read, may_have_user, put_back};
 pub use self::response::ResponseBody;
 pub(crate) use self::response::Unread;

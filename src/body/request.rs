@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, Method, Request, header};
 use http_body::Body;
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use crate::error::{BoxError, Error, Kind};
+use crate::media_type::{content_type, is_form, is_json};
 
 /// A request body that can be made from bytes, so that the layer can read it and pass it on in the
 /// same type.
@@ -137,33 +138,26 @@ impl fmt::Debug for OriginalBody {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoUser;
 
-/// Returns whether the layer reads the body of this request: one that is not empty and declared as
-/// JSON, or one without a content type and with an announced length within `limit`. Any other body
-/// passes through unread, so that the layer never waits for a stream.
+/// Returns whether the layer reads the body of this request: one that is not empty and of a content
+/// type that `is_read_type`, or one without a content type and with an announced length within
+/// `limit`. Any other body passes through unread, so that the layer never waits for a stream.
 pub(crate) fn is_read<B: Body>(
     method: &Method,
     headers: &HeaderMap,
     body: &B,
     limit: usize,
+    is_read_type: Option<bool>,
 ) -> bool {
     if is_bodiless(method) || body.is_end_stream() {
         return false;
     }
-    match content_type(headers) {
-        Some(content_type) => is_json(content_type),
-        None => announced(headers, body).is_some_and(|length| is_within(length, limit)),
-    }
+    let is_announced = || announced(headers, body).is_some_and(|length| is_within(length, limit));
+    is_read_type.unwrap_or_else(is_announced)
 }
 
 /// Returns whether a request with this head may have a user.
 pub(crate) fn may_have_user(method: &Method, headers: &HeaderMap) -> bool {
-    !is_bodiless(method) && content_type(headers).is_none_or(is_json)
-}
-
-/// Returns the content type, unless it is empty.
-pub(crate) fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let content_type = headers.get(header::CONTENT_TYPE)?;
-    (!content_type.as_bytes().trim_ascii().is_empty()).then_some(content_type)
+    !is_bodiless(method) && content_type(headers).is_none_or(|it| is_json(it) || is_form(it))
 }
 
 /// Returns the length that the body announces.
@@ -183,25 +177,6 @@ pub(crate) fn is_bodiless(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::CONNECT | Method::TRACE
     )
-}
-
-/// Returns whether a content type is JSON: `application/json`, `text/json` or `…+json`, with or
-/// without parameters, in any case and spacing. Types that wrap JSON in a framing of their own are
-/// not: gRPC, Connect, and streams of many values.
-pub(crate) fn is_json(content_type: &HeaderValue) -> bool {
-    const FRAMED: [&[u8]; 5] = [b"grpc", b"grpc-web", b"grpc-web-text", b"connect", b"stream"];
-    // Clients often separate parameters by a comma instead of a semicolon.
-    let mut parts = content_type.as_bytes().split(|byte| matches!(byte, b';' | b','));
-    let mut essence = parts.next().unwrap_or_default().splitn(2, |byte| *byte == b'/');
-    let (Some(kind), Some(subtype)) = (essence.next(), essence.next()) else { return false };
-    let (kind, subtype) = (kind.trim_ascii(), subtype.trim_ascii());
-    if subtype.eq_ignore_ascii_case(b"json") {
-        return [&b"application"[..], b"text"].iter().any(|known| kind.eq_ignore_ascii_case(known));
-    }
-    subtype.split_at_checked(subtype.len().saturating_sub(5)).is_some_and(|(name, suffix)| {
-        suffix.eq_ignore_ascii_case(b"+json")
-            && !FRAMED.iter().any(|framed| name.eq_ignore_ascii_case(framed))
-    })
 }
 
 /// Reads the whole body, and drops its trailers.

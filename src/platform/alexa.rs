@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, json};
 
 use super::raw::{boolean, filled_object, id, members, read, text, truthy};
-use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
+use super::{Event, Input, NewSession, Platform, PlatformRequest, Reply, ReplyState};
 
 /// Amazon Alexa ([request reference]).
 ///
@@ -33,7 +33,8 @@ impl Platform for Alexa {
         "alexa"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         let [request_id, kind, persistence] = request
             .members("request", ["requestId", "type", "body/userInformationPersistenceStatus"]);
         if !request.has("version") || !truthy(request_id) {
@@ -63,7 +64,13 @@ impl Platform for Alexa {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+    fn write_reply(
+        &self,
+        request: &PlatformRequest<'_>,
+        state: &ReplyState<'_>,
+        reply: &mut Reply,
+    ) {
+        let Some(request) = request.json() else { return };
         let ends = boolean(reply.get("/response/shouldEndSession")) == Some(true);
         if let (Some(session), false) = (state.session, ends) {
             let [came] = request.members("session", ["attributes"]);
@@ -75,7 +82,8 @@ impl Platform for Alexa {
         r#"{"version":"1.0","response":{}}"#
     }
 
-    fn input(&self, request: &Document<'_>) -> Input {
+    fn input(&self, request: &PlatformRequest<'_>) -> Input {
+        let Some(request) = request.json() else { return Input::default() };
         let [kind, intent, slots] =
             request.members("request", ["type", "intent/name", "intent/slots"]);
         match text(kind).as_deref() {

@@ -1,38 +1,49 @@
-//! Decides which platform a request belongs to: one function for every layer, so that a check and
-//! the code behind it never disagree.
+//! Decides which platform's request it is. Every layer that asks gets the same answer.
 
-use super::{Document, Event, NamedPlatform};
-use crate::error::{Error, Kind};
+use http::HeaderMap;
+
+use super::{Event, NamedPlatform, PlatformRequest};
+use crate::media_type::{content_type, is_form, is_json};
+
+/// The platform whose request it is.
+pub(crate) enum Claim<'p, 'a> {
+    /// No platform recognises the request.
+    None,
+    /// One platform recognises it, with these events.
+    One(&'p NamedPlatform, Vec<Event<'a>>),
+    /// Two built-in platforms recognise it, and may find different users in it: a check in front of
+    /// the layer may have accepted it as one, and the layer would serve it as the other.
+    Ambiguous(&'p NamedPlatform, &'p NamedPlatform),
+}
 
 /// Finds the platform that recognises the request, and its events. The app's own platforms come
-/// first.
-///
-/// # Errors
-///
-/// [`is_ambiguous`](Error::is_ambiguous) if two built-in platforms recognise it: a check in front
-/// of the layer may have accepted it as one, and the layer would serve it as the other, with
-/// another user.
-pub(crate) fn claim<'a, 'd>(
-    platforms: &'a [NamedPlatform],
-    document: &Document<'d>,
-) -> Result<Option<(&'a NamedPlatform, Vec<Event<'d>>)>, Error> {
-    let mut claimed: Option<(&NamedPlatform, _)> = None;
-    let own = platforms.iter().filter(|platform| !platform.is_built_in);
-    let built_in = platforms.iter().filter(|platform| platform.is_built_in);
-    for platform in own.chain(built_in) {
-        let Some(events) = platform.platform.recognise(document) else { continue };
-        if let Some((first, _)) = &claimed {
-            let message = format!(
-                "both {} and {} recognise this request, and may find different users in it, so it \
-                 was refused: send the members of one platform only",
-                first.name, platform.name
-            );
-            return Err(Error::new(Kind::Ambiguous, message));
-        }
-        claimed = Some((platform, events));
-        if !platform.is_built_in {
-            break;
-        }
+/// first, and the first of them that recognises it is the only one that counts.
+pub(crate) fn claim<'p, 'a>(
+    platforms: &'p [NamedPlatform],
+    request: &PlatformRequest<'a>,
+) -> Claim<'p, 'a> {
+    let is_form = request.form().is_some();
+    let claims = |is_built_in: bool| {
+        let asked = platforms.iter().filter(move |platform| {
+            platform.is_built_in == is_built_in && (!is_form || platform.reads_forms)
+        });
+        asked.filter_map(|platform| Some((platform, platform.platform.recognise(request)?)))
+    };
+    if let Some((platform, events)) = claims(false).next() {
+        return Claim::One(platform, events);
     }
-    Ok(claimed)
+    let mut built_in = claims(true);
+    match (built_in.next(), built_in.next()) {
+        (None, _) => Claim::None,
+        (Some((platform, events)), None) => Claim::One(platform, events),
+        (Some((one, _)), Some((other, _))) => Claim::Ambiguous(one, other),
+    }
+}
+
+/// Returns whether a body with these headers is read for `platforms`: JSON, and a form if one of
+/// them reads forms. `None` if the headers declare no content type.
+pub(crate) fn reads(platforms: &[NamedPlatform], headers: &HeaderMap) -> Option<bool> {
+    let content_type = content_type(headers)?;
+    let reads_forms = || platforms.iter().any(|platform| platform.reads_forms);
+    Some(is_json(content_type) || (is_form(content_type) && reads_forms()))
 }

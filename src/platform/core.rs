@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, json};
 
 use super::raw::{boolean, filled_array, filled_object, id, is_empty, members, read, text, truthy};
-use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
+use super::{Document, Event, Input, NewSession, Platform, PlatformRequest, Reply, ReplyState};
 
 /// Jovo Core, the platform of Jovo's own clients
 /// ([documentation](https://www.jovo.tech/marketplace/platform-core)).
@@ -42,7 +42,8 @@ impl Platform for Core {
         "core"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         recognise(request, "core", "jovo-platform-core")
     }
 
@@ -50,7 +51,13 @@ impl Platform for Core {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+    fn write_reply(
+        &self,
+        request: &PlatformRequest<'_>,
+        state: &ReplyState<'_>,
+        reply: &mut Reply,
+    ) {
+        let Some(request) = request.json() else { return };
         write_reply(request, state, reply);
     }
 
@@ -58,7 +65,8 @@ impl Platform for Core {
         r#"{"version":"4.0","platform":"core","output":[],"context":{"request":{},"session":{"data":{},"end":false},"user":{}}}"#
     }
 
-    fn input(&self, request: &Document<'_>) -> Input {
+    fn input(&self, request: &PlatformRequest<'_>) -> Input {
+        let Some(request) = request.json() else { return Input::default() };
         input(request)
     }
 }

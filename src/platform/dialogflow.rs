@@ -13,7 +13,7 @@ use super::raw::{
     self, elements, filled_object, find_element, id, members, object, read, text, truthy,
 };
 use super::same::same;
-use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
+use super::{Document, Event, Input, NewSession, Platform, PlatformRequest, Reply, ReplyState};
 
 /// Dialogflow ES with every source except Google Assistant, which is
 /// [`DialogflowGoogle`](super::DialogflowGoogle) ([webhook reference]).
@@ -53,7 +53,8 @@ impl Platform for Dialogflow {
         "dialogflow"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         let is_dialogflow = request.has("responseId")
             && request.has("queryResult")
             && (request.has("originalDetectIntentRequest") || request.has("session"));
@@ -82,7 +83,13 @@ impl Platform for Dialogflow {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+    fn write_reply(
+        &self,
+        request: &PlatformRequest<'_>,
+        state: &ReplyState<'_>,
+        reply: &mut Reply,
+    ) {
+        let Some(request) = request.json() else { return };
         write_reply(request, state, reply);
     }
 
@@ -92,7 +99,8 @@ impl Platform for Dialogflow {
         "{}"
     }
 
-    fn input(&self, request: &Document<'_>) -> Input {
+    fn input(&self, request: &PlatformRequest<'_>) -> Input {
+        let Some(request) = request.json() else { return Input::default() };
         input(request)
     }
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::dialogflow::{self, Conversation};
 use super::raw::{id, members, text};
-use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
+use super::{Event, Input, NewSession, Platform, PlatformRequest, Reply, ReplyState};
 
 /// Google Assistant through Dialogflow ES ([webhook reference]).
 ///
@@ -28,7 +28,8 @@ impl Platform for DialogflowGoogle {
         "dialogflow-google"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         if !request.has("queryResult") || !request.has("session") {
             return None;
         }
@@ -59,7 +60,13 @@ impl Platform for DialogflowGoogle {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+    fn write_reply(
+        &self,
+        request: &PlatformRequest<'_>,
+        state: &ReplyState<'_>,
+        reply: &mut Reply,
+    ) {
+        let Some(request) = request.json() else { return };
         dialogflow::write_reply(request, state, reply);
     }
 
@@ -69,7 +76,8 @@ impl Platform for DialogflowGoogle {
         "{}"
     }
 
-    fn input(&self, request: &Document<'_>) -> Input {
+    fn input(&self, request: &PlatformRequest<'_>) -> Input {
+        let Some(request) = request.json() else { return Input::default() };
         dialogflow::input(request)
     }
 }

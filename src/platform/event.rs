@@ -30,6 +30,17 @@ pub struct Event<'a> {
     pub scope: Option<Cow<'a, str>>,
     /// The platform's id of the session.
     pub session_id: Option<Cow<'a, str>>,
+    /// The id of the conversation: a chat, a channel, a room. It is also the session's id unless
+    /// [`session_id`](Self::session_id) is set.
+    pub conversation: Option<Cow<'a, str>>,
+    /// The root of the thread within the conversation. It is then part of the session's id.
+    pub thread: Option<Cow<'a, str>>,
+    /// The part of the platform that received the event, if user ids are unique without it:
+    /// Discord's guild, WhatsApp's phone number, Twilio's account. It is not part of any key.
+    pub account: Option<Cow<'a, str>>,
+    /// Further ids of the same user, in their order, such as WhatsApp's phone number beside the
+    /// business-scoped id: the user may be stored under one of them.
+    pub also_known_as: Vec<Cow<'a, str>>,
     /// States whether this event starts a session.
     pub new_session: NewSession,
     /// The session data that the platform sent back, if there is any: an object.
@@ -110,6 +121,71 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn scope(mut self, scope: Option<Cow<'a, str>>) -> Self {
         self.scope = scope;
+        self
+    }
+
+    /// Sets the id of the conversation: a chat, a channel, a room. Default: `None`.
+    ///
+    /// It is the session's id unless [`session`](Self::session) sets one, followed by the
+    /// [thread](Self::thread) if there is one: each thread of a channel has a session of its own.
+    /// In a direct message, where threads do not part the conversation, set the conversation as
+    /// the session as well.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().conversation(Some("C1".into()));
+    /// assert_eq!(event.conversation.as_deref(), Some("C1"));
+    /// ```
+    #[must_use]
+    pub fn conversation(mut self, conversation: Option<Cow<'a, str>>) -> Self {
+        self.conversation = conversation;
+        self
+    }
+
+    /// Sets the root of the thread within the [conversation](Self::conversation). Default: `None`.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().conversation(Some("C1".into())).thread(Some("17.5".into()));
+    /// assert_eq!(event.thread.as_deref(), Some("17.5"));
+    /// ```
+    #[must_use]
+    pub fn thread(mut self, thread: Option<Cow<'a, str>>) -> Self {
+        self.thread = thread;
+        self
+    }
+
+    /// Sets the part of the platform that received the event, which is not part of the user's key.
+    /// Default: `None`.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().user_id(Some("user-1".into())).account(Some("guild-1".into()));
+    /// assert_eq!(event.account.as_deref(), Some("guild-1"));
+    /// ```
+    #[must_use]
+    pub fn account(mut self, account: Option<Cow<'a, str>>) -> Self {
+        self.account = account;
+        self
+    }
+
+    /// Adds a further id of the same user, with the same [scope](Self::scope). Default: none.
+    ///
+    /// Two ids belong to one user only if the platform says so in one genuine request.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let event = Event::default().user_id(Some("US.13491208".into()));
+    /// let event = event.also_known_as("15550100");
+    /// assert_eq!(event.also_known_as, ["15550100"]);
+    /// ```
+    #[must_use]
+    pub fn also_known_as(mut self, id: impl Into<Cow<'a, str>>) -> Self {
+        self.also_known_as.push(id.into());
         self
     }
 
@@ -268,6 +344,15 @@ impl<'a> Event<'a> {
         self.sessionless = true;
         self
     }
+
+    /// Takes the session's id: the one that is set, else the conversation with its thread.
+    pub(crate) fn take_session_id(&mut self) -> Option<Cow<'a, str>> {
+        let own = self.session_id.take();
+        own.or_else(|| match (&self.conversation, &self.thread) {
+            (Some(conversation), Some(thread)) => Some(format!("{conversation}/{thread}").into()),
+            (conversation, _) => conversation.clone(),
+        })
+    }
 }
 
 /// Shows neither ids nor data.
@@ -282,6 +367,10 @@ impl fmt::Debug for Event<'_> {
             .field("sessionless", &self.sessionless)
             .field("is_receipt", &self.is_receipt)
             .field("has_scope", &self.scope.is_some())
+            .field("has_account", &self.account.is_some())
+            .field("has_conversation", &self.conversation.is_some())
+            .field("has_thread", &self.thread.is_some())
+            .field("further_ids", &self.also_known_as.len())
             .field("deletion_requested", &self.deletion_requested)
             .field("has_id", &self.id.is_some())
             .field("has_body", &self.body.is_some())

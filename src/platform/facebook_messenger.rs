@@ -1,6 +1,6 @@
 //! Facebook Messenger; its batches are read by `meta`.
 
-use super::{Document, Event, Input, Platform, meta};
+use super::{Event, Input, Platform, PlatformRequest, meta};
 
 /// Facebook Messenger ([webhook
 /// reference](https://developers.facebook.com/docs/messenger-platform/reference/webhook-events)).
@@ -29,14 +29,16 @@ use super::{Document, Event, Input, Platform, meta};
 /// Without a `mid` it is a hash of the whole event.
 ///
 /// ```
-/// use tower_persistence::platform::{Document, FacebookMessenger, Platform};
+/// use tower_persistence::platform::{FacebookMessenger, Platform, PlatformRequest};
 ///
 /// let body = br#"{"object":"page","entry":[{"id":"page-1","time":1,"messaging":[
 ///     {"sender":{"id":"user-1"},"recipient":{"id":"page-1"},"read":{"watermark":1}}]}]}"#;
-/// let document = Document::parse(body).expect("JSON");
-/// let events = FacebookMessenger::new().recognise(&document).expect("from Messenger");
+/// let (head, body) = http::Request::post("/").body(body)?.into_parts();
+/// let request = PlatformRequest::parse(&head, body).expect("JSON");
+/// let events = FacebookMessenger::new().recognise(&request).expect("from Messenger");
 /// assert_eq!(events[0].user_id.as_deref(), Some("user-1"));
 /// assert!(events[0].is_receipt);
+/// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FacebookMessenger {
@@ -74,7 +76,8 @@ impl Platform for FacebookMessenger {
         "facebookmessenger"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         // Jovo adds `$type` to entries that it takes out of a batch, but its samples lack it.
         let is_entry = || {
             request.get("object").is_none()
@@ -84,7 +87,8 @@ impl Platform for FacebookMessenger {
             .or_else(|| is_entry().then(|| meta::entry(request, self.echoes)).flatten())
     }
 
-    fn input(&self, request: &Document<'_>) -> Input {
+    fn input(&self, request: &PlatformRequest<'_>) -> Input {
+        let Some(request) = request.json() else { return Input::default() };
         meta::input(request)
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::raw::{filled_object, id, read, text};
-use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
+use super::{Event, Input, NewSession, Platform, PlatformRequest, Reply, ReplyState};
 
 /// Google Assistant with Conversational Actions ([webhook reference]).
 ///
@@ -33,7 +33,8 @@ impl Platform for GoogleAssistant {
         "googleassistant"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         if !["user", "session", "handler", "device"].iter().all(|name| request.has(name)) {
             return None;
         }
@@ -56,12 +57,18 @@ impl Platform for GoogleAssistant {
         true
     }
 
-    fn create_user_id(&self, request: &Document<'_>) -> Option<String> {
-        let [status] = request.members("user", ["verificationStatus"]);
+    fn create_user_id(&self, request: &PlatformRequest<'_>) -> Option<String> {
+        let [status] = request.json()?.members("user", ["verificationStatus"]);
         (text(status)? == "VERIFIED").then(|| Uuid::new_v4().to_string())
     }
 
-    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+    fn write_reply(
+        &self,
+        request: &PlatformRequest<'_>,
+        state: &ReplyState<'_>,
+        reply: &mut Reply,
+    ) {
+        let Some(request) = request.json() else { return };
         if let Some(session) = state.session {
             let [came] = request.members("session", ["params"]);
             reply.put_over("/session/params", came, &session.as_it_came());
@@ -81,7 +88,8 @@ impl Platform for GoogleAssistant {
         "{}"
     }
 
-    fn input(&self, request: &Document<'_>) -> Input {
+    fn input(&self, request: &PlatformRequest<'_>) -> Input {
+        let Some(request) = request.json() else { return Input::default() };
         let [name, params, query] = request.members("intent", ["name", "params", "query"]);
         let [session_params] = request.members("session", ["params"]);
         let input = match text(name).as_deref() {

@@ -1,7 +1,7 @@
 //! Google Business Messages.
 
 use super::raw::{id, is_true, text};
-use super::{Document, Event, Input, NewSession, Platform};
+use super::{Event, Input, NewSession, Platform, PlatformRequest};
 
 /// Google Business Messages ([message reference]).
 ///
@@ -24,7 +24,8 @@ impl Platform for GoogleBusiness {
         "googlebusiness"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         if !["agent", "conversationId", "requestId"].iter().all(|name| request.has(name)) {
             return None;
         }
@@ -39,7 +40,8 @@ impl Platform for GoogleBusiness {
         Some(vec![if is_receipt { event.receipt() } else { event }])
     }
 
-    fn input(&self, request: &Document<'_>) -> Input {
+    fn input(&self, request: &PlatformRequest<'_>) -> Input {
+        let Some(request) = request.json() else { return Input::default() };
         let [message] = request.members("message", ["text"]);
         let [data, suggestion] = request.members("suggestionResponse", ["postbackData", "text"]);
         match text(message).or_else(|| text(data)).or_else(|| text(suggestion)) {

@@ -1,6 +1,6 @@
 //! Instagram messaging; its batches are read by `meta`.
 
-use super::{Document, Event, Input, Platform, meta};
+use super::{Event, Input, Platform, PlatformRequest, meta};
 
 /// Instagram messaging ([webhook
 /// reference](https://developers.facebook.com/docs/instagram-platform/webhooks)).
@@ -43,13 +43,15 @@ impl Platform for Instagram {
         "instagram"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         let is_entry = || request.get("object").is_none() && request.is("$type", "instagram");
         meta::batch(request, "instagram", self.echoes)
             .or_else(|| is_entry().then(|| meta::entry(request, self.echoes)).flatten())
     }
 
-    fn input(&self, request: &Document<'_>) -> Input {
+    fn input(&self, request: &PlatformRequest<'_>) -> Input {
+        let Some(request) = request.json() else { return Input::default() };
         meta::input(request)
     }
 }

@@ -6,13 +6,13 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::raw::{filled_object, id, text, truthy};
-use super::{Document, Event, NewSession, Platform, Reply, ReplyState, is_id};
+use super::{Event, NewSession, Platform, PlatformRequest, Reply, ReplyState, is_id};
 
 /// A custom platform, declared with JSON pointers ([RFC
 /// 6901](https://www.rfc-editor.org/rfc/rfc6901)).
 ///
 /// ```
-/// use tower_persistence::platform::{Document, JsonPlatform, Platform};
+/// use tower_persistence::platform::{JsonPlatform, Platform, PlatformRequest};
 ///
 /// let slack = JsonPlatform::new("slack")
 ///     .detect("/event_id")
@@ -24,10 +24,13 @@ use super::{Document, Event, NewSession, Platform, Reply, ReplyState, is_id};
 ///
 /// let body = br#"{"type":"event_callback","team_id":"T1","event_id":"Ev1",
 ///     "event":{"user":"U1","channel":"C1"}}"#;
-/// let events = slack.recognise(&Document::parse(body).expect("JSON")).expect("from Slack");
+/// let (head, body) = http::Request::post("/").body(body)?.into_parts();
+/// let request = PlatformRequest::parse(&head, body).expect("JSON");
+/// let events = slack.recognise(&request).expect("from Slack");
 /// assert_eq!(events[0].user_id.as_deref(), Some("U1"));
 /// assert_eq!(events[0].scope.as_deref(), Some("T1"));
 /// assert_eq!(events[0].id.as_deref(), Some("Ev1"));
+/// # Ok::<(), http::Error>(())
 /// ```
 ///
 /// It requires at least one [`detect`](Self::detect) or [`detect_value`](Self::detect_value);
@@ -76,11 +79,13 @@ impl JsonPlatform {
     /// Several conditions must all hold.
     ///
     /// ```
-    /// use tower_persistence::platform::{Document, JsonPlatform, Platform};
+    /// use tower_persistence::platform::{JsonPlatform, Platform, PlatformRequest};
     ///
     /// let kiosk = JsonPlatform::new("kiosk").detect("/kiosk/badge");
-    /// let document = Document::parse(br#"{"kiosk":{"badge":"B1"}}"#).expect("JSON");
-    /// assert!(kiosk.recognise(&document).is_some());
+    /// let (head, body) = http::Request::post("/").body(br#"{"kiosk":{"badge":"B1"}}"#)?.into_parts();
+    /// let request = PlatformRequest::parse(&head, body).expect("JSON");
+    /// assert!(kiosk.recognise(&request).is_some());
+    /// # Ok::<(), http::Error>(())
     /// ```
     #[must_use]
     pub fn detect(mut self, pointer: impl Into<String>) -> Self {
@@ -91,11 +96,13 @@ impl JsonPlatform {
     /// Recognises only requests with this text there. Several conditions must all hold.
     ///
     /// ```
-    /// use tower_persistence::platform::{Document, JsonPlatform, Platform};
+    /// use tower_persistence::platform::{JsonPlatform, Platform, PlatformRequest};
     ///
     /// let kiosk = JsonPlatform::new("kiosk").detect_value("/source", "kiosk");
-    /// let document = Document::parse(br#"{"source":"kiosk"}"#).expect("JSON");
-    /// assert!(kiosk.recognise(&document).is_some());
+    /// let (head, body) = http::Request::post("/").body(br#"{"source":"kiosk"}"#)?.into_parts();
+    /// let request = PlatformRequest::parse(&head, body).expect("JSON");
+    /// assert!(kiosk.recognise(&request).is_some());
+    /// # Ok::<(), http::Error>(())
     /// ```
     #[must_use]
     pub fn detect_value(mut self, pointer: impl Into<String>, text: impl Into<String>) -> Self {
@@ -219,7 +226,8 @@ impl Platform for JsonPlatform {
         &self.name
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         let is_there = |(pointer, expected): &(String, Option<String>)| {
             let value = request.pointer(pointer);
             match expected {
@@ -247,7 +255,7 @@ impl Platform for JsonPlatform {
         self.reply_session_data.is_some()
     }
 
-    fn create_user_id(&self, _: &Document<'_>) -> Option<String> {
+    fn create_user_id(&self, _: &PlatformRequest<'_>) -> Option<String> {
         self.reply_user_id.as_ref().map(|_| Uuid::new_v4().to_string())
     }
 
@@ -257,7 +265,13 @@ impl Platform for JsonPlatform {
         if reads_reply { "{}" } else { "" }
     }
 
-    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+    fn write_reply(
+        &self,
+        request: &PlatformRequest<'_>,
+        state: &ReplyState<'_>,
+        reply: &mut Reply,
+    ) {
+        let Some(request) = request.json() else { return };
         if let (Some(pointer), Some(session)) = (&self.reply_session_data, state.session) {
             let came = self.session_data.as_deref().and_then(|data| request.pointer(data));
             reply.put_over(pointer, came, &session.attributes());

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::kept::{Pairs, object, quoted};
 use super::raw::{self, filled_object, id, is_empty, members, read, text};
-use super::{Document, Event, Input, NewSession, Platform, Reply, ReplyState};
+use super::{Document, Event, Input, NewSession, Platform, PlatformRequest, Reply, ReplyState};
 
 /// Amazon Lex, [V2](https://docs.aws.amazon.com/lexv2/latest/dg/lambda-input-format.html) and
 /// [V1](https://docs.aws.amazon.com/lex/latest/dg/lambda-input-response-format.html).
@@ -44,7 +44,8 @@ impl Platform for Lex {
         "lex"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         let (id, new_session, data) = if is_current(request) {
             let [attributes] = request.members("sessionState", ["sessionAttributes"]);
             let data = filled_object(attributes).map(session_data);
@@ -67,7 +68,13 @@ impl Platform for Lex {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+    fn write_reply(
+        &self,
+        request: &PlatformRequest<'_>,
+        state: &ReplyState<'_>,
+        reply: &mut Reply,
+    ) {
+        let Some(request) = request.json() else { return };
         let Some(session) = state.session else { return };
         if is_current(request) {
             let [came] = request.members("sessionState", ["sessionAttributes"]);
@@ -107,7 +114,8 @@ impl Platform for Lex {
         r#"{"sessionState":{"dialogAction":{"type":"ElicitIntent"}},"messages":[{"contentType":"PlainText","content":" "}]}"#
     }
 
-    fn input(&self, request: &Document<'_>) -> Input {
+    fn input(&self, request: &PlatformRequest<'_>) -> Input {
+        let Some(request) = request.json() else { return Input::default() };
         let (intent, entities) = if is_current(request) {
             let [name, slots] = request.members("sessionState", ["intent/name", "intent/slots"]);
             (text(name), entities(read(slots)))

@@ -1,17 +1,20 @@
 //! Recognising requests and identifying their users: the trait of all platforms, and the built-in
 //! platforms.
 //!
-//! A platform receives a [`Document`], the request body parsed once for all platforms:
+//! A platform receives a [`PlatformRequest`]: the request's body, parsed once for all platforms, and
+//! its head:
 //!
 //! ```
-//! use tower_persistence::platform::{Alexa, Document, NewSession, Platform};
+//! use tower_persistence::platform::{Alexa, NewSession, Platform, PlatformRequest};
 //!
 //! let body = br#"{"version":"1.0","session":{"new":true,"sessionId":"session-1"},
 //!     "context":{"System":{"user":{"userId":"user-1"}}},"request":{"requestId":"request-1"}}"#;
-//! let document = Document::parse(body).expect("this is JSON");
-//! let events = Alexa.recognise(&document).expect("this is a request from Alexa");
+//! let (head, body) = http::Request::post("/").body(body)?.into_parts();
+//! let request = PlatformRequest::parse(&head, body).expect("this is JSON");
+//! let events = Alexa.recognise(&request).expect("this is a request from Alexa");
 //! assert_eq!(events[0].user_id.as_deref(), Some("user-1"));
 //! assert_eq!(events[0].new_session, NewSession::Yes);
+//! # Ok::<(), http::Error>(())
 //! ```
 //!
 //! To support another platform, declare it with JSON pointers as a [`JsonPlatform`], or implement
@@ -27,6 +30,7 @@ mod document;
 mod event;
 mod facebook_messenger;
 mod fingerprint;
+mod form;
 mod google_assistant;
 mod google_business;
 mod hidden_caller;
@@ -38,6 +42,7 @@ mod lex;
 mod meta;
 mod raw;
 mod reply;
+mod request;
 mod same;
 mod web;
 
@@ -48,7 +53,7 @@ use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 pub use self::alexa::Alexa;
-pub(crate) use self::claim::claim;
+pub(crate) use self::claim::{Claim, claim, reads};
 pub use self::client_session::{ClientSession, ReplyState, SessionForm};
 pub use self::core::Core;
 pub use self::dialogflow::Dialogflow;
@@ -56,6 +61,7 @@ pub use self::dialogflow_google::DialogflowGoogle;
 pub use self::document::Document;
 pub use self::event::{Event, NewSession};
 pub use self::facebook_messenger::FacebookMessenger;
+pub use self::form::Form;
 pub use self::google_assistant::GoogleAssistant;
 pub use self::google_business::GoogleBusiness;
 pub use self::input::Input;
@@ -63,15 +69,16 @@ pub use self::instagram::Instagram;
 pub use self::json::JsonPlatform;
 pub use self::lex::Lex;
 pub use self::reply::Reply;
+pub use self::request::PlatformRequest;
 pub use self::web::Web;
 
 /// A voice or chat platform: recognises its own requests and identifies their user.
 ///
-/// It sees only the document, and everything in a request is untrusted: verify that the request is
-/// genuine in front of the layer.
+/// It sees only the parsed body and the head, and everything in a request is untrusted: verify that
+/// the request is genuine in front of the layer.
 ///
 /// ```
-/// use tower_persistence::platform::{Document, Event, Platform};
+/// use tower_persistence::platform::{Event, Platform, PlatformRequest};
 ///
 /// struct Kiosk;
 ///
@@ -80,15 +87,17 @@ pub use self::web::Web;
 ///         "kiosk"
 ///     }
 ///
-///     fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
-///         let badge: &str = serde_json::from_str(request.get("badge")?.get()).ok()?;
+///     fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+///         let badge: &str = serde_json::from_str(request.json()?.get("badge")?.get()).ok()?;
 ///         Some(vec![Event::default().user_id(Some(badge.into()))])
 ///     }
 /// }
 ///
-/// let document = Document::parse(br#"{"badge":"user-1"}"#).expect("JSON");
-/// let events = Kiosk.recognise(&document).expect("from a kiosk");
+/// let (head, body) = http::Request::post("/").body(br#"{"badge":"user-1"}"#)?.into_parts();
+/// let request = PlatformRequest::parse(&head, body).expect("JSON");
+/// let events = Kiosk.recognise(&request).expect("from a kiosk");
 /// assert_eq!(events[0].user_id.as_deref(), Some("user-1"));
+/// # Ok::<(), http::Error>(())
 /// ```
 pub trait Platform: Any + Send + Sync {
     /// Returns the name, such as `alexa`. `User::platform` and `Error::platform` return it.
@@ -101,14 +110,32 @@ pub trait Platform: Any + Send + Sync {
     /// the platform has [client-side sessions](Self::has_client_sessions). If there are several
     /// events, each needs its own [`body`](Event::body), which the handler receives in place of the
     /// whole.
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>>;
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>>;
+
+    /// Returns whether the platform's requests may be forms (`application/x-www-form-urlencoded`).
+    /// Bodies of forms are read only if an enabled platform returns `true`, and only those platforms
+    /// are asked about them.
+    ///
+    /// Default: `false`, only JSON is read.
+    fn reads_forms(&self) -> bool {
+        false
+    }
+
+    /// Returns whether conversations of the platform have threads, each with a session of its own.
+    /// Then 16 sessions of a user are kept side by side instead of four, unless
+    /// [`sessions_kept`](crate::stored_elements::SessionElement::sessions_kept) sets a number.
+    ///
+    /// Default: `false`.
+    fn has_threads(&self) -> bool {
+        false
+    }
 
     /// Returns the user's input, for the history elements `input`, `nlu` and `asr`. It is called
     /// only if one of them is stored, and after [`recognise`](Self::recognise) returned events for
     /// the request.
     ///
     /// Default: an empty input.
-    fn input(&self, request: &Document<'_>) -> Input {
+    fn input(&self, request: &PlatformRequest<'_>) -> Input {
         let _ = request;
         Input::default()
     }
@@ -127,7 +154,7 @@ pub trait Platform: Any + Send + Sync {
     /// the platform, or the user is never found again.
     ///
     /// Default: `None`, the request has no user.
-    fn create_user_id(&self, request: &Document<'_>) -> Option<String> {
+    fn create_user_id(&self, request: &PlatformRequest<'_>) -> Option<String> {
         let _ = request;
         None
     }
@@ -142,7 +169,12 @@ pub trait Platform: Any + Send + Sync {
     /// user is not stored.
     ///
     /// Default: writes nothing.
-    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+    fn write_reply(
+        &self,
+        request: &PlatformRequest<'_>,
+        state: &ReplyState<'_>,
+        reply: &mut Reply,
+    ) {
         let _ = (request, state, reply);
     }
 
@@ -162,12 +194,14 @@ pub(crate) struct NamedPlatform {
     pub(crate) name: Arc<str>,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) is_built_in: bool,
+    pub(crate) reads_forms: bool,
 }
 
 impl From<Arc<dyn Platform>> for NamedPlatform {
     fn from(platform: Arc<dyn Platform>) -> Self {
         let is_built_in = is_built_in(&*platform);
-        Self { name: platform.name().into(), platform, is_built_in }
+        let reads_forms = platform.reads_forms();
+        Self { name: platform.name().into(), platform, is_built_in, reads_forms }
     }
 }
 

@@ -8,12 +8,13 @@ mod unreadable;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use http::request::Parts;
 use serde_json::Value;
 
 use super::NewSession::{No, Presumed, Unknown, Yes};
-use super::{Document, Event, JsonPlatform, NewSession, Platform, all, is_built_in};
+use super::{Event, JsonPlatform, NewSession, Platform, PlatformRequest, all, is_built_in};
 
 /// The expected event: user id, session id, whether the session is new, and the session data.
 type Expected = (Option<&'static str>, Option<&'static str>, NewSession, Option<&'static str>);
@@ -108,18 +109,24 @@ fn value(name: &str) -> Value {
     serde_json::from_slice(&sample(name)).expect(name)
 }
 
-/// Returns the platforms that recognise `document`, with its events.
-fn claims<'a>(document: &Document<'a>) -> Vec<(Arc<dyn Platform>, Vec<Event<'a>>)> {
+/// Returns the request with this body, declared as JSON.
+fn parsed(body: &[u8]) -> Option<PlatformRequest<'_>> {
+    static HEAD: LazyLock<Parts> = LazyLock::new(|| http::Request::new(()).into_parts().0);
+    PlatformRequest::parse(&HEAD, body)
+}
+
+/// Returns the platforms that recognise `request`, with its events.
+fn claims<'a>(request: &PlatformRequest<'a>) -> Vec<(Arc<dyn Platform>, Vec<Event<'a>>)> {
     let claim =
-        |platform: Arc<dyn Platform>| platform.recognise(document).map(|events| (platform, events));
+        |platform: Arc<dyn Platform>| platform.recognise(request).map(|events| (platform, events));
     all().into_iter().filter_map(claim).collect()
 }
 
 /// Returns the name of the only platform that recognises `body`, and the user ids of the events.
 fn identities(body: &Value) -> Option<(String, Vec<Option<String>>)> {
     let bytes = body.to_string();
-    let document = Document::parse(bytes.as_bytes()).expect("a value is JSON");
-    let (platform, events) = claims(&document).into_iter().next()?;
+    let request = parsed(bytes.as_bytes()).expect("a value is JSON");
+    let (platform, events) = claims(&request).into_iter().next()?;
     let ids = events.into_iter().map(|event| event.user_id.map(String::from));
     Some((platform.name().to_owned(), ids.collect()))
 }
@@ -135,8 +142,8 @@ fn user_id(body: &Value) -> Option<String> {
 fn every_sample_is_recognised_by_one_platform_with_its_user() {
     for (name, expected, input) in SAMPLES {
         let bytes = sample(name);
-        let document = Document::parse(&bytes).expect(name);
-        let claims = claims(&document);
+        let request = parsed(&bytes).expect(name);
+        let claims = claims(&request);
         let names: Vec<_> = claims.iter().map(|(platform, _)| platform.name()).collect();
         let directory = name.split('/').next().expect("a directory");
         if directory == "unrecognised" {
@@ -164,7 +171,7 @@ fn every_sample_is_recognised_by_one_platform_with_its_user() {
             .collect();
         assert_eq!(found, expected, "{name}");
 
-        let said = platform.input(&document);
+        let said = platform.input(&request);
         let part = |name: &str| {
             said.input.as_ref().and_then(|input| input.get(name)).and_then(Value::as_str)
         };

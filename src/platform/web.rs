@@ -1,6 +1,6 @@
 //! Jovo Web, which sends the requests of Jovo Core under another name.
 
-use super::{Document, Event, Input, Platform, Reply, ReplyState, core};
+use super::{Event, Input, Platform, PlatformRequest, Reply, ReplyState, core};
 
 /// Jovo Web, for apps in the browser
 /// ([documentation](https://www.jovo.tech/marketplace/platform-web)).
@@ -16,7 +16,8 @@ impl Platform for Web {
         "web"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         core::recognise(request, "web", "jovo-platform-web")
     }
 
@@ -24,7 +25,13 @@ impl Platform for Web {
         true
     }
 
-    fn write_reply(&self, request: &Document<'_>, state: &ReplyState<'_>, reply: &mut Reply) {
+    fn write_reply(
+        &self,
+        request: &PlatformRequest<'_>,
+        state: &ReplyState<'_>,
+        reply: &mut Reply,
+    ) {
+        let Some(request) = request.json() else { return };
         core::write_reply(request, state, reply);
     }
 
@@ -32,7 +39,8 @@ impl Platform for Web {
         r#"{"version":"4.0","platform":"web","output":[],"context":{"request":{},"session":{"data":{},"end":false},"user":{}}}"#
     }
 
-    fn input(&self, request: &Document<'_>) -> Input {
+    fn input(&self, request: &PlatformRequest<'_>) -> Input {
+        let Some(request) = request.json() else { return Input::default() };
         core::input(request)
     }
 }

@@ -108,6 +108,7 @@ where
     let mut service = service.map_err(Failure::Inner)?;
 
     let (mut parts, bytes) = request.into_parts();
+    let head = turn.writes_reply().then(|| parts.clone());
     parts.extensions.insert(Session(Arc::clone(&turn)));
     if turn.user().is_some() {
         parts.extensions.insert(User(Arc::clone(&turn)));
@@ -131,6 +132,7 @@ where
         shared: Arc::clone(shared),
         turn,
         request: bytes,
+        head,
         observer: observer.clone(),
     };
     let output = async move {

@@ -100,12 +100,12 @@ impl<S, D> Persistence<S, D> {
             }
             return false;
         }
-        let limit = self.shared.config.body_limit;
-        let is_read = body::is_read(request.method(), request.headers(), request.body(), limit);
+        let config = &self.shared.config;
+        let is_read = config.reads(request.method(), request.headers(), request.body());
         if !is_read && body::may_have_user(request.method(), request.headers()) {
             request.extensions_mut().insert(NoUser);
         }
-        is_read || self.shared.config.require_user
+        is_read || config.require_user
     }
 }
 

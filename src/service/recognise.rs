@@ -13,7 +13,7 @@ use crate::error::{BoxError, Error, Kind};
 use crate::incoming::{EventRequest, Identity, Recognised};
 use crate::options::Config;
 use crate::platform::{
-    ClientSession, Document, Event, Input, MAX_EVENTS, NamedPlatform, claim, is_id,
+    Claim, ClientSession, Event, Input, MAX_EVENTS, NamedPlatform, PlatformRequest, claim, is_id,
 };
 use crate::user_key::UserId;
 use crate::verified::Verified;
@@ -49,13 +49,13 @@ where
     B: Body<Error: Into<BoxError>>,
 {
     let (mut parts, body) = request.into_parts();
-    let limit = config.body_limit;
-    if !body::is_read(&parts.method, &parts.headers, &body, limit) {
+    if !config.reads(&parts.method, &parts.headers, &body) {
         // Only `require_user` brings an unread body here: without it, the request passes through.
         return Ok((parts, unrecognised(config, Bytes::new())?));
     }
+    let limit = config.body_limit;
     let bytes = body::buffer(body, &parts.headers, limit, config.body_timeout).await?;
-    let recognition = find_events(config, bytes.clone())?;
+    let recognition = find_events(config, &parts, bytes.clone())?;
     if config.require_verified {
         insist(&recognition, parts.extensions.get())?;
     }
@@ -74,12 +74,16 @@ fn unrecognised(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
     Ok(Recognition::Event(Box::new(EventRequest { bytes, event: None })))
 }
 
-fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
-    // The document borrows from this clone, because `bytes` moves into the result.
+fn find_events(config: &Config, head: &Parts, bytes: Bytes) -> Result<Recognition, Error> {
+    // The request borrows from this clone, because `bytes` moves into the result.
     let body = bytes.clone();
-    let Some(document) = Document::parse(&body) else { return unrecognised(config, bytes) };
-    let Some((platform, events)) = claim(&config.platforms, &document)? else {
+    let Some(request) = PlatformRequest::parse(head, &body) else {
         return unrecognised(config, bytes);
+    };
+    let (platform, events) = match claim(&config.platforms, &request) {
+        Claim::None => return unrecognised(config, bytes),
+        Claim::One(platform, events) => (platform, events),
+        Claim::Ambiguous(one, other) => return Err(ambiguous(one, other)),
     };
     if events.len() > MAX_EVENTS {
         let message = "the request has more than 1,000 events, and nothing was stored: send fewer \
@@ -91,14 +95,14 @@ fn find_events(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
     let (is_batch, is_skipped) = (events.len() > 1, events.is_empty());
     let requests = events.into_iter().map(|mut event| match event.body.take() {
         None => {
-            let event = recognised(config, platform, &document, event);
+            let event = recognised(config, platform, &request, event);
             // In a batch, the whole body holds the other events as well, so it cannot stand for an
             // event without a user.
             (event.is_some() || !is_batch).then(|| EventRequest { bytes: bytes.clone(), event })
         }
         Some(bytes) => {
-            let document = Document::parse(&bytes);
-            let event = document.and_then(|it| recognised(config, platform, &it, event));
+            let request = PlatformRequest::parse(head, &bytes);
+            let event = request.and_then(|it| recognised(config, platform, &it, event));
             Some(EventRequest { bytes, event })
         }
     });
@@ -134,6 +138,16 @@ fn insist(recognition: &Recognition, verified: Option<&Verified>) -> Result<(), 
     Err(Error::new(Kind::Unverified, message).with_platform(Arc::clone(&event.platform.name)))
 }
 
+/// The error of a request that two built-in platforms recognise.
+fn ambiguous(one: &NamedPlatform, other: &NamedPlatform) -> Error {
+    let message = format!(
+        "both {} and {} recognise this request, and may find different users in it, so it was \
+         refused: send the members of one platform only",
+        one.name, other.name
+    );
+    Error::new(Kind::Ambiguous, message)
+}
+
 /// Sets the batch size of each event to the number of its user's events.
 fn count(requests: &mut [EventRequest]) {
     let key = |request: &EventRequest| {
@@ -156,15 +170,15 @@ fn count(requests: &mut [EventRequest]) {
 fn recognised(
     config: &Config,
     platform: &NamedPlatform,
-    document: &Document<'_>,
+    request: &PlatformRequest<'_>,
     mut event: Event<'_>,
 ) -> Option<Recognised> {
     let elements = &config.stored_elements;
-    let user = identity(config, platform, document, &mut event);
+    let user = identity(config, platform, request, &mut event);
     let has_client_sessions = platform.platform.has_client_sessions() && !event.sessionless;
     let is_client_session = has_client_sessions && (elements.session.is_none() || user.is_none());
     let client_session = if is_client_session { ClientSession::of(&event) } else { None };
-    let session_id = event.session_id.filter(|id| is_id(id)).map(Into::into);
+    let session_id = event.take_session_id().filter(|id| is_id(id)).map(Into::into);
     let has_session = is_client_session && (session_id.is_some() || client_session.is_some());
     if user.is_none() && !has_session {
         return None;
@@ -184,7 +198,7 @@ fn recognised(
         deletion_requested: event.deletion_requested && config.forget_on_skill_disabled,
         id: event.id.filter(|id| is_id(id)).map(Into::into),
         batch_size: 0,
-        input: if asks_platform { platform.platform.input(document) } else { Input::default() },
+        input: if asks_platform { platform.platform.input(request) } else { Input::default() },
     })
 }
 
@@ -192,14 +206,14 @@ fn recognised(
 fn identity(
     config: &Config,
     platform: &NamedPlatform,
-    document: &Document<'_>,
+    request: &PlatformRequest<'_>,
     event: &mut Event<'_>,
 ) -> Option<Identity> {
     let named = event.user_id.take().filter(|id| is_id(id));
     let is_created = named.is_none();
     let id = match named {
         Some(id) => id,
-        None => platform.platform.create_user_id(document)?.into(),
+        None => platform.platform.create_user_id(request)?.into(),
     };
     let id = UserId::new(event.scope.take(), id);
     let storage_key = config.keys.key(&config.platforms, &platform.name, &id)?;

@@ -4,14 +4,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, Response, header};
 use http_body::Body;
 
 use super::unwritten::Unwritten;
-use crate::body::{ResponseBody, content_type, is_json};
+use crate::body::ResponseBody;
+use crate::media_type::{content_type, is_json};
 use crate::observe::Observer;
 use crate::options::Config;
-use crate::platform::{Document, Reply, ReplyState};
+use crate::platform::{PlatformRequest, Reply, ReplyState};
 use crate::transaction::Shared;
 use crate::turn::{Exchange, Keep, Turn};
 
@@ -22,6 +24,8 @@ pub(super) struct ReplyWriter<D> {
     pub(super) turn: Arc<Turn>,
     /// The body of the request.
     pub(super) request: Bytes,
+    /// The head of the request, if the platform may write into the reply.
+    pub(super) head: Option<Parts>,
     pub(super) observer: Observer,
 }
 
@@ -108,7 +112,8 @@ impl<D> ReplyWriter<D> {
     /// Returns the reply with `state` written into it.
     fn written(&self, state: &ReplyState<'_>, reply: &[u8]) -> Result<Reply, Unwritten> {
         let mut reply = Reply::parse(reply).ok_or(Unwritten::NotObject)?;
-        if let Some(request) = Document::parse(&self.request) {
+        let head = self.head.as_ref();
+        if let Some(request) = head.and_then(|head| PlatformRequest::parse(head, &self.request)) {
             self.turn.platform().platform.write_reply(&request, state, &mut reply);
         }
         Ok(reply)

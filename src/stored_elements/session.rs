@@ -3,6 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// The number of sessions that are kept by default.
+const KEPT: usize = 4;
+
+/// The same on platforms on which each thread has a session.
+const KEPT_WITH_THREADS: usize = 16;
+
 /// The settings of stored sessions.
 ///
 /// ```
@@ -17,6 +23,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct SessionElement {
     times: SessionTimes,
+    /// The number of sessions that are kept, if it is set.
+    kept: Option<usize>,
     /// Exceptions, by platform.
     expires_after_on: BTreeMap<String, Duration>,
 }
@@ -38,16 +46,16 @@ impl Default for SessionElement {
         let times = SessionTimes {
             expires_after,
             touch_every: Duration::ZERO,
-            kept: 4,
+            kept: KEPT,
             longest: expires_after,
         };
-        Self { times, expires_after_on: BTreeMap::new() }
+        Self { times, kept: None, expires_after_on: BTreeMap::new() }
     }
 }
 
 impl SessionElement {
-    /// Creates the default settings: four sessions that expire after 900 seconds, and every use is
-    /// written.
+    /// Creates the default settings: sessions expire after 900 seconds, four of them are kept side
+    /// by side, or 16 on a platform with threads, and every use is written.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -92,8 +100,9 @@ impl SessionElement {
 
     /// Sets how many sessions of a user are kept side by side, distinguished by the platform's ids:
     /// two devices of one account, two tabs of a browser, two channels. Beyond this number, the
-    /// least recently used session is dropped. Default: 4. With 0, every request is answered with a
-    /// [configuration](crate::Error::is_configuration) error.
+    /// least recently used session is dropped. Default: 4, or 16 on a platform [with
+    /// threads](crate::Platform::has_threads), each of which has a session. With 0, every request
+    /// is answered with a [configuration](crate::Error::is_configuration) error.
     ///
     /// The record's `session` is the most recently used one, as in Jovo; the others are in
     /// `otherSessions`. A session without an id is always the only one.
@@ -105,7 +114,7 @@ impl SessionElement {
     /// ```
     #[must_use]
     pub fn sessions_kept(mut self, sessions: usize) -> Self {
-        self.times.kept = sessions;
+        self.kept = Some(sessions);
         self
     }
 
@@ -127,7 +136,7 @@ impl SessionElement {
     /// Returns the option that is zero and must not be.
     pub(super) fn zero_setting(&self) -> Option<&'static str> {
         let mut lives = self.expires_after_on.values().chain([&self.times.expires_after]);
-        if self.times.kept == 0 {
+        if self.kept == Some(0) {
             Some("SessionElement::sessions_kept")
         } else if lives.any(Duration::is_zero) {
             Some("SessionElement::expires_after")
@@ -136,11 +145,14 @@ impl SessionElement {
         }
     }
 
-    pub(crate) fn times(&self, platform: &str) -> SessionTimes {
+    /// Returns the times for the platform of this name.
+    pub(crate) fn times(&self, platform: &str, has_threads: bool) -> SessionTimes {
         let all = self.expires_after_on.values().copied();
         let longest = all.fold(self.times.expires_after, Duration::max);
         let own = self.expires_after_on.get(platform).copied();
+        let kept = self.kept.unwrap_or(if has_threads { KEPT_WITH_THREADS } else { KEPT });
         SessionTimes {
+            kept,
             expires_after: own.unwrap_or(self.times.expires_after),
             longest,
             ..self.times

@@ -34,7 +34,10 @@ impl Turn {
         let (new_session, came) = (*new_session, client_session.is_some());
         let mut session = match &elements.session {
             _ if recognised.sessionless => SessionPlace::Outside,
-            Some(element) if user.is_some() => SessionPlace::Record(element.times(&platform.name)),
+            Some(element) if user.is_some() => {
+                let has_threads = platform.platform.has_threads();
+                SessionPlace::Record(element.times(&platform.name, has_threads))
+            }
             _ if platform.platform.has_client_sessions() => {
                 SessionPlace::Client(Box::new(client_session.clone().unwrap_or_default()))
             }

@@ -135,6 +135,11 @@ impl Turn {
         self.user().filter(|user| user.is_created).map(|user| &*user.id)
     }
 
+    /// Returns whether the platform may have to write into the reply.
+    pub(crate) fn writes_reply(&self) -> bool {
+        self.created_user_id().is_some() || self.state().session.client().is_some()
+    }
+
     /// Returns whether the handler runs without memory.
     pub(crate) fn is_degraded(&self) -> bool {
         matches!(self.loaded, Basis::Unknown)

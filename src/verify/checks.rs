@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Response, Uri};
+use http::{HeaderMap, Method, Response, Uri};
+use http_body::Body;
 use tokio::time::timeout;
 
 use super::handshake::{self, Handshake};
@@ -16,8 +17,9 @@ use super::refusal::{Cause, Refusal};
 use super::replay::Seen;
 use super::secrets::Secrets;
 use super::verifier::{DynVerifier, Proof, SignedRequest};
+use crate::body;
 use crate::error::{Error, Kind};
-use crate::platform::{self, Document, NamedPlatform, claim};
+use crate::platform::{self, Claim, NamedPlatform, PlatformRequest, claim};
 use crate::verified::Verified;
 
 type Clock = dyn Fn() -> SystemTime + Send + Sync;
@@ -85,7 +87,9 @@ impl Checks {
 
     /// Checks a request. `body` holds the raw bytes.
     pub(super) async fn check(&self, head: &Parts, body: &[u8]) -> Result<Outcome, Box<Refused>> {
-        let Some((platform, handshake)) = self.due(body)? else { return Ok(Outcome::Unclaimed) };
+        let Some((platform, handshake)) = self.due(head, body)? else {
+            return Ok(Outcome::Unclaimed);
+        };
         let proof = match self.verifiers.get(&*platform) {
             None if self.trusted.contains(&*platform) => {
                 return Ok(Outcome::Verified(Verified::new(platform).trusted()));
@@ -109,27 +113,34 @@ impl Checks {
         }))
     }
 
+    /// Returns whether the layer reads this body.
+    pub(super) fn reads(&self, method: &Method, headers: &HeaderMap, body: &impl Body) -> bool {
+        // Without a limit: a layer behind this one may read a longer body, so it must not pass.
+        let is_read_type = platform::reads(&self.platforms, headers);
+        body::is_read(method, headers, body, usize::MAX, is_read_type)
+    }
+
     /// Returns the platform whose verifier is due, and its handshake if the request is one.
-    fn due(&self, body: &[u8]) -> Result<Option<(Arc<str>, Option<Handshake>)>, Box<Refused>> {
-        let Some(document) = Document::parse(body) else { return Ok(None) };
-        let claimed = claim(&self.platforms, &document).map_err(|error| {
-            let refusal = Refusal::from(Cause::Ambiguous);
-            observe::refused(None, &refusal);
-            Box::new(Refused { refusal, error })
-        })?;
-        let handshake = Handshake::of(&document);
-        Ok(match (claimed, handshake) {
-            (Some((platform, _)), handshake) => {
+    fn due(
+        &self,
+        head: &Parts,
+        body: &[u8],
+    ) -> Result<Option<(Arc<str>, Option<Handshake>)>, Box<Refused>> {
+        let Some(request) = PlatformRequest::parse(head, body) else { return Ok(None) };
+        let handshake = request.json().and_then(Handshake::of);
+        Ok(match (claim(&self.platforms, &request), handshake) {
+            (Claim::One(platform, _), handshake) => {
                 let name = Arc::clone(&platform.name);
                 let handshake = handshake.filter(|handshake| *handshake.platform() == *name);
                 Some((name, handshake))
             }
+            (Claim::Ambiguous(one, other), _) => return Err(Refused::ambiguous(one, other)),
             // Platforms need not recognise a request that is no user's.
-            (None, Some(handshake)) => {
+            (Claim::None, Some(handshake)) => {
                 let assigned = self.verifiers.get_key_value(handshake.platform());
                 assigned.map(|(name, _)| (Arc::clone(name), Some(handshake)))
             }
-            (None, None) => None,
+            (Claim::None, None) => None,
         })
     }
 
@@ -170,6 +181,17 @@ impl Checks {
 }
 
 impl Refused {
+    fn ambiguous(one: &NamedPlatform, other: &NamedPlatform) -> Box<Self> {
+        let refusal = Refusal::from(Cause::Ambiguous);
+        observe::refused(None, &refusal);
+        let message = format!(
+            "both {} and {} recognise this request, so it was refused: send the members of one \
+             platform only",
+            one.name, other.name
+        );
+        Box::new(Self { refusal, error: Error::new(Kind::Ambiguous, message) })
+    }
+
     fn new(platform: &Arc<str>, refusal: Refusal) -> Box<Self> {
         observe::refused(Some(platform), &refusal);
         let message = match refusal.cause() {

@@ -56,8 +56,7 @@ where
         {
             return ResponseFuture::boxed(ready(Ok(answer.map(ResponseBody::own))));
         }
-        // Without a limit: a layer behind this one may read a longer body, so it must not pass.
-        if !body::is_read(request.method(), request.headers(), request.body(), usize::MAX) {
+        if !self.checks.reads(request.method(), request.headers(), request.body()) {
             return ResponseFuture::pass_through(self.inner.call(request));
         }
         // `poll_ready` made this service ready, not its clone, so this one must be called.

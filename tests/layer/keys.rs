@@ -1,7 +1,7 @@
 //! Keys of users in the database, and requests that two platforms may claim.
 
 use serde_json::{Value, json};
-use tower_persistence::platform::{Alexa, Document, Event, JsonPlatform, Platform, Web};
+use tower_persistence::platform::{Alexa, Event, JsonPlatform, Platform, PlatformRequest, Web};
 use tower_persistence::{MemoryDb, PersistenceLayer};
 
 use crate::common::*;
@@ -21,8 +21,8 @@ impl Platform for Teams {
         "teams"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
-        let text = |name| serde_json::from_str::<String>(request.get(name)?.get()).ok();
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let text = |name| serde_json::from_str::<String>(request.json()?.get(name)?.get()).ok();
         let event = Event::default().user_id(Some(text("member")?.into()));
         Some(vec![event.scope(text("team").map(Into::into))])
     }

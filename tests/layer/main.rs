@@ -21,6 +21,7 @@ mod mock;
 mod observe;
 mod outages;
 mod places;
+mod platform_requests;
 mod platforms;
 mod properties;
 mod receipts;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_persistence::platform::{Document, Event, FacebookMessenger, NewSession, Platform};
+use tower_persistence::platform::{
+    Event, FacebookMessenger, NewSession, Platform, PlatformRequest,
+};
 use tower_persistence::stored_elements::{HistoryElement, StoredElements};
 use tower_persistence::{OnConflict, PersistenceLayer, User};
 
@@ -17,9 +19,9 @@ impl Platform for Chat {
         "chat"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
         let events: Vec<(String, String)> =
-            serde_json::from_str(request.get("chat")?.get()).unwrap();
+            serde_json::from_str(request.json()?.get("chat")?.get()).unwrap();
         let event = |(kind, id): (String, String)| {
             let body = json!({ "chat": [[&kind, &id]] }).to_string();
             let event =

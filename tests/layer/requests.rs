@@ -11,7 +11,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_persistence::platform::{Alexa, Document, Event, Input};
+use tower_persistence::platform::{Alexa, Event, Input, PlatformRequest};
 use tower_persistence::{BoxError, MemoryDb, PersistenceLayer, Platform, User};
 
 use crate::common::*;
@@ -206,13 +206,13 @@ impl Platform for Group {
         "group"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
-        let users: Vec<String> = serde_json::from_str(request.get("users")?.get()).ok()?;
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let users: Vec<String> = serde_json::from_str(request.json()?.get("users")?.get()).ok()?;
         let event = |user: String| Event::default().user_id(Some(user.into()));
         Some(users.into_iter().map(event).collect())
     }
 
-    fn input(&self, _: &Document<'_>) -> Input {
+    fn input(&self, _: &PlatformRequest<'_>) -> Input {
         *self.asked.lock().unwrap() += 1;
         Input::of_type("GROUP")
     }
@@ -254,7 +254,7 @@ async fn a_platform_that_is_added_is_asked_first_and_a_list_replaces_all() {
         fn name(&self) -> &str {
             "mine"
         }
-        fn recognise<'a>(&self, _: &Document<'a>) -> Option<Vec<Event<'a>>> {
+        fn recognise<'a>(&self, _: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
             Some(vec![Event::default().user_id(Some("me".into()))])
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_persistence::platform::{Document, Event, NewSession};
+use tower_persistence::platform::{Event, NewSession, PlatformRequest};
 use tower_persistence::stored_elements::SessionElement;
 use tower_persistence::{PersistenceLayer, Platform, StoredElements};
 
@@ -40,8 +40,8 @@ impl Platform for Bare {
         "bare"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
-        let text = |name| serde_json::from_str::<String>(request.get(name)?.get()).ok();
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let text = |name| serde_json::from_str::<String>(request.json()?.get(name)?.get()).ok();
         let new_session = match text("bare")?.as_str() {
             "yes" => NewSession::Yes,
             "no" => NewSession::No,

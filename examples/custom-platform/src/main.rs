@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::routing::post;
 use tower::ServiceExt;
-use tower_persistence::platform::{Document, Event, JsonPlatform, NewSession, Platform};
+use tower_persistence::platform::{Event, JsonPlatform, NewSession, Platform, PlatformRequest};
 use tower_persistence::{Error, MemoryDb, PersistenceLayer, User};
 
 /// Telegram, whose user ids are numbers: a declared platform takes text only.
@@ -20,7 +20,8 @@ impl Platform for Telegram {
         "telegram"
     }
 
-    fn recognise<'a>(&self, request: &Document<'a>) -> Option<Vec<Event<'a>>> {
+    fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
+        let request = request.json()?;
         request.get("update_id")?;
         // The layer stores the user as `telegram:42`, apart from those of other platforms.
         let id = |pointer| Some(request.pointer(pointer)?.get().into());

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{claims, identities, sample, user_id, value};
-use crate::platform::{Document, JsonPlatform, LONGEST_ID, NewSession, Platform};
+use super::{claims, identities, parsed, sample, user_id, value};
+use crate::platform::{JsonPlatform, LONGEST_ID, NewSession, Platform};
 
 /// Returns the sample with the value under `pointer` replaced.
 fn with(name: &str, pointer: &str, replacement: Value) -> Value {
@@ -23,8 +23,8 @@ fn without(name: &str, pointer: &str) -> Value {
 
 fn new_session(body: &Value) -> NewSession {
     let bytes = body.to_string();
-    let document = Document::parse(bytes.as_bytes()).expect("JSON");
-    claims(&document)[0].1[0].new_session
+    let request = parsed(bytes.as_bytes()).expect("JSON");
+    claims(&request)[0].1[0].new_session
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn every_platform_takes_only_text_of_1_to_2048_bytes_for_an_id() {
 fn an_id_that_is_not_text_hides_nothing_else() {
     let bytes = String::from_utf8(sample("core/intent")).expect("text");
     let bytes = bytes.replace("core-user-1", r"\ud800");
-    let document = Document::parse(bytes.as_bytes()).expect("JSON");
-    let event = &claims(&document)[0].1[0];
+    let request = parsed(bytes.as_bytes()).expect("JSON");
+    let event = &claims(&request)[0].1[0];
     assert_eq!(event.user_id, None);
     assert_eq!(event.session_id.as_deref(), Some("core-session-1"));
 }
@@ -95,16 +95,16 @@ fn alexa_stands_outside_any_session_without_one() {
         [("alexa/audio_player", true), ("alexa/skill_disabled", true), ("alexa/launch", false)]
     {
         let bytes = sample(name);
-        let document = Document::parse(&bytes).expect("JSON");
-        assert_eq!(claims(&document)[0].1[0].sessionless, outside, "{name}");
+        let request = parsed(&bytes).expect("JSON");
+        assert_eq!(claims(&request)[0].1[0].sessionless, outside, "{name}");
     }
 }
 
 #[test]
 fn alexa_gives_the_filled_slots_as_entities() {
     let bytes = sample("alexa/intent");
-    let document = Document::parse(&bytes).expect("JSON");
-    let input = claims(&document)[0].0.input(&document);
+    let request = parsed(&bytes).expect("JSON");
+    let input = claims(&request)[0].0.input(&request);
     let entities = json!({
         "drink": { "value": "cuppa", "resolved": "tea", "id": "TEA" },
         "place": { "value": "garden", "resolved": "garden" },
@@ -116,8 +116,8 @@ fn alexa_gives_the_filled_slots_as_entities() {
 fn core_keeps_no_audio_and_what_the_client_understood() {
     let input = |name| {
         let bytes = sample(name);
-        let document = Document::parse(&bytes).expect("JSON");
-        claims(&document)[0].0.input(&document)
+        let request = parsed(&bytes).expect("JSON");
+        claims(&request)[0].0.input(&request)
     };
     let intent = input("core/intent");
     let entities = json!({ "drink": { "value": "tea" } });
@@ -222,8 +222,8 @@ fn callers_with_a_hidden_number_share_no_record() {
 fn a_passive_event_of_business_messages_is_a_receipt() {
     let is_receipt = |body: &Value| {
         let bytes = body.to_string();
-        let document = Document::parse(bytes.as_bytes()).expect("JSON");
-        claims(&document)[0].1[0].is_receipt
+        let request = parsed(bytes.as_bytes()).expect("JSON");
+        claims(&request)[0].1[0].is_receipt
     };
     assert!(is_receipt(&value("googlebusiness/receipt")));
     assert!(is_receipt(&value("googlebusiness/typing")));
@@ -252,8 +252,8 @@ fn dialogflow_takes_contexts_of_its_own_session_only() {
     let body = with("dialogflow/facebook", contexts, context);
     assert_eq!(new_session(&body), NewSession::Presumed);
     let bytes = body.to_string();
-    let document = Document::parse(bytes.as_bytes()).expect("JSON");
-    assert!(claims(&document)[0].1[0].session_data.is_none());
+    let request = parsed(bytes.as_bytes()).expect("JSON");
+    assert!(claims(&request)[0].1[0].session_data.is_none());
 }
 
 #[test]
@@ -315,8 +315,8 @@ fn lex_reads_the_session_from_its_json_text() {
         let body = with("lex/v1", data, text.into());
         assert_eq!(new_session(&body), expected, "{text}");
         let bytes = body.to_string();
-        let document = Document::parse(bytes.as_bytes()).expect("JSON");
-        let has_data = claims(&document)[0].1[0].session_data.is_some();
+        let request = parsed(bytes.as_bytes()).expect("JSON");
+        let has_data = claims(&request)[0].1[0].session_data.is_some();
         assert_eq!(has_data, text.starts_with('{'), "{text}");
     }
 }
@@ -339,8 +339,8 @@ fn a_json_platform_finds_everything_by_pointer() {
     });
     let recognise = |body: &Value| {
         let bytes = body.to_string();
-        let document = Document::parse(bytes.as_bytes()).expect("JSON");
-        let events = platform.recognise(&document)?;
+        let request = parsed(bytes.as_bytes()).expect("JSON");
+        let events = platform.recognise(&request)?;
         assert_eq!(events.len(), 1);
         let event = &events[0];
         let data = event.session_data.as_ref().map(|data| data.get().to_owned());
@@ -382,8 +382,8 @@ fn a_json_platform_has_scopes_and_ids_of_events() {
         .event_id("/event_id");
     let recognise = |body: Value| {
         let bytes = body.to_string();
-        let document = Document::parse(bytes.as_bytes()).expect("JSON");
-        let event = platform.recognise(&document).expect("detected").remove(0);
+        let request = parsed(bytes.as_bytes()).expect("JSON");
+        let event = platform.recognise(&request).expect("detected").remove(0);
         [event.user_id, event.scope, event.id].map(|id| id.map(String::from))
     };
     let some = |text: &str| Some(text.to_owned());
@@ -401,22 +401,22 @@ fn a_json_platform_has_scopes_and_ids_of_events() {
 
 #[test]
 fn a_json_platform_with_a_wrong_or_no_pointer_takes_nothing() {
-    let document = Document::parse(br#"{"a":"x","":"y"}"#).expect("JSON");
-    assert!(JsonPlatform::new("x").user_id("/a").recognise(&document).is_none());
+    let request = parsed(br#"{"a":"x","":"y"}"#).expect("JSON");
+    assert!(JsonPlatform::new("x").user_id("/a").recognise(&request).is_none());
     for wrong in ["", "a", "#/a", "/b", "/a/0"] {
-        assert!(JsonPlatform::new("x").detect(wrong).recognise(&document).is_none(), "{wrong}");
+        assert!(JsonPlatform::new("x").detect(wrong).recognise(&request).is_none(), "{wrong}");
         let platform = JsonPlatform::new("x").detect("/a").user_id(wrong);
-        let events = platform.recognise(&document).expect("detected");
+        let events = platform.recognise(&request).expect("detected");
         assert_eq!(events[0].user_id, None, "{wrong}");
     }
     let platform = JsonPlatform::new("x").detect("/a").user_id("/");
-    assert_eq!(platform.recognise(&document).expect("detected")[0].user_id.as_deref(), Some("y"));
+    assert_eq!(platform.recognise(&request).expect("detected")[0].user_id.as_deref(), Some("y"));
 }
 
 #[test]
 fn a_pointer_finds_what_serde_json_finds() {
     let bytes = br#"{"a":[{"b":1},[2]],"a/b":{"~":3,"0":4},"":{"":5},"e\u0078":6}"#;
-    let document = Document::parse(bytes).expect("JSON");
+    let request = parsed(bytes).expect("JSON");
     let body: Value = serde_json::from_slice(bytes).expect("JSON");
     for pointer in [
         "/a",
@@ -437,7 +437,7 @@ fn a_pointer_finds_what_serde_json_finds() {
         "a",
         "/a/18446744073709551616",
     ] {
-        let found = document.pointer(pointer).map(|raw| raw.get().to_owned());
+        let found = request.json().unwrap().pointer(pointer).map(|raw| raw.get().to_owned());
         assert_eq!(found, body.pointer(pointer).map(Value::to_string), "{pointer}");
     }
 }

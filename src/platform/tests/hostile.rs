@@ -7,18 +7,18 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{SAMPLES, claims, sample, value};
-use crate::platform::{Document, Event, JsonPlatform, MAX_EVENTS, NewSession, Platform, all};
+use super::{SAMPLES, claims, parsed, sample, value};
+use crate::platform::{Event, JsonPlatform, MAX_EVENTS, NewSession, Platform, all};
 
 /// Makes every platform read everything that it reads.
 fn read_everything(bytes: &[u8]) {
-    let Some(document) = Document::parse(bytes) else { return };
+    let Some(request) = parsed(bytes) else { return };
     for platform in all() {
-        platform.recognise(&document);
-        platform.input(&document);
+        platform.recognise(&request);
+        platform.input(&request);
     }
     for pointer in ["/entry/0/messaging/0", "/context/System/user/userId", "/0/0", "/a/a/a"] {
-        let _ = document.pointer(pointer);
+        let _ = request.json().unwrap().pointer(pointer);
     }
 }
 
@@ -81,7 +81,7 @@ type Reading =
     Vec<(String, Vec<(Option<String>, Option<String>, NewSession, Value, bool)>, [Value; 3])>;
 
 fn reading(bytes: &[u8]) -> Reading {
-    let document = Document::parse(bytes).expect("JSON");
+    let request = parsed(bytes).expect("JSON");
     let event = |event: Event<'_>| {
         let data = event.session_data.map_or(Value::Null, |data| {
             serde_json::from_str(data.get()).expect("session data is JSON")
@@ -91,11 +91,11 @@ fn reading(bytes: &[u8]) -> Reading {
         (user_id, session_id, event.new_session, data, event.sessionless)
     };
     let claim = |(platform, events): (Arc<dyn Platform>, Vec<Event<'_>>)| {
-        let input = platform.input(&document);
+        let input = platform.input(&request);
         let input = [input.input, input.nlu, input.asr].map(Option::unwrap_or_default);
         (platform.name().to_owned(), events.into_iter().map(event).collect(), input)
     };
-    claims(&document).into_iter().map(claim).collect()
+    claims(&request).into_iter().map(claim).collect()
 }
 
 #[test]
@@ -146,10 +146,10 @@ fn depth_overflows_no_stack() {
         read_everything(alone.as_bytes());
         read_everything(form.0.repeat(100_000).as_bytes());
         let bytes = format!(r#"{{"a":{alone}}}"#);
-        let document = Document::parse(bytes.as_bytes()).expect("JSON");
+        let request = parsed(bytes.as_bytes()).expect("JSON");
         let platform =
             JsonPlatform::new("deep").detect("/a").user_id("/a/a/a/0").session_data("/a");
-        assert_eq!(platform.recognise(&document).map(|events| events.len()), Some(1));
+        assert_eq!(platform.recognise(&request).map(|events| events.len()), Some(1));
     }
     for (name, member) in
         [("alexa/intent", "context"), ("alexa/intent", "session"), ("core/intent", "input")]
@@ -234,10 +234,10 @@ fn a_megabyte_of_anything_is_read() {
         ),
     ];
     for (events, body) in bodies {
-        let document = Document::parse(body.as_bytes()).expect("JSON");
-        let claims = claims(&document);
+        let request = parsed(body.as_bytes()).expect("JSON");
+        let claims = claims(&request);
         assert_eq!(claims.len(), 1, "{}", &body[..80]);
-        claims[0].0.input(&document);
+        claims[0].0.input(&request);
         assert_eq!(claims[0].1.len(), events, "{}", &body[..80]);
     }
 }
@@ -305,7 +305,7 @@ fn collect<'a>(value: &'a Value, values: &mut Vec<&'a Value>) {
 /// Fails if a platform finds an id that a handler would not see in the body.
 fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     read_everything(bytes);
-    let Some(document) = Document::parse(bytes) else {
+    let Some(request) = parsed(bytes) else {
         // A body that is not JSON to the platforms is not JSON to a handler either.
         prop_assert!(serde_json::from_slice::<Value>(bytes).is_err());
         return Ok(());
@@ -313,7 +313,7 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
     let Ok(body) = serde_json::from_slice::<Value>(bytes) else { return Ok(()) };
     let mut known = HashSet::new();
     texts(&body, &mut known);
-    for (_, events) in claims(&document) {
+    for (_, events) in claims(&request) {
         for event in events {
             for id in [event.user_id, event.session_id].into_iter().flatten() {
                 prop_assert!(known.contains(&*id), "{id:?} does not stand in the body");

@@ -2,8 +2,8 @@
 
 use std::iter::repeat_n;
 
-use super::claims;
-use crate::platform::{Document, FacebookMessenger, MAX_EVENTS, Platform};
+use super::{claims, parsed};
+use crate::platform::{FacebookMessenger, MAX_EVENTS, Platform};
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -30,8 +30,8 @@ fn only_objects_are_events_and_counting_stops_at_the_limit() {
         (messaging, r#"{"message":{"is_echo":true}}"#, "]}]}", 0),
     ] {
         let body = fill(before, unit, after);
-        let document = Document::parse(body.as_bytes()).expect("JSON");
-        let events = FacebookMessenger::new().recognise(&document).expect("Messenger's");
+        let request = parsed(body.as_bytes()).expect("JSON");
+        let events = FacebookMessenger::new().recognise(&request).expect("Messenger's");
         assert_eq!(events.len(), expected, "{unit}");
         assert!(events.capacity() < 4 * MAX_EVENTS, "{unit}: {}", events.capacity());
         assert!(events.iter().all(|event| event.body.is_none()), "{unit}");
@@ -43,8 +43,8 @@ fn a_message_behind_many_echoes_is_found() {
     let echo = r#"{"message":{"is_echo":true}}"#;
     let last = r#",{"sender":{"id":"user-1"},"message":{"mid":"m-1"}}]}]}"#;
     let body = fill(r#"{"object":"page","entry":[{"messaging":["#, echo, last);
-    let document = Document::parse(body.as_bytes()).expect("JSON");
-    let events = FacebookMessenger::new().recognise(&document).expect("Messenger's");
+    let request = parsed(body.as_bytes()).expect("JSON");
+    let events = FacebookMessenger::new().recognise(&request).expect("Messenger's");
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].user_id.as_deref(), Some("user-1"));
 }
@@ -66,8 +66,8 @@ fn the_bodies_of_a_batch_are_together_as_large_as_the_batch() {
         format!(r#"{{"object":"page","entry":[{{"changes":["{long}"],"messaging":[{events}]}}]}}"#)
             .replacen(r#"{"sender":{"id":"u"}},"#, "", 1),
     ] {
-        let document = Document::parse(body.as_bytes()).expect("JSON");
-        let events = FacebookMessenger::new().recognise(&document).expect("Messenger's");
+        let request = parsed(body.as_bytes()).expect("JSON");
+        let events = FacebookMessenger::new().recognise(&request).expect("Messenger's");
         assert_eq!(events.len(), MAX_EVENTS);
         let sizes = events.iter().map(|event| event.body.as_ref().map_or(0, |body| body.len()));
         assert!(sizes.sum::<usize>() < body.len() + MAX_EVENTS * 256);
@@ -79,18 +79,21 @@ fn a_document_of_many_members_is_searched_instead_of_listed() {
     let members: String = (0..50_000).map(|n| format!(r#""m{n}":{n},"#)).collect();
     let alexa = r#""version":"1.0","request":{"requestId":"r"},"context":{"System":{"user":{"userId":"u"}}}"#;
     let body = format!(r#"{{{members}{alexa}}}"#);
-    let document = Document::parse(body.as_bytes()).expect("JSON");
-    let claims = claims(&document);
+    let request = parsed(body.as_bytes()).expect("JSON");
+    let claims = claims(&request);
     assert_eq!(claims.len(), 1);
     assert_eq!(claims[0].1[0].user_id.as_deref(), Some("u"));
-    assert_eq!(document.get("m7").map(|value| value.get()), Some("7"));
-    assert_eq!(document.pointer("/context/System/user/userId").map(|id| id.get()), Some(r#""u""#));
-    assert!(document.get("m50000").is_none());
+    assert_eq!(request.json().unwrap().get("m7").map(|value| value.get()), Some("7"));
+    assert_eq!(
+        request.json().unwrap().pointer("/context/System/user/userId").map(|id| id.get()),
+        Some(r#""u""#)
+    );
+    assert!(request.json().unwrap().get("m50000").is_none());
     // The last of two members with the same name counts here as well, and garbage is still not
     // JSON.
     let twice = format!(r#"{{{members}"a":1,"a":2}}"#);
-    let document = Document::parse(twice.as_bytes()).expect("JSON");
-    assert_eq!(document.get("a").map(|value| value.get()), Some("2"));
-    assert!(Document::parse(format!("{twice}}}").as_bytes()).is_none());
-    assert!(Document::parse(&twice.as_bytes()[..twice.len() - 1]).is_none());
+    let request = parsed(twice.as_bytes()).expect("JSON");
+    assert_eq!(request.json().unwrap().get("a").map(|value| value.get()), Some("2"));
+    assert!(parsed(format!("{twice}}}").as_bytes()).is_none());
+    assert!(parsed(&twice.as_bytes()[..twice.len() - 1]).is_none());
 }

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{sample, value};
-use crate::platform::{Document, Event, FacebookMessenger, Instagram, MAX_EVENTS, Platform};
+use super::{parsed, sample, value};
+use crate::platform::{Event, FacebookMessenger, Instagram, MAX_EVENTS, Platform};
 
 /// Returns the events that the platform finds in the body, without borrowing from it.
 fn events(body: &Value, platform: &dyn Platform) -> Vec<Event<'static>> {
     let bytes = body.to_string();
-    let document = Document::parse(bytes.as_bytes()).expect("JSON");
-    let events = platform.recognise(&document).expect("the platform's own");
+    let request = parsed(bytes.as_bytes()).expect("JSON");
+    let events = platform.recognise(&request).expect("the platform's own");
     let own = |event: Event<'_>| {
         let mut owned = Event::default()
             .user_id(event.user_id.map(|id| id.into_owned().into()))
@@ -200,8 +200,8 @@ fn each_event_has_an_id_of_its_own_and_keeps_it() {
         assert_eq!(&ids(&batch("page", "messaging", std::slice::from_ref(element)))[0], id);
     }
     let spaced = serde_json::to_string_pretty(&whole).expect("JSON");
-    let document = Document::parse(spaced.as_bytes()).expect("JSON");
-    let found = FacebookMessenger::new().recognise(&document).expect("Messenger's");
+    let request = parsed(spaced.as_bytes()).expect("JSON");
+    let found = FacebookMessenger::new().recognise(&request).expect("Messenger's");
     assert!(found.iter().map(|event| event.id.as_deref()).eq(first.iter().map(|id| Some(&**id))));
     // As an event of another app it was not handled.
     assert!(ids(&batch("page", "standby", &all)).iter().all(|id| !first.contains(id)));
@@ -266,8 +266,8 @@ fn every_event_of_a_full_batch_is_found_and_one_more_is_too_many() {
 #[test]
 fn the_sample_of_a_batch_has_turns_and_receipts() {
     let bytes = sample("facebookmessenger/batch");
-    let document = Document::parse(&bytes).expect("JSON");
-    let found = FacebookMessenger::new().echoes(true).recognise(&document).expect("Messenger's");
+    let request = parsed(&bytes).expect("JSON");
+    let found = FacebookMessenger::new().echoes(true).recognise(&request).expect("Messenger's");
     let flags: Vec<_> =
         found.iter().map(|event| (event.user_id.as_deref(), event.is_receipt)).collect();
     let expected = [

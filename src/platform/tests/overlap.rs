@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{SAMPLES, claims, value};
-use crate::platform::Document;
+use super::{SAMPLES, claims, parsed, value};
 
 fn claimed(body: &Value) -> BTreeSet<String> {
     let bytes = body.to_string();
-    let document = Document::parse(bytes.as_bytes()).expect("JSON");
-    claims(&document).into_iter().map(|(platform, _)| platform.name().to_owned()).collect()
+    let request = parsed(bytes.as_bytes()).expect("JSON");
+    claims(&request).into_iter().map(|(platform, _)| platform.name().to_owned()).collect()
 }
 
 /// Returns `base` overlaid with `over`, member by member.

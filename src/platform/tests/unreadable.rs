@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::{SAMPLES, claims, sample, value};
-use crate::platform::{Document, JsonPlatform, Platform};
+use super::{SAMPLES, claims, parsed, sample, value};
+use crate::platform::{JsonPlatform, Platform};
 
 /// A lone surrogate as a value and as a name, and a number that no `f64` holds.
 const UNREADABLE: [&str; 4] = [
@@ -40,8 +40,8 @@ fn write(value: &Value, member: &str, text: &mut String) {
 
 /// Returns the platforms that claim the request, and everything that they find except the input.
 fn identified(bytes: &[u8]) -> Vec<String> {
-    let document = Document::parse(bytes).expect("JSON");
-    let claims = claims(&document).into_iter();
+    let request = parsed(bytes).expect("JSON");
+    let claims = claims(&request).into_iter();
     let events = claims.flat_map(|(platform, events)| {
         let name = platform.name().to_owned();
         events.into_iter().map(move |event| {
@@ -87,8 +87,8 @@ fn an_unreadable_value_in_the_place_of_an_object_hides_only_itself() {
         ("lex/v2", "/sessionState/sessionAttributes"),
     ] {
         let user = |body: &[u8]| {
-            let document = Document::parse(body).expect("JSON");
-            let mut claims = claims(&document);
+            let request = parsed(body).expect("JSON");
+            let mut claims = claims(&request);
             assert_eq!(claims.len(), 1, "{name}");
             claims.remove(0).1.remove(0).user_id.map(String::from)
         };
@@ -106,20 +106,20 @@ fn an_unreadable_value_in_the_place_of_an_object_hides_only_itself() {
 #[test]
 fn an_unreadable_id_is_not_an_id() {
     let body = r#"{"a":1,"user":"\ud83d","team":"T\udc00","id":"\ud83d","thread":"\ud83d"}"#;
-    let document = Document::parse(body.as_bytes()).expect("JSON");
+    let request = parsed(body.as_bytes()).expect("JSON");
     let platform = JsonPlatform::new("x").detect("/a").user_id("/user").session_id("/thread");
-    let event = platform.event_id("/id").recognise(&document).expect("detected").remove(0);
+    let event = platform.event_id("/id").recognise(&request).expect("detected").remove(0);
     assert_eq!((event.user_id, event.session_id, event.id), (None, None, None));
     let scoped = JsonPlatform::new("x").detect("/a").user_id("/a").user_scope("/team");
-    assert_eq!(scoped.recognise(&document).expect("detected")[0].scope, None);
+    assert_eq!(scoped.recognise(&request).expect("detected")[0].scope, None);
 }
 
 /// Two names that cannot be read are not taken for names of the request.
 #[test]
 fn bytes_that_are_not_text_are_not_json() {
-    assert!(Document::parse(b"{\"a\xff\":1}").is_none());
-    assert!(Document::parse(b"{\"a\":\"\xed\xa0\xbd\"}").is_none());
-    let document = Document::parse(br#"{"\ud83d":1,"a":2}"#).expect("JSON");
-    assert_eq!(document.get("a").map(|value| value.get()), Some("2"));
-    assert_eq!(document.pointer("/a").map(|value| value.get()), Some("2"));
+    assert!(parsed(b"{\"a\xff\":1}").is_none());
+    assert!(parsed(b"{\"a\":\"\xed\xa0\xbd\"}").is_none());
+    let request = parsed(br#"{"\ud83d":1,"a":2}"#).expect("JSON");
+    assert_eq!(request.json().unwrap().get("a").map(|value| value.get()), Some("2"));
+    assert_eq!(request.json().unwrap().pointer("/a").map(|value| value.get()), Some("2"));
 }
