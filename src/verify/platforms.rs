@@ -163,7 +163,7 @@ impl VerifyLayer {
     /// ```
     #[must_use]
     pub fn teams(self, check: Jwt) -> Self {
-        self.verifier("teams", check)
+        self.verifier("msteams", check)
     }
 
     /// Checks MCP by a token whose audience is the server, and refuses with 403 a request with an

@@ -472,6 +472,8 @@ async fn the_bot_framework_signs_for_a_service_url_and_a_channel() {
         assert_eq!(ask(&check, &genuine, seconds).await, Ok(()), "five minutes of leeway");
     }
     assert_eq!(ask(&check, &genuine, NOW + 600).await, Err(Cause::TooOld));
+    let within_teams = bearer(&token(&claims), &body("msteams:Copilot", service_url));
+    assert_eq!(ask(&check, &within_teams, NOW).await, Ok(()));
     for body in [
         body("msteams", "https://evil.example.com/"),
         body("slack", service_url),

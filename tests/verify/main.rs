@@ -11,6 +11,8 @@ mod handshakes;
 mod jwt;
 mod layer;
 mod memory;
+#[cfg(feature = "metrics")]
+mod observe;
 mod properties;
 mod stacks;
 mod vectors;

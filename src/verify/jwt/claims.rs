@@ -69,7 +69,13 @@ impl BodyClaims {
         let service_url = claims.get("serviceurl").and_then(Value::as_str);
         let channel = in_body("channelId")?;
         let is_bodys = service_url == Some(&*in_body("serviceUrl")?);
-        if is_bodys && endorsements.contains(&channel) { Ok(()) } else { Err(Cause::WrongAudience) }
+        // A channel within Teams, such as `msteams:Copilot`, is Teams'.
+        let main = channel.split(':').next().unwrap_or_default();
+        if is_bodys && endorsements.iter().any(|one| *one == channel || one == main) {
+            Ok(())
+        } else {
+            Err(Cause::WrongAudience)
+        }
     }
 }
 
