@@ -28,6 +28,29 @@ pub(crate) struct Recognised {
     /// The number of this user's events in the batch; 0 for an event that came alone.
     pub(crate) batch_size: usize,
     pub(crate) input: Input,
+    /// Set for a turn without a request. It is a receipt, too, but an output that is set makes an
+    /// item of the history.
+    pub(crate) without_request: bool,
+}
+
+impl Recognised {
+    /// Makes the event of a turn without a request, outside any session.
+    pub(crate) fn without_request(platform: NamedPlatform, user: Identity) -> Self {
+        Self {
+            platform,
+            user: Some(user),
+            session_id: None,
+            new_session: NewSession::No,
+            sessionless: true,
+            is_receipt: true,
+            client_session: None,
+            deletion_requested: false,
+            id: None,
+            batch_size: 0,
+            input: Input::default(),
+            without_request: true,
+        }
+    }
 }
 
 /// The identity of a user.

@@ -45,6 +45,7 @@
 //!
 //! | for | see |
 //! | --- | --- |
+//! | a turn without a request: a job, a proactive message, a test | [`PersistenceLayer::turn`] |
 //! | reading and writing in a handler | [`User`], [`Session`], [`History`] |
 //! | the user's data as a type of your own, with migrations | [`UserData`], [`Schema`] |
 //! | the options | [`PersistenceLayer`] |
@@ -160,7 +161,9 @@ pub use self::service::Persistence;
 #[doc(inline)]
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
-pub use self::turn::{History, MetaData, Migrated, Migrations, Schema, Session, User, UserData};
+pub use self::turn::{
+    Handles, History, MetaData, Migrated, Migrations, Schema, Session, User, UserData,
+};
 #[doc(inline)]
 pub use self::user_key::UserId;
 #[doc(inline)]

@@ -3,6 +3,7 @@
 mod limits;
 mod policies;
 mod recognition;
+mod turn;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::config::{PersistenceConfig, jovo_v3_key};
 use crate::database::{AnyDatabase, Database};
 use crate::error::{Error, Kind};
 use crate::options::Config;
+use crate::platform::NamedPlatform;
 use crate::service::Persistence;
 use crate::transaction::{SavesUnderWay, Shared, UserGuard, with_timeout};
 use crate::user_key::UserId;
@@ -170,19 +172,29 @@ impl<D: Database> PersistenceLayer<D> {
 
     /// Makes the key of a user, and takes the user's place.
     async fn place(&self, platform: &str, id: &UserId<'_>) -> Result<(Arc<str>, UserGuard), Error> {
-        let config = &self.shared.config;
-        if !config.platforms.iter().any(|known| &*known.name == platform) {
-            let message = format!("the layer has no platform `{platform}`: add it to the layer");
-            return Err(Error::new(Kind::Configuration, message));
-        }
-        let key = config.keys.key(&config.platforms, platform, id).ok_or_else(|| {
-            let message =
-                "the user id, or the key made from it, is empty or longer than 2,048 bytes";
-            Error::new(Kind::Configuration, message)
-        })?;
-        let guard = self.shared.locks.queue(&key).wait(config.queue_timeout).await?;
+        let (_, key) = self.key(platform, id)?;
+        let limit = self.shared.config.queue_timeout;
+        let guard = self.shared.locks.queue(&key).wait(limit).await?;
         Ok((key, guard))
     }
+
+    /// Finds the platform, and makes the key of a user of it.
+    fn key(&self, platform: &str, id: &UserId<'_>) -> Result<(NamedPlatform, Arc<str>), Error> {
+        let config = &self.shared.config;
+        let known = config.platforms.iter().find(|known| &*known.name == platform);
+        let known = known.ok_or_else(|| {
+            let message = format!("the layer has no platform `{platform}`: add it to the layer");
+            Error::new(Kind::Configuration, message)
+        })?;
+        let key = config.keys.key(&config.platforms, platform, id).ok_or_else(invalid_key)?;
+        Ok((known.clone(), key))
+    }
+}
+
+fn invalid_key() -> Error {
+    let message = "the user id, or the key made from it, is empty or longer than 2,048 bytes: \
+                   check where it comes from";
+    Error::new(Kind::Configuration, message)
 }
 
 impl<D> PersistenceLayer<D> {

@@ -103,6 +103,14 @@ impl<'a> StepSpan<'a> {
         }
     }
 
+    /// Reports that the closure of a turn without a request has returned.
+    pub(crate) fn returned(&mut self, is_ok: bool) {
+        match is_ok {
+            true => self.end("answered"),
+            false => self.fail_as("failed", "closure"),
+        }
+    }
+
     pub(crate) fn deleted(&mut self, result: &Result<(), Error>) {
         match result {
             Ok(()) => self.end("deleted"),

@@ -198,6 +198,7 @@ fn recognised(
         deletion_requested: event.deletion_requested && config.forget_on_skill_disabled,
         id: event.id.filter(|id| is_id(id)).map(Into::into),
         batch_size: 0,
+        without_request: false,
         input: if asks_platform { platform.platform.input(request) } else { Input::default() },
     })
 }

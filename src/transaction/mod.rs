@@ -1,6 +1,7 @@
 //! A turn as a transaction: order, load, run, seal, save. Nothing in here depends on HTTP.
 
 mod backoff;
+mod closure;
 mod load;
 mod locks;
 mod save;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
+pub(crate) use self::closure::{Failed, run_closure};
 pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
 use self::save::{Completed, Completion, too_many_conflicts};
 pub(crate) use self::shared::{SavesUnderWay, Shared};

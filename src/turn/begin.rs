@@ -71,6 +71,7 @@ impl Turn {
             session_id: recognised.session_id,
             id: recognised.id.map(|id| EventId::new(&id, recognised.batch_size)),
             is_receipt: recognised.is_receipt,
+            without_request: recognised.without_request,
             deletion_requested: recognised.deletion_requested,
             input: recognised.input,
         };

@@ -66,7 +66,8 @@ impl History {
     }
 
     /// Sets the `output` of this turn's entry, in the place of what was set before. It is not
-    /// stored if the turn is answered with a 4xx.
+    /// stored if the turn is answered with a 4xx. A turn without a request adds an entry only if an
+    /// output is set.
     ///
     /// ```
     /// # use tower_persistence::{Error, History};
@@ -93,6 +94,7 @@ impl History {
         }
         self.0.write(|state| {
             state.output = Some(output);
+            state.is_written |= self.0.event.without_request;
             Ok(())
         })
     }

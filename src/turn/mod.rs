@@ -6,6 +6,7 @@
 mod begin;
 mod data;
 mod handled;
+mod handles;
 mod history;
 mod merge;
 mod place;
@@ -18,6 +19,7 @@ mod typed;
 mod user;
 mod writes;
 
+pub use self::handles::Handles;
 pub use self::history::History;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};
 pub use self::session::Session;

@@ -126,8 +126,8 @@ impl SessionPlace {
             Self::Off => Err(Error::not_stored("the session", "StoredElements::session")),
             Self::Outside => Err(Error::new(
                 Kind::ElementDisabled,
-                "the request is outside any session, as Alexa's AudioPlayer requests are: write to \
-                 `User` instead",
+                "the turn is outside any session, as Alexa's AudioPlayer requests and turns without \
+                 a request are: write to `User` instead",
             )),
         }
     }

@@ -74,10 +74,12 @@ impl Turn {
             }
             Phase::Open if state.is_written => {}
             Phase::Open if !is_whole => return Outcome::Nothing("client_error"),
+            Phase::Open if self.event.without_request => return Outcome::Nothing("unchanged"),
             Phase::Open if is_receipt => return Outcome::Nothing("receipt"),
             Phase::Open => {}
         }
-        if is_whole && !is_receipt {
+        let has_entry = !is_receipt || (self.event.without_request && state.output.is_some());
+        if is_whole && has_entry {
             history::add_entry(self, &mut state, exchange, custom);
         }
         handled::add(self, &mut state.record);

@@ -43,6 +43,7 @@ pub(super) struct TurnEvent {
     pub(super) session_id: Option<Arc<str>>,
     pub(super) id: Option<EventId>,
     pub(super) is_receipt: bool,
+    pub(super) without_request: bool,
     /// Set if the platform asks to delete the user's data, and the layer is told to comply.
     pub(super) deletion_requested: bool,
     pub(super) input: Input,

@@ -35,3 +35,4 @@ mod statuses;
 mod turns;
 mod typed;
 mod untouched;
+mod without_request;

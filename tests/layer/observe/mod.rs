@@ -85,6 +85,23 @@ async fn each_step_has_a_span_that_says_what_became_of_it() {
     assert!(recorder.events().is_empty(), "what goes well is not logged");
 }
 
+#[tokio::test]
+async fn a_turn_without_a_request_has_the_spans_of_one() {
+    let (recorder, _guard) = Recorder::start();
+    let layer = layer();
+    layer.turn("alexa", USER, |turn| async move { turn.user.set("likes", DATA) }).await.unwrap();
+    recorder.span("save").assert("platform", "alexa");
+    assert_eq!(recorder.outcomes(), "load new_user, call answered, save stored");
+    layer.turn_by_key(USER, |_| async { Ok::<_, Error>(()) }).await.unwrap();
+    recorder.span("call").assert("platform", "none");
+    assert_eq!(recorder.outcomes(), "load found, call answered, save unchanged");
+    let failed = layer.turn("alexa", USER, |_| async { Err::<(), _>(Error::decode(DATA)) });
+    assert!(failed.await.unwrap_err().is_decode());
+    recorder.span("call").assert("error.type", "closure");
+    assert_eq!(recorder.outcomes(), "load found, call failed, save failed");
+    assert!(recorder.events().is_empty(), "an error is the caller's");
+}
+
 #[tokio::test(start_paused = true)]
 async fn failures_are_in_the_spans_and_in_the_log() {
     let (recorder, _guard) = Recorder::start();
