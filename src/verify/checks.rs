@@ -47,6 +47,9 @@ pub(super) enum Assigned {
     Unusable(String),
 }
 
+/// The name of the platform whose verifier is due, and its handshake if the request is one.
+type Due = (Arc<str>, Option<Handshake>);
+
 /// The outcome of a check that refused nothing.
 pub(super) enum Outcome {
     /// No platform recognises the request.
@@ -121,11 +124,7 @@ impl Checks {
     }
 
     /// Returns the platform whose verifier is due, and its handshake if the request is one.
-    fn due(
-        &self,
-        head: &Parts,
-        body: &[u8],
-    ) -> Result<Option<(Arc<str>, Option<Handshake>)>, Box<Refused>> {
+    fn due(&self, head: &Parts, body: &[u8]) -> Result<Option<Due>, Box<Refused>> {
         let Some(request) = PlatformRequest::parse(head, body) else { return Ok(None) };
         let handshake = request.json().and_then(Handshake::of);
         Ok(match (claim(&self.platforms, &request), handshake) {

@@ -35,8 +35,7 @@ impl Handshake {
         if text(body.get("type")).is_some_and(|kind| kind == "url_verification") {
             return text(body.get("challenge")).map(Self::Slack);
         }
-        if text(body.get("destination")).is_some()
-            && body.get("events").is_some_and(|events| is_empty_array(events))
+        if text(body.get("destination")).is_some() && body.get("events").is_some_and(is_empty_array)
         {
             return Some(Self::Line);
         }

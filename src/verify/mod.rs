@@ -34,6 +34,7 @@ mod refusal;
 mod replay;
 mod secrets;
 mod service;
+mod settings;
 mod time;
 mod twilio;
 mod verifier;

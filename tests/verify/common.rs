@@ -98,11 +98,19 @@ pub(crate) fn ask(
 pub(crate) type App =
     BoxCloneSyncService<HttpRequest, Response<ResponseBody<Full<Bytes>>>, BoxError>;
 
-/// What reached the handler.
+/// What reached the handler: each request's proof and body.
 #[derive(Clone, Default)]
-pub(crate) struct Handler(pub(crate) Arc<Mutex<Vec<(Option<Verified>, Bytes)>>>);
+pub(crate) struct Handler(Arc<Mutex<Vec<Handled>>>);
+
+type Handled = (Option<Verified>, Bytes);
 
 impl Handler {
+    /// Returns the proof and the body of the first request.
+    pub(crate) fn first(&self) -> (Verified, Bytes) {
+        let (verified, body) = self.0.lock().unwrap()[0].clone();
+        (verified.expect("it was verified"), body)
+    }
+
     /// Returns the name of the platform for which each request was verified.
     pub(crate) fn platforms(&self) -> Vec<Option<String>> {
         let seen = self.0.lock().unwrap();
