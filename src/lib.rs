@@ -94,6 +94,7 @@
 mod body;
 mod error;
 mod fnv;
+mod identify;
 mod incoming;
 mod inner;
 mod layer;
@@ -147,6 +148,8 @@ pub use self::database::{SqliteDb, SqliteDbBuilder};
 #[doc(inline)]
 pub use self::error::{BoxError, Error};
 #[doc(inline)]
+pub use self::identify::Identify;
+#[doc(inline)]
 pub use self::inner::ResponseFuture;
 #[doc(inline)]
 pub use self::layer::PersistenceLayer;
@@ -162,7 +165,8 @@ pub use self::service::Persistence;
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    Handles, History, MetaData, Migrated, Migrations, Schema, Session, User, UserData,
+    Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations, Schema,
+    Session, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;
