@@ -75,6 +75,7 @@
 //! | `aws-login` | | the same, with the credentials of `aws login` (26 more packages) |
 //! | `mongodb` | | `MongoDb` |
 //! | `sqlite` | | `SqliteDb`, the embedded database in an SQLite file |
+//! | `redis` | | `RedisDb`, for Redis and Valkey |
 //! | `circuit-breaker` | | `CircuitBreaker` around any database, which fails fast while it is down |
 //! | `lambda` | | `lambda_http::Body` as a request body, for functions without axum |
 //! | `metrics` | | counters and histograms for the `metrics` crate |
@@ -142,6 +143,9 @@ pub use self::database::{FileDb, FileDbBuilder};
 #[cfg(feature = "mongodb")]
 #[doc(inline)]
 pub use self::database::{MongoDb, MongoDbBuilder};
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use self::database::{RedisDb, RedisDbBuilder};
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use self::database::{SqliteDb, SqliteDbBuilder};

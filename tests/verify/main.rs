@@ -7,6 +7,7 @@ mod alexa;
 mod authority;
 mod common;
 mod fetching;
+mod guide;
 mod handshakes;
 mod jwt;
 mod layer;
