@@ -183,13 +183,13 @@ async fn files_that_are_no_chain_are_refused_and_not_asked_for_again_at_once() {
         let files = Files::default();
         files.put(URL, text);
         let alexa = alexa(&files);
-        for now in [NOW, NOW + 60] {
+        for now in [NOW, NOW + 10] {
             let asked = ask(&alexa, &signed(&launch()), now).await;
             assert_eq!(asked, Err(Cause::KeysUnavailable), "{} bytes", text.len());
         }
         assert_eq!(files.fetched().len(), 1);
         files.put(URL, &*LEAF.pem);
-        assert_eq!(ask(&alexa, &signed(&launch()), NOW + 61).await, Ok(()));
+        assert_eq!(ask(&alexa, &signed(&launch()), NOW + 11).await, Ok(()));
     }
 }
 
@@ -255,7 +255,7 @@ async fn what_is_kept_is_bounded_and_strangers_push_nothing_out() {
     for number in 0..40 {
         let url = format!("https://s3.amazonaws.com/echo.api/none-{number}.pem");
         let request = signed_at(&url, &LEAF, &launch().to_string());
-        assert_eq!(ask(&alexa, &request, NOW + number).await, Err(Cause::KeysUnavailable));
+        assert_eq!(ask(&alexa, &request, NOW + number / 4).await, Err(Cause::KeysUnavailable));
     }
     assert_eq!(ask(&alexa, &signed(&launch()), NOW).await, Ok(()));
     assert_eq!(files.fetched().iter().filter(|url| *url == URL).count(), 1);
@@ -265,15 +265,26 @@ async fn what_is_kept_is_bounded_and_strangers_push_nothing_out() {
         signed_at(&url, &LEAF, &launch().to_string())
     };
     let before = files.fetched().len();
-    assert_eq!(ask(&alexa, &request(39), NOW + 39).await, Err(Cause::KeysUnavailable));
+    assert_eq!(ask(&alexa, &request(39), NOW + 9).await, Err(Cause::KeysUnavailable));
     assert_eq!(files.fetched().len(), before);
-    assert_eq!(ask(&alexa, &request(0), NOW + 39).await, Err(Cause::KeysUnavailable));
+    assert_eq!(ask(&alexa, &request(0), NOW + 9).await, Err(Cause::KeysUnavailable));
     assert_eq!(files.fetched().len(), before + 1);
     // After a day, the certificate is fetched again.
     let mut body = launch();
     body["request"]["timestamp"] = "2018-07-13T18:36:59Z".into();
     assert_eq!(ask(&alexa, &signed(&body), NOW + 24 * 3600 + 1).await, Ok(()));
     assert_eq!(files.fetched().iter().filter(|url| *url == URL).count(), 2);
+    // While that fails, the last one is used, also after strangers have come.
+    files.remove(URL);
+    body["request"]["timestamp"] = "2018-07-14T18:37:00Z".into();
+    let stranger = "https://s3.amazonaws.com/echo.api/none.pem";
+    let stranger = signed_at(stranger, &LEAF, &body.to_string());
+    for seconds in 2..4 {
+        let now = NOW + 2 * 24 * 3600 + seconds;
+        assert_eq!(ask(&alexa, &stranger, now).await, Err(Cause::KeysUnavailable));
+        assert_eq!(ask(&alexa, &signed(&body), now).await, Ok(()));
+    }
+    assert_eq!(files.fetched().iter().filter(|url| *url == URL).count(), 3);
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ fn the_example_of_standard_webhooks_passes() {
     let unusable = Hmac::standard_webhooks("whsec_not base64");
     assert!(unusable.problem().unwrap().contains("base64"));
     assert!(Hmac::standard_webhooks("whsec_").problem().is_some());
+    assert!(Hmac::standard_webhooks([""; 0]).problem().unwrap().contains("no secret"));
 }
 
 /// <https://www.rfc-editor.org/rfc/rfc4231>, test cases 1, 2 and 4.

@@ -18,7 +18,7 @@ const MOST: usize = 16;
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a URL that led to nothing is not asked again.
-const FAILED: Duration = Duration::from_secs(60);
+const FAILED: Duration = Duration::from_secs(10);
 
 /// The longest file of certificates, in bytes: Amazon's has 8 KB.
 const LONGEST: usize = 64 * 1024;
@@ -37,7 +37,7 @@ pub(super) struct Chains {
 
 #[derive(Clone)]
 struct Kept {
-    /// `None` if the URL led to nothing.
+    /// `None` if the URL has led to nothing.
     chain: Option<Arc<Chain>>,
     until: SystemTime,
 }
@@ -65,8 +65,7 @@ impl Chains {
             });
             let body = body.map(|fetched| fetched.body).ok().filter(|it| it.len() <= LONGEST);
             let chain = body.and_then(|pem| Chain::parse(&pem)).map(Arc::new);
-            self.keep(url, chain.clone(), now);
-            Some(chain.ok_or(Cause::KeysUnavailable))
+            Some(self.keep(url, chain, now).ok_or(Cause::KeysUnavailable))
         });
         fetched.await.ok().flatten().unwrap_or(Err(Cause::KeysUnavailable))
     }
@@ -76,9 +75,13 @@ impl Chains {
         Some(kept.chain.ok_or(Cause::KeysUnavailable))
     }
 
-    fn keep(&self, url: &str, chain: Option<Arc<Chain>>, now: SystemTime) {
+    /// Keeps what a URL led to. Returns the chain to use: an older one if there is no new one, since
+    /// its dates are checked with each request.
+    fn keep(&self, url: &str, chain: Option<Arc<Chain>>, now: SystemTime) -> Option<Arc<Chain>> {
         let mut kept = self.lock();
-        kept.retain(|_, kept| now <= kept.until);
+        let age = if chain.is_some() { KEPT } else { FAILED };
+        let chain = chain.or_else(|| kept.get(url)?.chain.clone());
+        kept.retain(|_, kept| kept.chain.is_some() || now <= kept.until);
         if kept.len() >= MOST && !kept.contains_key(url) {
             // A stranger's URLs lead to nothing, so those that failed go first.
             let first = kept.iter().min_by_key(|(_, kept)| (kept.chain.is_some(), kept.until));
@@ -86,9 +89,9 @@ impl Chains {
                 kept.remove(&first);
             }
         }
-        let age = if chain.is_some() { KEPT } else { FAILED };
         let until = now.checked_add(age).unwrap_or(now);
-        kept.insert(url.to_owned(), Kept { chain, until });
+        kept.insert(url.to_owned(), Kept { chain: chain.clone(), until });
+        chain
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
