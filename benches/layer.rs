@@ -18,7 +18,9 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_persistence::platform::{Alexa, PlatformRequest};
-use tower_persistence::{Database, Expected, MemoryDb, PersistenceLayer, Platform, Record, User};
+use tower_persistence::{
+    AfterReply, Database, Expected, Handles, MemoryDb, PersistenceLayer, Platform, Record, User,
+};
 
 type HttpRequest = Request<Full<Bytes>>;
 type HttpResponse = Response<Full<Bytes>>;
@@ -77,6 +79,17 @@ async fn reads(request: HttpRequest) -> Result<HttpResponse, Infallible> {
     inner(request).await
 }
 
+/// Does the same as [`reads_and_writes`], after the reply.
+async fn writes_after_the_reply(request: HttpRequest) -> Result<HttpResponse, Infallible> {
+    let after_reply = request.extensions().get::<AfterReply>().expect("work after the reply");
+    let work = |turn: Handles| async move {
+        black_box(turn.user.increment("visits", 1)?);
+        Ok(())
+    };
+    after_reply.spawn(work).expect("less than the limit");
+    inner(request).await
+}
+
 async fn reads_and_writes(request: HttpRequest) -> Result<HttpResponse, Infallible> {
     let user = request.extensions().get::<User>().expect("a user");
     black_box(user.increment("visits", 1).expect("a number"));
@@ -114,6 +127,35 @@ where
             let user_id = events.into_iter().next().and_then(|event| event.user_id);
             parts.extensions.insert(UserId(user_id.expect("a user").into_owned()));
             inner.call(Request::from_parts(parts, Full::new(bytes))).await
+        })
+    }
+}
+
+/// Waits after each reply for the work that goes on.
+#[derive(Clone)]
+struct Drained<S>(S, PersistenceLayer<MemoryDb>);
+
+impl<S> Service<HttpRequest> for Drained<S>
+where
+    S: Service<HttpRequest>,
+    S::Future: Send + 'static,
+    S::Response: Send,
+    S::Error: Send,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: HttpRequest) -> Self::Future {
+        let (served, layer) = (self.0.call(request), self.1.clone());
+        Box::pin(async move {
+            let response = served.await;
+            layer.drain().await;
+            response
         })
     }
 }
@@ -177,6 +219,10 @@ fn alexa_request(criterion: &mut Criterion) {
     measure(&mut group, &runtime, "layer, read", layer.layer(service_fn(reads)), || post(&body));
     let service = layer.layer(service_fn(reads_and_writes));
     measure(&mut group, &runtime, "layer, read and write", service, || post(&body));
+    let service = Drained(layer.layer(service_fn(writes_after_the_reply)), layer);
+    measure(&mut group, &runtime, "layer, write in a turn after the reply", service, || {
+        post(&body)
+    });
     tower_sessions(&mut group, &runtime, &body);
     group.finish();
 }

@@ -45,9 +45,10 @@
 //!
 //! | for | see |
 //! | --- | --- |
-//! | a turn without a request: a job, a proactive message, a test | [`PersistenceLayer::turn`] |
 //! | reading and writing in a handler | [`User`], [`Session`], [`History`] |
 //! | the user's data as a type of your own, with migrations | [`UserData`], [`Schema`] |
+//! | answering at once and working later | [`AfterReply`] |
+//! | a turn without a request: a job, a proactive message, a test | [`PersistenceLayer::turn`] |
 //! | the options | [`PersistenceLayer`] |
 //! | the elements that are stored | [`StoredElements`] |
 //! | choosing and operating a database | the [databases guide][_documentation::databases] |
@@ -108,6 +109,7 @@ mod service;
 mod timestamp;
 mod transaction;
 mod turn;
+mod under_way;
 mod user_key;
 mod verified;
 
@@ -169,8 +171,8 @@ pub use self::service::Persistence;
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations, Schema,
-    Session, User, UserData,
+    AfterReply, Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations,
+    Schema, Session, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;

@@ -42,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) queue_timeout: Duration,
     pub(crate) load_timeout: Duration,
     pub(crate) save_timeout: Duration,
+    pub(crate) detached_limit: usize,
+    pub(crate) detached_timeout: Duration,
     pub(crate) on_error: Arc<OnError>,
     pub(crate) observe: Arc<observe::Settings>,
     pub(crate) clock: Arc<Clock>,
@@ -72,6 +74,8 @@ impl Config {
             queue_timeout: Duration::from_secs(2),
             load_timeout: Duration::from_secs(2),
             save_timeout: Duration::from_secs(2),
+            detached_limit: 1024,
+            detached_timeout: Duration::from_secs(5 * 60),
             on_error: Arc::new(Error::response),
             observe: Arc::new(observe::Settings::new(database)),
             clock: Arc::new(SystemTime::now),
@@ -140,6 +144,8 @@ impl fmt::Debug for Config {
             .field("queue_timeout", &self.queue_timeout)
             .field("load_timeout", &self.load_timeout)
             .field("save_timeout", &self.save_timeout)
+            .field("detached_limit", &self.detached_limit)
+            .field("detached_timeout", &self.detached_timeout)
             .finish_non_exhaustive()
     }
 }

@@ -2,8 +2,10 @@
 
 /// The policy if another process saved the same user's record between load and save.
 ///
-/// Within one process, the turns of a user run one after the other. A user deleted in the meantime
-/// stays deleted under every policy, and the reply is sent.
+/// Within one process, the requests of a user run one after the other, but turns
+/// [after a reply](crate::AfterReply) run beside them and count as another process; their own
+/// conflicts are merged under every policy. A user deleted in the meantime stays deleted under
+/// every policy, and the reply is sent.
 ///
 /// ```
 /// use tower_persistence::{MemoryDb, OnConflict, PersistenceLayer};

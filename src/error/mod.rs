@@ -70,6 +70,7 @@ pub(crate) enum Kind {
     ElementDisabled,
     LayerMissing,
     Configuration,
+    DetachedLimit,
 }
 
 impl Error {
@@ -197,7 +198,7 @@ impl Error {
     /// | 409 | another process modified the same record concurrently |
     /// | 413 | the body is over the limit, or has more than 1,000 events |
     /// | 500 | the handler misused a handle, or found data of another type |
-    /// | 503 | loading or saving failed, or took too long |
+    /// | 503 | loading or saving failed, or took too long; too much work after replies is under way |
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.inner.kind {
@@ -211,7 +212,7 @@ impl Error {
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::BodyTooLarge | Kind::TooManyEvents => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Conflict => StatusCode::CONFLICT,
-            Kind::Timeout | Kind::Database => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Timeout | Kind::Database | Kind::DetachedLimit => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Decode
             | Kind::Encode
             | Kind::TurnEnded
@@ -246,6 +247,7 @@ impl Error {
             Kind::TooManyEvents => "the request has too many events",
             Kind::Ambiguous => "the request can belong to more than one platform",
             Kind::Unverified => "the request was not verified",
+            Kind::DetachedLimit => "too much work is under way, try again",
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {
                 "the user's data is not available, try again"
             }

@@ -273,4 +273,20 @@ impl Error {
     pub fn is_configuration(&self) -> bool {
         self.inner.kind == Kind::Configuration
     }
+
+    /// Returns whether no work could be started after the reply, since
+    /// [`detached_limit`](crate::PersistenceLayer::detached_limit) turns are under way.
+    ///
+    /// ```
+    /// # use tower_persistence::Error;
+    /// fn log(error: &Error) {
+    ///     if error.is_detached_limit() {
+    ///         eprintln!("{error}");
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_detached_limit(&self) -> bool {
+        self.inner.kind == Kind::DetachedLimit
+    }
 }

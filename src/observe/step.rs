@@ -196,6 +196,7 @@ pub(super) fn error_type(error: &Error) -> &'static str {
         Kind::ElementDisabled => "not_stored",
         Kind::LayerMissing => "layer_missing",
         Kind::Configuration => "configuration",
+        Kind::DetachedLimit => "detached_limit",
     }
 }
 

@@ -19,7 +19,7 @@ use crate::incoming::EventRequest;
 use crate::inner::{InnerService, Reserved};
 use crate::observe::Observer;
 use crate::transaction::{Attempt, Ran, Shared, UserGuard, transact};
-use crate::turn::{Exchange, History, Keep, Session, User};
+use crate::turn::{AfterReply, Exchange, History, Keep, Session, User};
 
 /// Serves one event. `guard` is the user's place, if the caller holds it already.
 pub(super) async fn serve<S, D, B>(
@@ -111,6 +111,8 @@ where
     let head = turn.writes_reply().then(|| parts.clone());
     parts.extensions.insert(Session(Arc::clone(&turn)));
     if turn.user().is_some() {
+        let after_reply = AfterReply::new(&turn, &shared.detached, config.detached_limit);
+        parts.extensions.insert(after_reply);
         parts.extensions.insert(User(Arc::clone(&turn)));
         parts.extensions.insert(History(Arc::clone(&turn)));
     } else {
@@ -129,6 +131,9 @@ where
     if status.is_server_error() && !config.save_on_error {
         let response = response.map(ResponseBody::inner);
         return Ok(Ran::Discard(Answer { response, unwritten: None }, "server_error"));
+    }
+    if status.as_u16() >= 400 {
+        drop(turn.take_detached());
     }
     let keep = if status.is_client_error() { Keep::IfWritten } else { Keep::All };
     let writer = ReplyWriter {

@@ -6,7 +6,7 @@ use http::request::Parts;
 use crate::body::{NoUser, may_have_user};
 use crate::error::{Error, Kind};
 use crate::observe;
-use crate::turn::{Conversation, History, Schema, Session, User, UserData};
+use crate::turn::{AfterReply, Conversation, History, Schema, Session, User, UserData};
 
 /// Returns the rejection of a request that has no handle `name`.
 fn rejection(parts: &Parts, name: &str) -> Error {
@@ -70,6 +70,7 @@ macro_rules! extractor {
 extractor!(User);
 extractor!(Session);
 extractor!(History);
+extractor!(AfterReply);
 extractor!(Conversation);
 
 /// Rejects as [`User`] does, and with [`is_decode`](Error::is_decode), a 500, if the data cannot be

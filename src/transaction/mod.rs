@@ -4,6 +4,7 @@ mod aliases;
 mod backoff;
 mod closure;
 mod conversation;
+mod detached;
 mod load;
 mod locks;
 mod save;
@@ -24,13 +25,14 @@ pub(crate) use self::closure::{Failed, run_closure};
 use self::conversation::{CloseOnDrop, ConversationSlot};
 pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
 use self::save::{Completed, Completion, too_many_conflicts};
-pub(crate) use self::shared::{SavesUnderWay, Shared};
+pub(crate) use self::shared::Shared;
 use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::Recognised;
 use crate::observe::Observer;
 use crate::policy::OnConflict;
 use crate::turn::{Basis, Conversation, Exchange, Keep, Turn};
+use crate::under_way::UnderWay;
 
 /// One run of the handler.
 pub(crate) struct Attempt {
@@ -51,7 +53,8 @@ pub(crate) enum Ran<T, F> {
     Keep { output: F, keep: Keep },
 }
 
-/// Runs `run` as one turn of the event's user. Returns `None` if the event was handled before.
+/// Runs `run` as one turn of the event's user. Returns `None` if the event was handled before, or
+/// follows a request whose user was deleted since.
 ///
 /// Nothing is stored if `run` fails, or if the future is dropped before `run` has returned. After
 /// that the turn is completed even if the future is dropped.
@@ -79,10 +82,19 @@ where
     let config = &shared.config;
     config.stored_elements.check()?;
     let opened = aliases::open(shared, event.user.as_mut(), guard, observer).await?;
-    let Opened { guard, waited, basis: mut loaded, others } = opened;
+    let Opened { guard, waited, basis, others } = opened;
     let others = Arc::new(others);
     let key = event.user.as_ref().map(|user| Arc::clone(&user.storage_key));
-    let mut reruns = match config.on_conflict {
+    let Some(mut loaded) = detached::basis(&event, basis) else {
+        observer.skip("stays_deleted");
+        return Ok(None);
+    };
+    // Work after a reply is never done twice.
+    let on_conflict = match &event.left {
+        Some(_) => OnConflict::Merge,
+        None => config.on_conflict,
+    };
+    let mut reruns = match on_conflict {
         OnConflict::Rerun { attempts } => attempts,
         OnConflict::Merge | OnConflict::Overwrite => 0,
     };
@@ -127,6 +139,7 @@ where
                     conversation,
                     others: Arc::clone(&others),
                     keep,
+                    on_conflict,
                     observer: observer.clone(),
                 };
                 let work = Box::pin(completion.complete(output));
@@ -176,7 +189,7 @@ pub(crate) async fn with_timeout<T>(
 /// Runs `work` to its end, even if the returned future is dropped, within the span of the request.
 pub(crate) async fn run_to_completion<T: Send + 'static>(
     mut work: Pin<Box<impl Future<Output = Result<T, Error>> + Send + 'static>>,
-    under_way: &SavesUnderWay,
+    under_way: &UnderWay,
 ) -> Result<T, Error> {
     // Work that is ready at once needs no task.
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {

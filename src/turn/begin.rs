@@ -87,6 +87,7 @@ impl Turn {
             typed: TypedState::default(),
             output: None,
             history_entry: None,
+            detached: Some(Vec::new()),
         };
         Self {
             elements: Arc::clone(elements),

@@ -3,6 +3,7 @@
 //! [`begin`] makes a turn of the loaded record, [`state`] holds its state, [`seal`] ends the turn,
 //! and [`merge`] applies its changes to a record that another process has saved meanwhile.
 
+mod after_reply;
 pub(crate) mod aliases;
 mod begin;
 mod conversation;
@@ -21,6 +22,8 @@ mod typed;
 mod user;
 mod writes;
 
+pub use self::after_reply::AfterReply;
+pub(crate) use self::after_reply::DetachedWork;
 pub(crate) use self::conversation::OpenConversation;
 pub use self::conversation::{Conversation, ConversationState};
 pub use self::handles::Handles;

@@ -49,6 +49,8 @@ impl Turn {
     /// Ends the turn without storing anything.
     pub(crate) fn discard(&self) {
         self.state().phase = Phase::Sealed;
+        // Dropped without the lock, since the closures may hold handles of this turn.
+        drop(self.take_detached());
     }
 
     /// Ends the turn, and returns the action to take.

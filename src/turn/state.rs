@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use super::after_reply::DetachedWork;
 use super::data::Data;
 use super::handled::EventId;
 use super::place::SessionPlace;
@@ -101,6 +102,8 @@ pub(super) struct State {
     pub(super) output: Option<Value>,
     /// The entry that this turn adds to the history.
     pub(super) history_entry: Option<Value>,
+    /// The work to begin when the turn is stored; `None` if none can be started any more.
+    pub(super) detached: Option<Vec<DetachedWork>>,
 }
 
 /// Selects the data to read or write.
