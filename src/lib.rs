@@ -57,6 +57,7 @@
 //! | platforms, and one of your own | the [platforms guide][_documentation::platforms], [`platform`] |
 //! | checking that requests are genuine | the [verification guide][_documentation::verify], `VerifyLayer` |
 //! | two processes that write the same user | [`OnConflict`] |
+//! | replies that are streamed | [`TurnEnd`], [`StreamedTurn`] |
 //! | requests while the database is down | [`OnOutage`], `CircuitBreaker` |
 //! | logs, spans, metrics, alerts | the [operations guide][_documentation::operations] |
 //! | errors | [`Error`] |
@@ -156,23 +157,21 @@ pub use self::error::{BoxError, Error};
 #[doc(inline)]
 pub use self::identify::Identify;
 #[doc(inline)]
-pub use self::inner::ResponseFuture;
-#[doc(inline)]
 pub use self::layer::PersistenceLayer;
 #[doc(inline)]
 pub use self::platform::Platform;
 #[doc(inline)]
-pub use self::policy::{OnConflict, OnOutage};
+pub use self::policy::{OnConflict, OnHangUp, OnOutage, TurnEnd};
 #[doc(inline)]
 pub use self::record::Record;
 #[doc(inline)]
-pub use self::service::Persistence;
+pub use self::service::{Persistence, ResponseFuture};
 #[doc(inline)]
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
     AfterReply, Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations,
-    Schema, Session, User, UserData,
+    Schema, Session, StreamedTurn, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;

@@ -1,15 +1,13 @@
-//! The service inside a layer: its bounds, the place that it reserved, and the future of its
-//! response.
+//! The service inside a layer: its bounds, and the place that it reserved.
 
-mod future;
 mod reserved;
 
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-pub use self::future::ResponseFuture;
 pub(crate) use self::reserved::Reserved;
+use crate::error::BoxError;
 
 /// The bounds of the inner service, and its response body.
 pub(crate) trait InnerService<B>:
@@ -18,7 +16,7 @@ pub(crate) trait InnerService<B>:
     + Send
     + 'static
 {
-    type Reply: Body<Data: Send, Error: Send> + Send + 'static;
+    type Reply: Body<Data: Send, Error: Into<BoxError> + Send> + Send + 'static;
 }
 
 impl<S, B, R> InnerService<B> for S
@@ -27,7 +25,7 @@ where
         + Clone
         + Send
         + 'static,
-    R: Body<Data: Send, Error: Send> + Send + 'static,
+    R: Body<Data: Send, Error: Into<BoxError> + Send> + Send + 'static,
 {
     type Reply = R;
 }

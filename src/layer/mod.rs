@@ -5,6 +5,7 @@ mod detached;
 mod limits;
 mod policies;
 mod recognition;
+mod streams;
 mod turn;
 
 use std::fmt;

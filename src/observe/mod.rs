@@ -144,6 +144,20 @@ impl Observer {
         StepSpan::begin(Operation::Call, span, None)
     }
 
+    /// Begins the step in which a reply is streamed whose turn ends with it.
+    pub(crate) fn stream(&self) -> StepSpan<'_> {
+        let span = span!(
+            "stream",
+            otel.status_code = Empty,
+            platform = &*self.platform,
+            user.hash = self.user_hash.as_deref(),
+            outcome = Empty,
+            error.type = Empty,
+            duration_seconds = Empty,
+        );
+        StepSpan::begin(Operation::Stream, span, None)
+    }
+
     /// Reports that nothing is stored, for this reason.
     pub(crate) fn skip(&self, reason: &'static str) {
         span!(

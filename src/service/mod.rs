@@ -1,14 +1,17 @@
 //! The layer's service: the request lifecycle, which wraps HTTP around the transaction of a turn.
 //!
 //! [`recognise`] reads the request and finds its events, [`event`] serves one of them, [`batch`]
-//! serves several, and [`reply`] reads and writes the handler's reply.
+//! serves several, and [`reply`] reads and writes the handler's reply. Where that is streamed,
+//! [`stream`] takes it over, and the rest of the turn with it.
 
 mod batch;
 mod event;
 #[cfg(feature = "axum")]
 mod extract;
+mod future;
 mod recognise;
 mod reply;
+mod stream;
 mod unwritten;
 
 use std::fmt;
@@ -20,11 +23,13 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+pub use self::future::ResponseFuture;
 use self::recognise::{Recognition, recognise};
+use self::stream::Handoff;
 use crate::body::{self, FromBuffered, NoUser, ResponseBody};
 use crate::database::Database;
 use crate::error::{BoxError, Error};
-use crate::inner::{InnerService, Reserved, ResponseFuture};
+use crate::inner::{InnerService, Reserved};
 use crate::observe::{self, Observer};
 use crate::options::Config;
 use crate::transaction::Shared;
@@ -53,7 +58,7 @@ where
     B::Error: Into<BoxError>,
     R: Body + Send + 'static,
     R::Data: Send,
-    R::Error: Send,
+    R::Error: Into<BoxError> + Send,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
@@ -72,10 +77,11 @@ where
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone.clone());
         let shared = Arc::clone(&self.shared);
-        ResponseFuture::boxed(async move {
+        let handoff = Arc::<Handoff<R>>::default();
+        ResponseFuture::turn(Arc::clone(&handoff), async move {
             let reserved = Reserved::new(inner, clone);
-            let served = reserved.kept_until_pending(serve(&reserved, &shared, request)).await;
-            match served {
+            let served = serve(&reserved, &shared, request, &handoff);
+            match reserved.kept_until_pending(served).await {
                 Ok(response) => Ok(response),
                 Err(Failure::Inner(error)) => Err(error),
                 Err(Failure::Own(error, observer)) => {
@@ -133,6 +139,7 @@ async fn serve<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
     request: Request<B>,
+    handoff: &Handoff<S::Reply>,
 ) -> Served<S, B>
 where
     S: InnerService<B>,
@@ -147,7 +154,9 @@ where
     }
     let (parts, recognition) = recognised?;
     match recognition {
-        Recognition::Event(request) => event::serve(reserved, shared, parts, *request, None).await,
+        Recognition::Event(request) => {
+            event::serve(reserved, shared, parts, *request, None, handoff).await
+        }
         Recognition::Batch(platform, events) => {
             batch::serve(reserved, shared, &platform, &parts, events).await
         }
@@ -156,7 +165,7 @@ where
 }
 
 /// Makes the response that the layer sends in the handler's place.
-fn refuse<R: Body>(
+fn refuse<R: Body<Error: Into<BoxError>>>(
     config: &Config,
     error: Error,
     observer: Option<&Observer>,
@@ -168,7 +177,7 @@ fn refuse<R: Body>(
 }
 
 /// Makes a reply without content, which the platform takes for success.
-fn acknowledge<R: Body>(reply: &'static str) -> Response<ResponseBody<R>> {
+fn acknowledge<R: Body<Error: Into<BoxError>>>(reply: &'static str) -> Response<ResponseBody<R>> {
     let mut response = Response::new(ResponseBody::own(Bytes::from_static(reply.as_bytes())));
     if !reply.is_empty() {
         let json = http::HeaderValue::from_static("application/json");

@@ -51,6 +51,9 @@ pub(crate) enum Ran<T, F> {
     Discard(T, &'static str),
     /// Stores the changes once `output` is there, or nothing if it comes without an exchange.
     Keep { output: F, keep: Keep },
+    /// Stores the changes, and merges them on a conflict: the client has the reply, so the handler
+    /// cannot run again.
+    Sent { output: F },
 }
 
 /// Runs `run` as one turn of the event's user. Returns `None` if the event was handled before, or
@@ -126,36 +129,39 @@ where
             is_last,
             waited,
         };
-        match run(attempt).await? {
+        let (output, keep, on_conflict) = match run(attempt).await? {
             Ran::Discard(output, reason) => {
                 observer.skip(reason);
                 return Ok(Some(output));
             }
-            Ran::Keep { output, keep } => {
-                let completion = Completion {
-                    _guard: guard.clone(),
-                    shared: Arc::clone(shared),
-                    turn,
-                    conversation,
-                    others: Arc::clone(&others),
-                    keep,
-                    on_conflict,
-                    observer: observer.clone(),
+            Ran::Keep { output, keep } => (output, keep, on_conflict),
+            Ran::Sent { output } => match on_conflict {
+                OnConflict::Rerun { .. } => (output, Keep::All, OnConflict::Merge),
+                on_conflict => (output, Keep::All, on_conflict),
+            },
+        };
+        let completion = Completion {
+            _guard: guard.clone(),
+            shared: Arc::clone(shared),
+            turn,
+            conversation,
+            others: Arc::clone(&others),
+            keep,
+            on_conflict,
+            observer: observer.clone(),
+        };
+        let work = Box::pin(completion.complete(output));
+        match run_to_completion(work, &shared.saves).await? {
+            Completed::Saved(output) => return Ok(Some(output)),
+            Completed::Conflict { current, has_stored_conversation } => {
+                is_conversation_stored |= has_stored_conversation;
+                loaded = Basis::Record(current);
+            }
+            Completed::ConversationConflict => {
+                loaded = match &key {
+                    Some(key) => load::load(shared, key, observer).await?,
+                    None => Basis::Absent(None),
                 };
-                let work = Box::pin(completion.complete(output));
-                match run_to_completion(work, &shared.saves).await? {
-                    Completed::Saved(output) => return Ok(Some(output)),
-                    Completed::Conflict { current, has_stored_conversation } => {
-                        is_conversation_stored |= has_stored_conversation;
-                        loaded = Basis::Record(current);
-                    }
-                    Completed::ConversationConflict => {
-                        loaded = match &key {
-                            Some(key) => load::load(shared, key, observer).await?,
-                            None => Basis::Absent(None),
-                        };
-                    }
-                }
             }
         }
         reruns = reruns.saturating_sub(1);

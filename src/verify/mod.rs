@@ -20,6 +20,7 @@ mod alexa;
 mod checks;
 mod ed25519;
 mod fetch;
+mod future;
 mod handshake;
 mod header;
 mod hmac;
@@ -42,6 +43,7 @@ mod verifier;
 pub use self::alexa::Alexa;
 pub use self::ed25519::Discord;
 pub use self::fetch::{Fetched, Fetcher};
+pub use self::future::VerifyFuture;
 pub use self::header::FixedHeader;
 pub use self::hmac::Hmac;
 #[cfg(feature = "verify-http")]

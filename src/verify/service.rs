@@ -12,9 +12,10 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::checks::{Checks, Outcome, Refused};
+use super::future::VerifyFuture;
 use crate::body::{self, FromBuffered, OriginalBody, ResponseBody};
 use crate::error::{BoxError, Error};
-use crate::inner::{Reserved, ResponseFuture};
+use crate::inner::Reserved;
 
 /// The service that [`VerifyLayer`](crate::VerifyLayer) makes of an inner one.
 #[derive(Clone)]
@@ -39,11 +40,11 @@ where
     B::Error: Into<BoxError>,
     R: Body + Send + 'static,
     R::Data: Send,
-    R::Error: Send,
+    R::Error: Into<BoxError> + Send,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, R, S::Error>;
+    type Future = VerifyFuture<S::Future, R, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -54,16 +55,16 @@ where
         if *request.method() == Method::GET
             && let Some(answer) = self.checks.question(request.uri())
         {
-            return ResponseFuture::boxed(ready(Ok(answer.map(ResponseBody::own))));
+            return VerifyFuture::boxed(ready(Ok(answer.map(ResponseBody::own))));
         }
         if !self.checks.reads(request.method(), request.headers(), request.body()) {
-            return ResponseFuture::pass_through(self.inner.call(request));
+            return VerifyFuture::pass_through(self.inner.call(request));
         }
         // `poll_ready` made this service ready, not its clone, so this one must be called.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone.clone());
         let checks = Arc::clone(&self.checks);
-        ResponseFuture::boxed(async move {
+        VerifyFuture::boxed(async move {
             let reserved = Reserved::new(inner, clone);
             let checked = reserved.kept_until_pending(check(&checks, request)).await;
             match checked {

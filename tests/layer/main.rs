@@ -36,6 +36,7 @@ mod side_by_side;
 mod socket;
 mod stacks;
 mod statuses;
+mod streams;
 mod turns;
 mod typed;
 mod untouched;

@@ -1,6 +1,7 @@
 //! Spans, events and metrics of a request, none of which shows a user id or data.
 
 mod recorder;
+mod streams;
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The response future of a layer's service.
+//! The response future of the service.
 
 use std::fmt;
 use std::future::Future;
@@ -10,14 +10,15 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use crate::body::ResponseBody;
+use crate::error::BoxError;
 
 type Boxed<B, E> = Pin<Box<dyn Future<Output = Result<Response<ResponseBody<B>>, E>> + Send>>;
 
 pin_project! {
-    /// The response future of a layer's service, such as [`Persistence`](crate::Persistence).
+    /// The response future of [`Verify`](super::Verify).
     ///
     /// A request that passes through is not boxed.
-    pub struct ResponseFuture<F, B, E>
+    pub struct VerifyFuture<F, B, E>
     where
         B: Body,
     {
@@ -37,7 +38,7 @@ pin_project! {
     }
 }
 
-impl<F, B: Body, E> ResponseFuture<F, B, E> {
+impl<F, B: Body, E> VerifyFuture<F, B, E> {
     #[inline]
     pub(crate) fn pass_through(future: F) -> Self {
         Self { kind: Kind::PassThrough { future } }
@@ -51,10 +52,10 @@ impl<F, B: Body, E> ResponseFuture<F, B, E> {
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F, B, E>
+impl<F, B, E> Future for VerifyFuture<F, B, E>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
+    B: Body<Error: Into<BoxError>>,
 {
     type Output = Result<Response<ResponseBody<B>>, E>;
 
@@ -69,8 +70,8 @@ where
     }
 }
 
-impl<F, B: Body, E> fmt::Debug for ResponseFuture<F, B, E> {
+impl<F, B: Body, E> fmt::Debug for VerifyFuture<F, B, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("VerifyFuture").finish_non_exhaustive()
     }
 }
