@@ -76,6 +76,7 @@
 //! | `aws-config` | | region and credentials of `DynamoDb` from the environment |
 //! | `aws-login` | | the same, with the credentials of `aws login` (26 more packages) |
 //! | `mongodb` | | `MongoDb` |
+//! | `postgres` | | `PostgresDb` |
 //! | `sqlite` | | `SqliteDb`, the embedded database in an SQLite file |
 //! | `redis` | | `RedisDb`, for Redis and Valkey |
 //! | `circuit-breaker` | | `CircuitBreaker` around any database, which fails fast while it is down |
@@ -101,6 +102,7 @@ mod identify;
 mod incoming;
 mod inner;
 mod layer;
+mod length;
 mod media_type;
 mod observe;
 mod options;
@@ -146,6 +148,9 @@ pub use self::database::{FileDb, FileDbBuilder};
 #[cfg(feature = "mongodb")]
 #[doc(inline)]
 pub use self::database::{MongoDb, MongoDbBuilder};
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use self::database::{PostgresDb, PostgresDbBuilder};
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use self::database::{RedisDb, RedisDbBuilder};
@@ -170,8 +175,8 @@ pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    AfterReply, Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations,
-    Schema, Session, StreamedTurn, User, UserData,
+    AfterReply, Conversation, ConversationState, Handles, History, Message, MetaData, Migrated,
+    Migrations, Schema, Session, StreamedTurn, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;
