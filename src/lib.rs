@@ -31,8 +31,8 @@
 //! ```
 //!
 //! **The user id comes from the request body, so anyone who reaches the service can claim any id.**
-//! Check that requests are genuine in front of the layer; the [platforms guide][verification] names
-//! the check of each platform.
+//! `VerifyLayer` (feature `verify`) checks that requests are genuine; the [verification
+//! guide][_documentation::verify] has a section for each platform.
 //!
 //! # Request lifecycle
 //!
@@ -55,6 +55,7 @@
 //! | choosing it at start, by a URL or Jovo's JSON | [`connect`], [`config`] |
 //! | a database of your own | [`Database`], `testing::conformance` |
 //! | platforms, and one of your own | the [platforms guide][_documentation::platforms], [`platform`] |
+//! | checking that requests are genuine | the [verification guide][_documentation::verify], `VerifyLayer` |
 //! | two processes that write the same user | [`OnConflict`] |
 //! | replies that are streamed | [`TurnEnd`], [`StreamedTurn`] |
 //! | requests while the database is down | [`OnOutage`], `CircuitBreaker` |
@@ -82,6 +83,8 @@
 //! | `lambda` | | `lambda_http::Body` as a request body, for functions without axum |
 //! | `metrics` | | counters and histograms for the `metrics` crate |
 //! | `user-hash` | | `PersistenceLayer::user_hash_key`, a keyed hash of the user id in spans |
+//! | `verify` | | `VerifyLayer`, which checks that requests are genuine; needs a C compiler |
+//! | `verify-http` | | `HttpFetcher`, with which it gets Alexa's certificates and the keys of tokens |
 //! | `testing` | | the conformance suite for a database, and one that fails on purpose |
 //!
 //! # Requirements
@@ -89,8 +92,6 @@
 //! * Rust 1.89 or later, and a Tokio runtime with the time driver enabled.
 //! * `serde_json`'s features are global to a program. This crate switches on `raw_value`,
 //!   `preserve_order` and `float_roundtrip`. Do not enable `arbitrary_precision` beside them.
-//!
-//! [verification]: _documentation::platforms#verification
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -99,6 +100,7 @@ mod error;
 mod fnv;
 mod identify;
 mod incoming;
+mod inner;
 mod layer;
 mod length;
 mod media_type;
@@ -112,6 +114,7 @@ mod transaction;
 mod turn;
 mod under_way;
 mod user_key;
+mod verified;
 
 pub mod config;
 pub mod database;
@@ -119,6 +122,8 @@ pub mod platform;
 pub mod stored_elements;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "verify")]
+pub mod verify;
 
 #[doc(inline)]
 pub use self::body::{FromBuffered, OriginalBody, ResponseBody};
@@ -175,6 +180,11 @@ pub use self::turn::{
 };
 #[doc(inline)]
 pub use self::user_key::UserId;
+#[doc(inline)]
+pub use self::verified::Verified;
+#[cfg(feature = "verify")]
+#[doc(inline)]
+pub use self::verify::VerifyLayer;
 
 /// Shows the guides as pages of this documentation.
 ///
@@ -213,8 +223,17 @@ pub mod _documentation {
     #[doc = include_str!("../docs/operations.md")]
     pub mod operations {}
 
+    #[doc = "[verification guide]: verify"]
+    #[doc = ""]
     #[doc = include_str!("../docs/platforms.md")]
     pub mod platforms {}
+
+    // As tests, the examples need the feature.
+    #[cfg_attr(
+        any(not(doctest), feature = "verify"),
+        doc = include_str!("../docs/verify.md")
+    )]
+    pub mod verify {}
 }
 
 /// Runs the README's code with the tests.

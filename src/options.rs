@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) reply_limit: usize,
     pub(crate) reply_timeout: Duration,
     pub(crate) require_user: bool,
+    pub(crate) require_verified: bool,
     pub(crate) identify: Option<Identify>,
     pub(crate) save_on_error: bool,
     pub(crate) keys: UserKeys,
@@ -67,6 +68,7 @@ impl Config {
             reply_limit: 1024 * 1024,
             reply_timeout: Duration::from_secs(2),
             require_user: false,
+            require_verified: false,
             identify: None,
             save_on_error: false,
             keys: UserKeys::default(),
@@ -149,6 +151,7 @@ impl fmt::Debug for Config {
             .field("reply_limit", &self.reply_limit)
             .field("reply_timeout", &self.reply_timeout)
             .field("require_user", &self.require_user)
+            .field("require_verified", &self.require_verified)
             .field("identify", &self.identify)
             .field("save_on_error", &self.save_on_error)
             .field("platform_keys", &self.keys.with_platform)

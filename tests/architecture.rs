@@ -15,9 +15,10 @@ use std::str::Chars;
 const ORDER: [&str; 5] = ["layer", "service", "transaction", "turn", "record"];
 
 /// Rooms that one may not know. A platform sees the parsed body and the head of a request.
-const FORBIDDEN: [(&str, &[&str]); 2] = [
+const FORBIDDEN: [(&str, &[&str]); 3] = [
     ("platform", &["database", "config", "body", "layer", "service", "transaction", "turn"]),
     ("database", &["platform", "config", "body", "layer", "service", "transaction", "turn"]),
+    ("verify", &["database", "config", "layer", "options", "service", "transaction", "turn"]),
 ];
 
 #[test]

@@ -69,6 +69,7 @@ pub(crate) enum Kind {
     TurnEnded,
     Reentrant,
     Ambiguous,
+    Unverified,
     ElementDisabled,
     LayerMissing,
     Configuration,
@@ -194,6 +195,7 @@ impl Error {
     /// | status | when |
     /// | --- | --- |
     /// | 400 | the body broke off; a required user is missing; two platforms recognised the request |
+    /// | 401 | the request was not verified |
     /// | 403 | the authenticated user is not the one in the body |
     /// | 408 | the body did not end within `body_timeout` |
     /// | 409 | another process modified the same record concurrently |
@@ -208,6 +210,7 @@ impl Error {
             | Kind::MissingUser
             | Kind::MissingConversation
             | Kind::Ambiguous => StatusCode::BAD_REQUEST,
+            Kind::Unverified => StatusCode::UNAUTHORIZED,
             Kind::OtherUser => StatusCode::FORBIDDEN,
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::BodyTooLarge | Kind::TooManyEvents => StatusCode::PAYLOAD_TOO_LARGE,
@@ -264,6 +267,7 @@ impl Error {
             Kind::OtherUser => "the request names another user",
             Kind::TooManyEvents => "the request has too many events",
             Kind::Ambiguous => "the request can belong to more than one platform",
+            Kind::Unverified => "the request was not verified",
             Kind::QueueTimeout => "an earlier request of the user is still served, try again",
             Kind::DetachedLimit => "too much work is under way, try again",
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {

@@ -111,6 +111,22 @@ impl Error {
         self.inner.kind == Kind::Ambiguous
     }
 
+    /// Returns whether the request was not verified as genuine: a `VerifyLayer` refused it, or
+    /// [`require_verified`](crate::PersistenceLayer::require_verified) did.
+    ///
+    /// ```
+    /// # use tower_persistence::Error;
+    /// fn log(error: &Error) {
+    ///     if error.is_unverified() {
+    ///         eprintln!("{error}");
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_unverified(&self) -> bool {
+        self.inner.kind == Kind::Unverified
+    }
+
     /// Returns whether the request held more than 1,000 events, of which nothing was stored.
     ///
     /// ```

@@ -65,6 +65,22 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.require_user = require_user)
     }
 
+    /// Sets whether a request in which the layer finds a user or a session must have been verified:
+    /// with [`Verified`](crate::Verified) in its extensions, for the platform that the layer
+    /// recognises. Otherwise it is answered with 401. Default: `false`.
+    ///
+    /// A `VerifyLayer` (feature `verify`) around this layer hands on `Verified`; a check of your
+    /// own inserts it.
+    ///
+    /// ```
+    /// # use tower_persistence::{MemoryDb, PersistenceLayer};
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).require_verified(true);
+    /// ```
+    #[must_use]
+    pub fn require_verified(self, require_verified: bool) -> Self {
+        self.with(|config| config.require_verified = require_verified)
+    }
+
     /// Takes the user from what an authentication layer in front has found, on every platform.
     /// Default: each platform's request names its user.
     ///

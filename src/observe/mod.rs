@@ -230,8 +230,8 @@ pub(crate) fn refused(settings: &Settings, observer: Option<&Observer>, error: &
     }
     match error.kind() {
         _ if error.status().is_server_error() => log!(error),
-        // A conflict loses the user's message; an ambiguous request may circumvent a check.
-        Kind::Conflict | Kind::Ambiguous | Kind::OtherUser => log!(warn),
+        // A conflict loses the user's message; the others may circumvent a check.
+        Kind::Conflict | Kind::Ambiguous | Kind::OtherUser | Kind::Unverified => log!(warn),
         _ => log!(debug),
     }
     let labels = observer.map_or_else(|| Labels::new(&settings.database, None), Observer::labels);

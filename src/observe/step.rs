@@ -201,6 +201,7 @@ pub(super) fn error_type(error: &Error) -> &'static str {
         Kind::TurnEnded => "sealed",
         Kind::Reentrant => "reentrant",
         Kind::Ambiguous => "ambiguous",
+        Kind::Unverified => "unverified",
         Kind::ElementDisabled => "not_stored",
         Kind::LayerMissing => "layer_missing",
         Kind::Configuration => "configuration",

@@ -11,13 +11,13 @@ use http::request::Parts;
 use http::{Response, header};
 use http_body::Body;
 
-use super::reserved::Reserved;
 use super::stream::{Handoff, drained, ended};
-use super::{Failure, InnerService, Served, acknowledge, event, refuse};
+use super::{Failure, Served, acknowledge, event, refuse};
 use crate::body::{FromBuffered, ResponseBody};
 use crate::database::Database;
 use crate::error::Error;
 use crate::incoming::EventRequest;
+use crate::inner::{InnerService, Reserved};
 use crate::platform::NamedPlatform;
 use crate::transaction::{QueuedTurn, Shared};
 

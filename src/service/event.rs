@@ -12,13 +12,13 @@ use http_body::Body;
 use tokio::time::timeout;
 
 use super::reply::ReplyWriter;
-use super::reserved::Reserved;
 use super::stream::{self, Handoff, Opened};
-use super::{Failure, InnerService, Served, acknowledge, kept_reply};
+use super::{Failure, Served, acknowledge, kept_reply};
 use crate::body::{FromBuffered, NoUser, ResponseBody, put_back};
 use crate::database::Database;
 use crate::error::{BoxError, Error, Kind};
 use crate::incoming::EventRequest;
+use crate::inner::{InnerService, Reserved};
 use crate::observe::Observer;
 use crate::transaction::{Attempt, Ran, Shared, Transacted, UserGuard, transact};
 use crate::turn::{AfterReply, Exchange, History, Keep, Session, StreamEnd, User};

@@ -12,7 +12,6 @@ mod future;
 mod kept_reply;
 mod recognise;
 mod reply;
-mod reserved;
 mod stream;
 mod unwritten;
 
@@ -27,11 +26,11 @@ use tower_service::Service;
 
 pub use self::future::ResponseFuture;
 use self::recognise::{Recognition, recognise};
-use self::reserved::Reserved;
 use self::stream::Handoff;
 use crate::body::{self, FromBuffered, NoUser, ResponseBody};
 use crate::database::Database;
 use crate::error::{BoxError, Error};
+use crate::inner::{InnerService, Reserved};
 use crate::observe::{self, Observer};
 use crate::options::Config;
 use crate::transaction::Shared;
@@ -47,27 +46,6 @@ impl<S, D> Persistence<S, D> {
     pub(crate) fn new(inner: S, shared: Arc<Shared<D>>) -> Self {
         Self { inner, shared }
     }
-}
-
-/// The bounds of the inner service, and its response body.
-pub(crate) trait InnerService<B>:
-    Service<Request<B>, Response = Response<Self::Reply>, Error: Send, Future: Send>
-    + Clone
-    + Send
-    + 'static
-{
-    type Reply: Body<Data: Send, Error: Into<BoxError> + Send> + Send + 'static;
-}
-
-impl<S, B, R> InnerService<B> for S
-where
-    S: Service<Request<B>, Response = Response<R>, Error: Send, Future: Send>
-        + Clone
-        + Send
-        + 'static,
-    R: Body<Data: Send, Error: Into<BoxError> + Send> + Send + 'static,
-{
-    type Reply = R;
 }
 
 impl<S, D, B, R> Service<Request<B>> for Persistence<S, D>

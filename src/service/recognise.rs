@@ -18,6 +18,7 @@ use crate::platform::{
     Claim, ClientSession, Event, Input, MAX_EVENTS, NamedPlatform, PlatformRequest, claim, is_id,
 };
 use crate::user_key::{UserId, UserKeys};
+use crate::verified::Verified;
 
 /// The result of recognising a request.
 pub(crate) enum Recognition {
@@ -57,6 +58,9 @@ where
     let limit = config.body_limit;
     let bytes = body::buffer(body, &parts.headers, limit, config.body_timeout).await?;
     let recognition = find_events(config, &parts, bytes.clone())?;
+    if config.require_verified {
+        insist(&recognition, parts.extensions.get())?;
+    }
     if recognition.requests().iter().any(|request| request.bytes != bytes) {
         parts.extensions.insert(OriginalBody(bytes));
     }
@@ -131,6 +135,22 @@ fn find_events(config: &Config, head: &Parts, bytes: Bytes) -> Result<Recognitio
             Recognition::Batch(platform.clone(), requests)
         }
     })
+}
+
+/// Insists that the events with a user or a session were verified as this platform's.
+fn insist(recognition: &Recognition, verified: Option<&Verified>) -> Result<(), Error> {
+    let mut events = recognition.requests().iter().filter_map(|request| request.event.as_ref());
+    let is_missing = |event: &Recognised| {
+        verified.is_none_or(|verified| verified.platform() != &*event.platform.name)
+    };
+    let Some(event) = events.find(|event| is_missing(event)) else { return Ok(()) };
+    let message = match verified {
+        None => "the request was not verified: put a `VerifyLayer` around the persistence layer",
+        Some(_) => {
+            "the request was verified as another platform's: tell both layers of the same platforms"
+        }
+    };
+    Err(Error::new(Kind::Unverified, message).with_platform(Arc::clone(&event.platform.name)))
 }
 
 /// The error of a request that two built-in platforms recognise.

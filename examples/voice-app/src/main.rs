@@ -4,7 +4,10 @@
 //! cargo run -p voice-app
 //! ```
 //!
-//! `PORT` (3000) and `DATABASE_URL` (`file:db/db.json`) change where it listens and what it writes to.
+//! `PORT` (3000) and `DATABASE_URL` (`file:db/db.json`) change where it listens and what it writes to. Secrets such as
+//! `META_APP_SECRET` switch on the check of a platform's requests: `docs/verify.md` has their names.
+
+mod verification;
 
 mod reply;
 
@@ -42,23 +45,28 @@ async fn run() -> Result<(), BoxError> {
     let port: u16 = port.parse().map_err(|_| format!("PORT is no port number: {port:?}"))?;
     let database_url = setting("DATABASE_URL", "file:db/db.json")?;
 
+    let verify = verification::layer()?;
+    let verification = verification::report(&verify);
+
     // The signals first: once the address is printed, they end the program in an orderly way.
     let (stop, too_late) = (stop_signal()?, stop_signal()?);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     let listener = listener.map_err(|error| format!("cannot listen on port {port}: {error}"))?;
     let database = connect(&database_url).await?;
     database.ensure_ready().await?;
-    let layer = PersistenceLayer::new(database);
+    let layer = PersistenceLayer::new(database).require_verified(true);
 
-    // In production, a layer that checks whether a request is genuine goes around this one.
     let app = Router::new()
         .route("/", post(visit))
         .layer(layer.clone())
+        .layer(verify)
         .route("/healthz", get(|| async { "ok" }));
 
     let address = listener.local_addr()?;
-    println!("Listening on http://{address}\nDatabase: {:?}\n", layer.database());
-    println!("Say hello from another terminal:\n");
+    println!("Listening on http://{address}\nDatabase: {:?}\n{verification}\n", layer.database());
+    println!(
+        "Say hello from another terminal; docs/verify.md shows how to sign it for a platform that is verified:\n"
+    );
     println!("curl http://{address} -H 'content-type: application/json' -d '{LAUNCH_REQUEST}'\n");
 
     // A client that never ends its request must not keep the program from ending.

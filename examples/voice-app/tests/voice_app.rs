@@ -192,6 +192,41 @@ fn a_request_in_flight_is_served_to_its_end() {
 }
 
 #[test]
+fn it_says_which_platforms_it_verifies_and_refuses_the_others() {
+    let directory = TempDir::new().unwrap();
+    let app = App::start(&directory);
+    let all = "WARNING: not verified, so anyone who reaches this address can claim to be any user of: alexa, ";
+    assert!(app.banner.contains(all) && !app.banner.contains("refused"), "{}", app.banner);
+    app.stop();
+
+    let mut command = voice_app(&directory);
+    command.env("META_APP_SECRET", "hunter2,hunter3").env("META_VERIFY_TOKEN", "hunter4");
+    let app = App::start_with(&mut command);
+    let banner = &app.banner;
+    assert!(banner.contains("\nVerified: facebookmessenger, instagram, whatsapp\n"), "{banner}");
+    assert!(banner.contains("WARNING: refused, since no secret is set for: alexa, "), "{banner}");
+    assert!(!banner.contains("hunter") && !banner.contains("not verified"), "{banner}");
+    let message = include_str!("../../../tests/samples/facebookmessenger/message.json");
+    for body in [LAUNCH, message] {
+        let reply = app.send(&format!("{}\r\n{body}", head_of(body)));
+        assert!(reply.starts_with("HTTP/1.1 401 "), "{reply}");
+    }
+    app.stop();
+
+    for (name, value, says) in [
+        ("SLACK_SIGNING_SECRET", "", "SLACK_SIGNING_SECRET is empty"),
+        ("SLACK_SIGNING_SECRET", "a,", "slack: a secret is empty"),
+        ("META_APP_SECRET", "hunter2", "META_VERIFY_TOKEN"),
+        ("TELEGRAM_SECRET_TOKEN", "hunter:2", "setWebhook"),
+        ("DISCORD_PUBLIC_KEY", "hunter2", "developer portal"),
+        ("MCP_ISSUER", "https://hunter2", "MCP_AUDIENCE"),
+    ] {
+        let message = fails_to_start(voice_app(&directory).env(name, value));
+        assert!(message.contains(says) && !message.contains("hunter"), "{message}");
+    }
+}
+
+#[test]
 fn what_keeps_it_from_starting_is_said_clearly() {
     let directory = TempDir::new().unwrap();
     let app = App::start(&directory);
@@ -229,7 +264,11 @@ struct App {
 
 impl App {
     fn start(directory: &TempDir) -> Self {
-        let mut child = voice_app(directory).stdout(Stdio::piped()).spawn().unwrap();
+        Self::start_with(&mut voice_app(directory))
+    }
+
+    fn start_with(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut banner = String::new();
         while !banner.contains("\ncurl ") {

@@ -12,19 +12,19 @@ use super::InnerService;
 /// A request that kept its place while waiting for its body, its user's earlier turns or the
 /// database could block the very turns that it waits for. So a request always takes its user's turn
 /// first, and then a place.
-pub(super) struct Reserved<S> {
+pub(crate) struct Reserved<S> {
     ready: Mutex<Option<S>>,
     /// A clone to make ready later. In a mutex, since services need not be `Sync`.
     clone: Mutex<S>,
 }
 
 impl<S> Reserved<S> {
-    pub(super) fn new(ready: S, clone: S) -> Self {
+    pub(crate) fn new(ready: S, clone: S) -> Self {
         Self { ready: Mutex::new(Some(ready)), clone: Mutex::new(clone) }
     }
 
     /// Runs `work`, and gives the place back if `work` has to wait before it takes the service.
-    pub(super) async fn kept_until_pending<F: Future>(&self, work: F) -> F::Output {
+    pub(crate) async fn kept_until_pending<F: Future>(&self, work: F) -> F::Output {
         let mut work = pin!(work);
         poll_fn(|cx| {
             let poll = work.as_mut().poll(cx);
@@ -41,7 +41,7 @@ impl<S> Reserved<S> {
     /// # Errors
     ///
     /// Returns the error of the service's `poll_ready`.
-    pub(super) async fn service<B>(&self) -> Result<S, S::Error>
+    pub(crate) async fn service<B>(&self) -> Result<S, S::Error>
     where
         S: InnerService<B>,
     {
