@@ -5,6 +5,7 @@
 //! which the values are written again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -89,8 +90,7 @@ impl Reader {
     fn array(&mut self, list: Vec<AttributeValue>) -> Result<Value, Error> {
         let mut array = Vec::with_capacity(list.len());
         for (index, value) in list.into_iter().enumerate() {
-            let index = index.to_string();
-            array.push(self.at(&index, |reader| reader.value(value))?);
+            array.push(self.at_index(index, |reader| reader.value(value))?);
         }
         Ok(Value::Array(array))
     }
@@ -133,20 +133,40 @@ impl<'a> Writer<'a> {
     ) -> Result<Attributes, Error> {
         let mut attributes = Attributes::new();
         for (name, value) in fields {
-            let value = self.at(name, |writer| {
-                if name.is_empty() {
-                    return Err(writer.refused("has an empty name, which DynamoDB does not take"));
-                }
-                if name.len() > MAX_NAME {
-                    return Err(Error::encode(format!(
-                        "the name of a field has more than the {MAX_NAME} bytes that DynamoDB takes; shorten it"
-                    )));
-                }
-                writer.value(value)
-            })?;
+            let value = self.member(name, |writer| writer.value(value))?;
             attributes.insert(name.clone(), value);
         }
         Ok(attributes)
+    }
+
+    /// Writes the part of a record to which these names lead.
+    pub(super) fn part(&mut self, path: &[&str], value: &Value) -> Result<AttributeValue, Error> {
+        match path {
+            [] => self.value(value),
+            [name] => self.member(name, |writer| writer.value(value)),
+            [name, rest @ ..] => {
+                self.member(name, |writer| writer.deeper(|writer| writer.part(rest, value)))
+            }
+        }
+    }
+
+    /// Writes a member below a name that DynamoDB takes.
+    fn member<T>(
+        &mut self,
+        name: &str,
+        write: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.at(name, |writer| {
+            if name.is_empty() {
+                return Err(writer.refused("has an empty name, which DynamoDB does not take"));
+            }
+            if name.len() > MAX_NAME {
+                return Err(Error::encode(format!(
+                    "the name of a field has more than the {MAX_NAME} bytes that DynamoDB takes; shorten it"
+                )));
+            }
+            write(writer)
+        })
     }
 
     fn value(&mut self, value: &Value) -> Result<AttributeValue, Error> {
@@ -169,9 +189,8 @@ impl<'a> Writer<'a> {
     }
 
     fn elements(&mut self, array: &[Value]) -> Result<Vec<AttributeValue>, Error> {
-        let one = |(index, value): (usize, &Value)| {
-            self.at(&index.to_string(), |writer| writer.value(value))
-        };
+        let one =
+            |(index, value): (usize, &Value)| self.at_index(index, |writer| writer.value(value));
         array.iter().enumerate().map(one).collect()
     }
 
@@ -246,18 +265,40 @@ trait Walk {
     fn path(&mut self) -> &mut String;
 
     /// Does `work` one step further down the path.
-    fn at<T>(&mut self, step: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+    fn at<T>(&mut self, name: &str, work: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path().len();
-        self.path().push('/');
-        if step.contains(['~', '/']) {
-            self.path().push_str(&step.replace('~', "~0").replace('/', "~1"));
-        } else {
-            self.path().push_str(step);
-        }
+        push(self.path(), name);
         let done = work(self);
         self.path().truncate(length);
         done
     }
+
+    /// Does `work` in an element of an array.
+    fn at_index<T>(&mut self, index: usize, work: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path().len();
+        // Writing to a `String` cannot fail.
+        let _ = write!(self.path(), "/{index}");
+        let done = work(self);
+        self.path().truncate(length);
+        done
+    }
+}
+
+/// Appends a name to a JSON pointer.
+fn push(path: &mut String, name: &str) {
+    path.push('/');
+    if name.contains(['~', '/']) {
+        path.push_str(&name.replace('~', "~0").replace('/', "~1"));
+    } else {
+        path.push_str(name);
+    }
+}
+
+/// Returns the JSON pointer to the part of a record to which these names lead.
+pub(super) fn pointer(path: &[&str]) -> String {
+    let mut pointer = String::new();
+    path.iter().for_each(|name| push(&mut pointer, name));
+    pointer
 }
 
 impl Walk for Reader {
