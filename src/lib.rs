@@ -199,6 +199,9 @@ pub mod _documentation {
 
     #[doc = include_str!("../docs/platforms.md")]
     pub mod platforms {}
+
+    #[doc = include_str!("../docs/scaling.md")]
+    pub mod scaling {}
 }
 
 /// Runs the README's code with the tests.
