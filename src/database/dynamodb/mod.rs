@@ -15,6 +15,7 @@ mod item;
 mod known;
 mod load;
 mod number;
+mod path;
 mod projection;
 mod readiness;
 mod save;

@@ -7,10 +7,10 @@ use super::attributes::{EXPIRES, VERSION};
 use super::expression::{self, Expression};
 use super::failure::{self, Trouble};
 use super::inner::{Inner, seconds};
-use super::item::{self, Attributes, Types, Writer};
+use super::item::{Attributes, Types, Writer};
 use super::known::{Content, Item, Known};
 use super::send::Refused;
-use super::size;
+use super::{path, size};
 use crate::database::changes::Change;
 use crate::database::tombstone::is_nothing;
 use crate::database::{Loaded, Saved, Version};
@@ -147,7 +147,7 @@ impl Inner {
         let mut types = writer.types;
         if !item.types.is_empty() {
             let changed: Vec<String> =
-                changes.iter().map(|change| item::pointer(&change.path)).collect();
+                changes.iter().map(|change| path::pointer(&change.path)).collect();
             let is_in = |path: &str, change: &String| {
                 path.strip_prefix(change.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -4,8 +4,9 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::item::{Attributes, is_known};
+use super::item::Attributes;
 use super::number::Decimal;
+use super::path::is_known;
 use crate::error::Error;
 
 /// The largest item: 400 KB, names included.

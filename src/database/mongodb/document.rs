@@ -6,6 +6,7 @@ use mongodb::bson::raw::{RawDocument, RawDocumentBuf};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde_json::Map;
 
+use super::encoded;
 use super::fields::{EXPIRES_AT, FIELDS, ID, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
 use super::known::{self, Known};
 use super::value::{self, Numbers, Refused};
@@ -68,7 +69,7 @@ impl Layout {
                 continue;
             }
             let mut is_foreign = false;
-            let value = value::read(value, numbers.of(name), &mut is_foreign);
+            let value = encoded::read(value, numbers.of(name), &mut is_foreign);
             fields.insert(name.to_owned(), value.map_err(undecodable)?);
             if is_foreign {
                 known.foreign.push(name.to_owned());

@@ -3,6 +3,7 @@
 mod builder;
 mod connection;
 mod document;
+mod encoded;
 mod failure;
 mod fields;
 mod known;

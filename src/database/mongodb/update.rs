@@ -7,6 +7,7 @@ use mongodb::bson::{Bson, Document, doc};
 use serde_json::{Map, Value};
 
 use super::document::{self, Layout};
+use super::encoded;
 use super::fields::{CREATED_AT, EXPIRES_AT, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
 use super::known::Known;
 use super::value::{self, Numbers, integers, is_foreign};
@@ -108,7 +109,7 @@ impl<'a> Changes<'a> {
         id: &str,
         old: Option<&Document>,
     ) -> Result<Update, Error> {
-        let is_large = value::size_of_fields(self.record.fields()) > LARGE;
+        let is_large = encoded::size_of_fields(self.record.fields()) > LARGE;
         if old.is_none() && !self.known.is_javascript && !is_large {
             return self.parts(layout, id);
         }

@@ -1,10 +1,9 @@
 //! Converts between JSON and BSON.
 
 use jiff::Timestamp;
-use mongodb::bson::raw::RawBsonRef;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Decimal128, Document};
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
 use crate::error::Error;
 
@@ -44,7 +43,7 @@ impl Numbers<'_> {
         }
     }
 
-    fn at(self, index: usize) -> Self {
+    pub(super) fn at(self, index: usize) -> Self {
         match self {
             Self::Listed(_) => self.of(&index.to_string()),
             all => all,
@@ -75,65 +74,6 @@ pub(super) fn integers(value: &Bson, json: &Value) -> Option<Bson> {
         _ => return None,
     };
     (!listed.is_empty()).then_some(Bson::Document(listed))
-}
-
-/// Converts a value that is still encoded to JSON, as [`json`] does. Sets `is_foreign` if the value
-/// [is](self::is_foreign).
-pub(super) fn read(
-    value: RawBsonRef<'_>,
-    numbers: Numbers<'_>,
-    is_foreign: &mut bool,
-) -> Result<Value, mongodb::bson::error::Error> {
-    Ok(match value {
-        RawBsonRef::Document(document) => {
-            // Counting first costs less than growing.
-            let mut fields = Map::with_capacity(document.into_iter().count());
-            for element in document {
-                let (name, value) = element?;
-                let name = name.as_str();
-                fields.insert(name.to_owned(), read(value, numbers.of(name), is_foreign)?);
-            }
-            Value::Object(fields)
-        }
-        RawBsonRef::Array(array) => {
-            let element = |(index, element): (usize, Result<_, _>)| {
-                read(element?, numbers.at(index), is_foreign)
-            };
-            Value::Array(array.into_iter().enumerate().map(element).collect::<Result<_, _>>()?)
-        }
-        RawBsonRef::String(text) => Value::String(text.to_owned()),
-        scalar => {
-            let scalar = Bson::try_from(scalar)?;
-            *is_foreign |= is_foreign_scalar(&scalar, numbers);
-            json(&scalar, numbers)
-        }
-    })
-}
-
-/// Returns the size of a value of JSON as BSON, in bytes, without its type and name.
-/// <https://bsonspec.org/spec.html>
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Null => 0,
-        Value::Bool(_) => 1,
-        Value::Number(number) => match number.as_i64() {
-            Some(integer) if i32::try_from(integer).is_ok() => 4,
-            None if number.is_u64() => 16,
-            _ => 8,
-        },
-        Value::String(text) => 5 + text.len(),
-        Value::Array(array) => {
-            // The names of elements are their indexes.
-            let digits = array.len().checked_ilog10().unwrap_or(0) as usize + 1;
-            5 + array.iter().map(|element| 2 + digits + size(element)).sum::<usize>()
-        }
-        Value::Object(fields) => size_of_fields(fields),
-    }
-}
-
-/// Returns the size of a document with these fields, in bytes.
-pub(super) fn size_of_fields(fields: &Map<String, Value>) -> usize {
-    5 + fields.iter().map(|(name, value)| 2 + name.len() + size(value)).sum::<usize>()
 }
 
 /// Converts a value to JSON. Types that JSON lacks become the string that JavaScript would make of
@@ -206,7 +146,7 @@ pub(super) fn is_foreign(value: &Bson, numbers: Numbers<'_>) -> bool {
     }
 }
 
-fn is_foreign_scalar(value: &Bson, numbers: Numbers<'_>) -> bool {
+pub(super) fn is_foreign_scalar(value: &Bson, numbers: Numbers<'_>) -> bool {
     match value {
         Bson::Document(_)
         | Bson::Array(_)
