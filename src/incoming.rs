@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::platform::{ClientSession, Input, NamedPlatform, NewSession};
+use crate::record::Record;
 
 /// One request to the inner service: its body, and its event if a platform recognised one.
 pub(crate) struct EventRequest {
@@ -28,6 +29,10 @@ pub(crate) struct Recognised {
     /// The number of this user's events in the batch; 0 for an event that came alone.
     pub(crate) batch_size: usize,
     pub(crate) input: Input,
+    /// The conversation that the event belongs to, if the platform names one.
+    pub(crate) conversation: Option<Identity>,
+    /// Set if `user` is a conversation.
+    pub(crate) is_conversation: bool,
     /// Set for a turn without a request. It is a receipt, too, but an output that is set makes an
     /// item of the history.
     pub(crate) without_request: bool,
@@ -48,17 +53,59 @@ impl Recognised {
             id: None,
             batch_size: 0,
             input: Input::default(),
+            conversation: None,
+            is_conversation: false,
             without_request: true,
         }
     }
+
+    /// Returns the event with its conversation in the user's place, if it has one.
+    pub(crate) fn of_conversation(&self) -> Option<Self> {
+        Some(Self {
+            platform: self.platform.clone(),
+            user: Some(self.conversation.clone()?),
+            session_id: None,
+            new_session: NewSession::Unknown,
+            sessionless: true,
+            is_receipt: false,
+            client_session: None,
+            deletion_requested: false,
+            id: self.id.clone(),
+            // The id of the event is noted with what it did to the conversation, also if it came
+            // alone.
+            batch_size: self.batch_size.max(1),
+            input: Input::default(),
+            conversation: None,
+            is_conversation: true,
+            without_request: false,
+        })
+    }
 }
 
-/// The identity of a user.
+/// The identity of a user, or of a conversation.
 #[derive(Clone, Default)]
 pub(crate) struct Identity {
     pub(crate) id: Arc<str>,
     pub(crate) storage_key: Arc<str>,
+    /// The keys of the user's further ids.
+    pub(crate) aliases: Vec<Alias>,
     pub(crate) person_id: Option<Arc<str>>,
     /// Set if the platform created the id for this turn.
     pub(crate) is_created: bool,
+}
+
+/// The key of a user's further id.
+#[derive(Clone)]
+pub(crate) struct Alias {
+    pub(crate) key: Arc<str>,
+    /// Set if an alias of the user's record is stored under it.
+    pub(crate) is_written: bool,
+    /// The record under the key, if it was joined into the user's in this turn.
+    pub(crate) joined: Option<Record>,
+}
+
+impl From<Arc<str>> for Alias {
+    fn from(key: Arc<str>) -> Self {
+        Self { key, is_written: false, joined: None }
+    }
 }

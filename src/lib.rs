@@ -74,6 +74,7 @@
 //! | `aws-login` | | the same, with the credentials of `aws login` (26 more packages) |
 //! | `mongodb` | | `MongoDb` |
 //! | `sqlite` | | `SqliteDb`, the embedded database in an SQLite file |
+//! | `redis` | | `RedisDb`, for Redis and Valkey |
 //! | `circuit-breaker` | | `CircuitBreaker` around any database, which fails fast while it is down |
 //! | `lambda` | | `lambda_http::Body` as a request body, for functions without axum |
 //! | `metrics` | | counters and histograms for the `metrics` crate |
@@ -93,6 +94,7 @@
 mod body;
 mod error;
 mod fnv;
+mod identify;
 mod incoming;
 mod layer;
 mod media_type;
@@ -136,11 +138,16 @@ pub use self::database::{FileDb, FileDbBuilder};
 #[cfg(feature = "mongodb")]
 #[doc(inline)]
 pub use self::database::{MongoDb, MongoDbBuilder};
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use self::database::{RedisDb, RedisDbBuilder};
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
 pub use self::database::{SqliteDb, SqliteDbBuilder};
 #[doc(inline)]
 pub use self::error::{BoxError, Error};
+#[doc(inline)]
+pub use self::identify::Identify;
 #[doc(inline)]
 pub use self::layer::PersistenceLayer;
 #[doc(inline)]
@@ -155,7 +162,8 @@ pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    Handles, History, MetaData, Migrated, Migrations, Schema, Session, User, UserData,
+    Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations, Schema,
+    Session, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;

@@ -11,6 +11,7 @@ use http_body::Body;
 use crate::body;
 use crate::database::Database;
 use crate::error::Error;
+use crate::identify::Identify;
 use crate::observe;
 use crate::platform::{self, NamedPlatform};
 use crate::policy::{OnConflict, OnOutage};
@@ -29,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) reply_limit: usize,
     pub(crate) reply_timeout: Duration,
     pub(crate) require_user: bool,
+    pub(crate) identify: Option<Identify>,
     pub(crate) save_on_error: bool,
     pub(crate) keys: UserKeys,
     pub(crate) on_conflict: OnConflict,
@@ -57,6 +59,7 @@ impl Config {
             reply_limit: 1024 * 1024,
             reply_timeout: Duration::from_secs(2),
             require_user: false,
+            identify: None,
             save_on_error: false,
             keys: UserKeys::default(),
             on_conflict: OnConflict::Merge,
@@ -123,6 +126,7 @@ impl fmt::Debug for Config {
             .field("reply_limit", &self.reply_limit)
             .field("reply_timeout", &self.reply_timeout)
             .field("require_user", &self.require_user)
+            .field("identify", &self.identify)
             .field("save_on_error", &self.save_on_error)
             .field("platform_keys", &self.keys.with_platform)
             .field("on_conflict", &self.on_conflict)

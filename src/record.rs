@@ -122,11 +122,7 @@ impl Record {
             &["history"],
             &["metaData"],
         ];
-        let wrong = OBJECTS.into_iter().find(|path| self.get(path).is_some_and(|v| !v.is_object()));
-        if let Some(path) = wrong {
-            let path = path.join(".");
-            return Err(Error::decode(format!("`{path}` of the stored record is not an object")));
-        }
+        self.check_objects(&OBJECTS)?;
         const ARRAYS: [&[&str]; 3] =
             [&["user", "quarantine"], &["history", "items"], &["otherSessions"]];
         let wrong = ARRAYS.into_iter().find(|path| self.get(path).is_some_and(|v| !v.is_array()));
@@ -135,6 +131,19 @@ impl Record {
             return Err(Error::decode(format!("`{path}` of the stored record is not an array")));
         }
         Ok(())
+    }
+
+    /// Rejects the record of a conversation in which another type is in the place of its data.
+    pub(crate) fn check_conversation(&self) -> Result<(), Error> {
+        self.check_objects(&[&["conversation"], &["conversation", "data"]])
+    }
+
+    fn check_objects(&self, paths: &[&[&str]]) -> Result<(), Error> {
+        let wrong = paths.iter().find(|path| self.get(path).is_some_and(|v| !v.is_object()));
+        wrong.map_or(Ok(()), |path| {
+            let path = path.join(".");
+            Err(Error::decode(format!("`{path}` of the stored record is not an object")))
+        })
     }
 }
 

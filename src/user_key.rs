@@ -124,6 +124,21 @@ impl UserKeys {
         is_id(&key).then(|| key.into())
     }
 
+    /// Returns the key of a user whom an authentication layer has identified as `subject`, on every
+    /// platform; `None` if the subject is empty, or its key would be too long.
+    pub(crate) fn identity_key(subject: &str) -> Option<Arc<str>> {
+        let key = joined(&[Some("identity"), Some(subject)]);
+        (is_id(subject) && is_id(&key)).then(|| key.into())
+    }
+
+    /// Returns the key of conversation `id` on `platform`; `None` if the id is not valid, or its key
+    /// would be too long.
+    pub(crate) fn conversation_key(&self, platform: &str, id: &UserId<'_>) -> Option<Arc<str>> {
+        let parts = [Some("conversation"), Some(platform), id.scope(), Some(id.id())];
+        let key = joined(&parts);
+        (is_id(id.id()) && is_id(&key)).then(|| key.into())
+    }
+
     fn default_key<'a>(
         &self,
         platforms: &[NamedPlatform],
@@ -134,10 +149,14 @@ impl UserKeys {
         if is_bare && !seems_prefixed(platforms, id.id()) {
             return id.id().into();
         }
-        let parts = [Some(platform), id.scope(), Some(id.id())];
-        let parts: Vec<_> = parts.into_iter().flatten().map(encoded).collect();
-        parts.join(":").into()
+        joined(&[Some(platform), id.scope(), Some(id.id())]).into()
     }
+}
+
+/// Joins the parts of a key.
+fn joined(parts: &[Option<&str>]) -> String {
+    let parts: Vec<_> = parts.iter().flatten().map(|part| encoded(part)).collect();
+    parts.join(":")
 }
 
 /// Returns whether a bare id looks like a key that begins with a platform.

@@ -64,6 +64,11 @@ fn each_form_names_its_database() {
                 "collectionName": "C" }),
             &["MongoDb", "database: Some(\"D\")", "collection: Some(\"C\")"],
         ),
+        (
+            json!({ "type": "redis", "url": "redis://anna:secret@host", "prefix": "app:",
+                "timeoutMs": 3000, "waitReplicas": 2, "waitTimeoutMs": 200 }),
+            &["Redis", "prefix: Some(\"app:\")", "timeout: Some(3s)", "Some((2, 200ms))"],
+        ),
     ] {
         let elements = json!({ "session": true, "user": false });
         let mut with_elements = json.clone();
@@ -83,7 +88,7 @@ fn each_form_names_its_database() {
 fn an_invalid_setting_is_an_error_that_names_it_and_shows_no_secret() {
     for (json, name) in [
         (json!({ "path": "db.json" }), "`path`"),
-        (json!({ "type": "redis" }), "`type`"),
+        (json!({ "type": "cassandra" }), "`type`"),
         (json!({ "type": 7 }), "`type`"),
         (json!({ "db": [] }), "`db`"),
         (json!({ "db": {}, "port": 3000 }), "`port`"),
@@ -103,6 +108,8 @@ fn an_invalid_setting_is_an_error_that_names_it_and_shows_no_secret() {
         (json!({ "type": "dynamodb" }), "`tableName`"),
         (json!({ "connectionString": ["secret-key"] }), "another type"),
         (json!({ "type": "mongodb" }), "`connectionString`"),
+        (json!({ "type": "redis" }), "`url`"),
+        (json!({ "type": "redis", "url": "x", "waitTimeoutMs": 1 }), "`waitReplicas`"),
         (json!({ "storedElements": { "history": { "size": 0 } } }), "`size`"),
         (json!({ "storedElements": { "sessions": true } }), "`sessions`"),
     ] {

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, Secret, SqliteConfig};
+use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, RedisConfig, Secret, SqliteConfig};
 use crate::database::AnyDatabase;
 use crate::error::{Error, Kind};
 
 const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memory:`, `sqlite:` \
-                     followed by a path, `dynamodb://` followed by a table, or `mongodb://`";
+                     followed by a path, `dynamodb://` followed by a table, `mongodb://`, or `redis://`";
 
 /// Opens the database that `url` names, so that one program can use a file in development and
 /// another database in production.
@@ -23,12 +23,15 @@ const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memor
 /// | `sqlite:db/users.sqlite` | `SqliteDb` | `sqlite` |
 /// | `dynamodb://Table?region=eu-west-1` | `DynamoDb` | `dynamodb` |
 /// | `mongodb://host/database?collection=users` | `MongoDb`, also with `mongodb+srv:` | `mongodb` |
+/// | `redis://host:6379/0?prefix=app:` | `RedisDb`, also with `rediss:`, `valkey:`, `valkeys:` | `redis` |
 ///
 /// * `file:` and `sqlite:` are followed by the path, absolute or relative. Nothing in it is decoded.
 /// * `dynamodb:` has the options `region`, `endpoint`, `create_table=false`, and in milliseconds
 ///   `timeout_ms` and `ready_timeout_ms`. To take credentials from the environment, enable the
 ///   feature `aws-config`.
 /// * `mongodb:` has the option `collection`. The rest of the url is passed to the driver.
+/// * `redis:` has the options `prefix`, `timeout_ms`, `wait_replicas` with `wait_timeout_ms` (1,000
+///   by default), and the client's own `protocol`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -65,6 +68,7 @@ fn parse(url: &str) -> Result<DatabaseConfig, Message> {
         "memory" => Err("unexpected text after `memory:` in the database url; remove it".into()),
         "dynamodb" => dynamodb(rest),
         "mongodb" | "mongodb+srv" => Ok(mongodb(url)),
+        "redis" | "rediss" | "valkey" | "valkeys" => redis(url),
         _ => Err(format!("unknown scheme `{scheme}` in the database url; use {KNOWN}").into()),
     }
 }
@@ -149,6 +153,65 @@ fn mongodb(url: &str) -> DatabaseConfig {
     DatabaseConfig::MongoDb(MongoDbConfig { uri: Secret(uri), database: None, collection })
 }
 
+/// Returns the configuration of a Redis url, which keeps the options of the client.
+fn redis(url: &str) -> Result<DatabaseConfig, Message> {
+    let (url, fragment) = url.split_once('#').map_or((url, None), |(url, it)| (url, Some(it)));
+    let (address, options) = url.split_once('?').unwrap_or((url, ""));
+    let mut config = RedisConfig {
+        url: Secret(String::new()),
+        prefix: None,
+        timeout: None,
+        wait_replicas: None,
+    };
+    let (mut replicas, mut wait_timeout, mut own) = (None, None, Vec::new());
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let value = decode(value);
+        match name {
+            "prefix" => config.prefix = Some(value),
+            "timeout_ms" => config.timeout = Some(milliseconds(name, &value)?),
+            "wait_timeout_ms" => wait_timeout = Some(milliseconds(name, &value)?),
+            "wait_replicas" => {
+                let count = value.parse().map_err(|_| {
+                    "`wait_replicas` in the database url is not a number; write it as in \
+                     `wait_replicas=1`"
+                })?;
+                replicas = Some(count);
+            }
+            "protocol" => own.push(option),
+            // The rest of a password that contains a `?` would be taken for options.
+            _ if option.contains('@') => {
+                return Err("an `@` follows the `?` of the database url; in a password write \
+                            `%3F` for a `?`"
+                    .into());
+            }
+            _ => {
+                return Err(format!(
+                    "unknown option `{name}` in the database url; use `prefix`, `timeout_ms`, \
+                     `wait_replicas`, `wait_timeout_ms` or `protocol`"
+                )
+                .into());
+            }
+        }
+    }
+    if wait_timeout.is_some() && replicas.is_none() {
+        return Err("`wait_timeout_ms` in the database url needs `wait_replicas`; set both, or \
+                    neither"
+            .into());
+    }
+    let wait_timeout = wait_timeout.unwrap_or(RedisConfig::WAIT_TIMEOUT);
+    config.wait_replicas = replicas.map(|count| (count, wait_timeout));
+    let mut url = address.to_owned();
+    if !own.is_empty() {
+        url = format!("{url}?{}", own.join("&"));
+    }
+    if let Some(fragment) = fragment {
+        url = format!("{url}#{fragment}");
+    }
+    config.url = Secret(url);
+    Ok(DatabaseConfig::Redis(config))
+}
+
 fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
@@ -206,6 +269,42 @@ mod tests {
                 collection: collection.map(str::to_owned),
             };
             assert_eq!(parse(url), Ok(DatabaseConfig::MongoDb(expected)));
+        }
+    }
+
+    #[test]
+    fn a_redis_url_has_options_and_the_rest_is_the_clients() {
+        let parsed = |url| match parse(url) {
+            Ok(DatabaseConfig::Redis(config)) => config,
+            other => panic!("{other:?}"),
+        };
+        let config = parsed(
+            "rediss://anna:p%3Fw@h:6380/2?prefix=app%3A&timeout_ms=3000&protocol=resp3\
+             &wait_replicas=2&wait_timeout_ms=200",
+        );
+        let expected = RedisConfig {
+            url: Secret("rediss://anna:p%3Fw@h:6380/2?protocol=resp3".to_owned()),
+            prefix: Some("app:".to_owned()),
+            timeout: Some(Duration::from_secs(3)),
+            wait_replicas: Some((2, Duration::from_millis(200))),
+        };
+        assert_eq!(config, expected);
+        assert!(!format!("{config:?}").contains("anna"));
+        for url in ["redis://h", "valkey://h", "valkeys://h:1/#insecure"] {
+            let config = parsed(url);
+            assert_eq!((config.url.0.as_str(), config.wait_replicas), (url, None));
+        }
+        let config = parsed("redis://h?wait_replicas=1");
+        assert_eq!(config.wait_replicas, Some((1, RedisConfig::WAIT_TIMEOUT)));
+        for (url, why) in [
+            ("redis://h?prefx=SECRET", "`prefx`"),
+            ("redis://h?timeout_ms=SECRET", "`timeout_ms`"),
+            ("redis://h?wait_replicas=SECRET", "`wait_replicas`"),
+            ("redis://h?wait_timeout_ms=1", "`wait_replicas`"),
+            ("redis://anna:a?SECRET@h", "%3F"),
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(error.contains(why) && !error.contains("SECRET"), "{error}");
         }
     }
 

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::{
-    DatabaseConfig, DynamoDbConfig, MongoDbConfig, PersistenceConfig, Secret, SqliteConfig,
+    DatabaseConfig, DynamoDbConfig, MongoDbConfig, PersistenceConfig, RedisConfig, Secret,
+    SqliteConfig,
 };
 use crate::stored_elements::StoredElements;
 
@@ -51,9 +52,10 @@ fn read(mut settings: Settings) -> Result<PersistenceConfig, String> {
         "dynamodb" => DatabaseConfig::DynamoDb(Box::new(parse::<DynamoDb>(settings)?.config()?)),
         "mongodb" => DatabaseConfig::MongoDb(parse::<MongoDb>(settings)?.config()),
         "sqlite" => DatabaseConfig::Sqlite(parse::<Sqlite>(settings)?.config()),
+        "redis" => DatabaseConfig::Redis(parse::<Redis>(settings)?.config()?),
         _ => {
             return Err("`type` is not a known database; set it to `file`, `memory`, `sqlite`, \
-                        `dynamodb` or `mongodb`"
+                        `dynamodb`, `mongodb` or `redis`"
                 .to_owned());
         }
     };
@@ -251,5 +253,33 @@ impl Sqlite {
             path: self.path_to_file.unwrap_or_else(|| "db/users.sqlite".into()),
             timeout: self.timeout_ms.map(Duration::from_millis),
         }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Redis {
+    url: String,
+    prefix: Option<String>,
+    timeout_ms: Option<u64>,
+    wait_replicas: Option<u32>,
+    wait_timeout_ms: Option<u64>,
+}
+
+impl Redis {
+    fn config(self) -> Result<RedisConfig, String> {
+        let wait_timeout = self.wait_timeout_ms.map(Duration::from_millis);
+        if wait_timeout.is_some() && self.wait_replicas.is_none() {
+            return Err(
+                "`waitTimeoutMs` is set without `waitReplicas`; set both, or neither".to_owned()
+            );
+        }
+        let timeout = wait_timeout.unwrap_or(RedisConfig::WAIT_TIMEOUT);
+        Ok(RedisConfig {
+            url: Secret(self.url),
+            prefix: self.prefix,
+            timeout: self.timeout_ms.map(Duration::from_millis),
+            wait_replicas: self.wait_replicas.map(|count| (count, timeout)),
+        })
     }
 }

@@ -39,6 +39,7 @@ use crate::stored_elements::StoredElements;
 /// | SQLite `db/users.sqlite` | `{"type": "sqlite"}`, also with `pathToFile` and `timeoutMs` |
 /// | DynamoDB | `{"table": {"name": "…"}}`, `{"tableName": "…"}` |
 /// | MongoDB | `{"connectionString": "…", "databaseName": "…", "collectionName": "…"}` |
+/// | Redis | `{"type": "redis", "url": "redis://…"}`, also with `prefix`, `timeoutMs`, `waitReplicas` and `waitTimeoutMs` |
 ///
 /// Every database accepts `storedElements`: see [`StoredElements`]. An unknown key is an error that
 /// names it.
@@ -76,6 +77,7 @@ pub(crate) enum DatabaseConfig {
     DynamoDb(Box<DynamoDbConfig>),
     MongoDb(MongoDbConfig),
     Sqlite(SqliteConfig),
+    Redis(RedisConfig),
 }
 
 impl DatabaseConfig {
@@ -131,6 +133,21 @@ pub(crate) struct MongoDbConfig {
 pub(crate) struct SqliteConfig {
     pub(crate) path: PathBuf,
     pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RedisConfig {
+    /// Includes the user name and password.
+    pub(crate) url: Secret,
+    pub(crate) prefix: Option<String>,
+    pub(crate) timeout: Option<Duration>,
+    /// How many replicas have to confirm a save, and within what time.
+    pub(crate) wait_replicas: Option<(u32, Duration)>,
+}
+
+impl RedisConfig {
+    /// The time for which replicas are waited for where only their number is set.
+    pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(1);
 }
 
 /// Text that `Debug` does not show.

@@ -24,6 +24,10 @@ impl DatabaseConfig {
             Self::Sqlite(config) => config.open().await,
             #[cfg(not(feature = "sqlite"))]
             Self::Sqlite(_) => Err(without("sqlite")),
+            #[cfg(feature = "redis")]
+            Self::Redis(config) => config.open().await,
+            #[cfg(not(feature = "redis"))]
+            Self::Redis(_) => Err(without("redis")),
         }
     }
 }
@@ -91,7 +95,30 @@ impl super::SqliteConfig {
     }
 }
 
-#[cfg(not(all(feature = "file", feature = "dynamodb", feature = "mongodb", feature = "sqlite")))]
+#[cfg(feature = "redis")]
+impl super::RedisConfig {
+    async fn open(self) -> Result<AnyDatabase, Error> {
+        let mut builder = crate::database::RedisDb::builder().url(self.url.0);
+        if let Some(prefix) = self.prefix {
+            builder = builder.prefix(prefix);
+        }
+        if let Some(timeout) = self.timeout {
+            builder = builder.timeout(timeout);
+        }
+        if let Some((count, timeout)) = self.wait_replicas {
+            builder = builder.wait_replicas(count, timeout);
+        }
+        builder.connect().await.map(AnyDatabase::new)
+    }
+}
+
+#[cfg(not(all(
+    feature = "file",
+    feature = "dynamodb",
+    feature = "mongodb",
+    feature = "sqlite",
+    feature = "redis"
+)))]
 fn without(feature: &str) -> Error {
     let message = format!(
         "the feature `{feature}` is off; enable it in tower-persistence to use this database"

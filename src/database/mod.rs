@@ -6,6 +6,7 @@
 //! | `FileDb` | `file` | development, and small apps of up to 10,000 users |
 //! | `DynamoDb` | `dynamodb` | apps on AWS |
 //! | `MongoDb` | `mongodb` | apps beside a MongoDB |
+//! | `RedisDb` | `redis` | apps beside a Redis or Valkey that keeps what it acknowledges |
 //!
 //! [`AnyDatabase`] erases the type of a database that is chosen at start, and `CircuitBreaker`
 //! (feature `circuit-breaker`) fails fast while a database is down. [`Database`] explains how to
@@ -37,10 +38,14 @@ mod file;
 mod memory;
 #[cfg(feature = "mongodb")]
 mod mongodb;
-#[cfg(any(feature = "file", feature = "sqlite"))]
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "file", feature = "sqlite", feature = "redis"))]
 mod same;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+mod text;
 mod tombstone;
 mod version;
 
@@ -57,6 +62,8 @@ pub use self::file::{FileDb, FileDbBuilder};
 pub use self::memory::MemoryDb;
 #[cfg(feature = "mongodb")]
 pub use self::mongodb::{MongoDb, MongoDbBuilder};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisDb, RedisDbBuilder};
 #[cfg(all(feature = "sqlite", feature = "file"))]
 pub use self::sqlite::Imported;
 #[cfg(feature = "sqlite")]

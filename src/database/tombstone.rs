@@ -19,6 +19,12 @@ pub(crate) fn version(number: u64) -> Version {
     Version::new(format!("{PREFIX}{number}"))
 }
 
+/// Makes the version of a tombstone that no other deletion of any process has.
+#[cfg(feature = "redis")]
+pub(crate) fn unique() -> Version {
+    Version::new(format!("{PREFIX}{}", Version::unique()))
+}
+
 const PREFIX: &str = "absent-";
 
 const NOTHING: &str = "absent";

@@ -16,7 +16,7 @@ pub struct Version {
     text: Arc<str>,
     /// The state that was loaded under this version, so that a save can compare with it. It plays
     /// no part in equality, and `Debug` does not show it.
-    #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "sqlite"))]
+    #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "sqlite", feature = "redis"))]
     loaded: Option<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
@@ -32,13 +32,13 @@ impl Version {
     pub fn new(version: impl Into<Arc<str>>) -> Self {
         Self {
             text: version.into(),
-            #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "sqlite"))]
+            #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "sqlite", feature = "redis"))]
             loaded: None,
         }
     }
 
     /// Creates a version that no other write of any process has: a random number of 128 bits.
-    #[cfg(any(feature = "dynamodb", feature = "mongodb"))]
+    #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "redis"))]
     pub(crate) fn unique() -> Self {
         use std::hash::{BuildHasher, RandomState};
 
@@ -48,13 +48,13 @@ impl Version {
     }
 
     /// Attaches the state that was loaded under this version.
-    #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "sqlite"))]
+    #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "sqlite", feature = "redis"))]
     pub(crate) fn with_loaded<T: Send + Sync + 'static>(self, loaded: T) -> Self {
         Self { loaded: Some(Arc::new(loaded)), ..self }
     }
 
     /// Returns the state that [`with_loaded`](Self::with_loaded) attached.
-    #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "sqlite"))]
+    #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "sqlite", feature = "redis"))]
     pub(crate) fn loaded<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.loaded.as_deref()?.downcast_ref()
     }

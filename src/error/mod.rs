@@ -55,6 +55,8 @@ pub(crate) enum Kind {
     IncompleteBody,
     BodyTimeout,
     MissingUser,
+    MissingConversation,
+    OtherUser,
     TooManyEvents,
     Timeout,
     Database,
@@ -188,6 +190,7 @@ impl Error {
     /// | status | when |
     /// | --- | --- |
     /// | 400 | the body broke off; a required user is missing; two platforms recognised the request |
+    /// | 403 | the authenticated user is not the one in the body |
     /// | 408 | the body did not end within `body_timeout` |
     /// | 409 | another process modified the same record concurrently |
     /// | 413 | the body is over the limit, or has more than 1,000 events |
@@ -197,7 +200,11 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         match self.inner.kind {
             _ if self.inner.unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Kind::IncompleteBody | Kind::MissingUser | Kind::Ambiguous => StatusCode::BAD_REQUEST,
+            Kind::IncompleteBody
+            | Kind::MissingUser
+            | Kind::MissingConversation
+            | Kind::Ambiguous => StatusCode::BAD_REQUEST,
+            Kind::OtherUser => StatusCode::FORBIDDEN,
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::BodyTooLarge | Kind::TooManyEvents => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Conflict => StatusCode::CONFLICT,
@@ -231,6 +238,8 @@ impl Error {
             Kind::IncompleteBody => "the request body broke off",
             Kind::BodyTimeout => "the request body took too long",
             Kind::MissingUser => "the request has no user",
+            Kind::MissingConversation => "the request belongs to no conversation",
+            Kind::OtherUser => "the request names another user",
             Kind::TooManyEvents => "the request has too many events",
             Kind::Ambiguous => "the request can belong to more than one platform",
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {

@@ -64,6 +64,38 @@ impl Error {
         self.inner.kind == Kind::MissingUser
     }
 
+    /// Returns whether the handler takes a [`Conversation`](crate::Conversation) and the request
+    /// belongs to none.
+    ///
+    /// ```
+    /// # use tower_persistence::Error;
+    /// fn log(error: &Error) {
+    ///     if error.is_missing_conversation() {
+    ///         eprintln!("{error}");
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_missing_conversation(&self) -> bool {
+        self.inner.kind == Kind::MissingConversation
+    }
+
+    /// Returns whether the request names another user than the one who was authenticated, as
+    /// [`Identify::against_body`](crate::Identify::against_body) forbids.
+    ///
+    /// ```
+    /// # use tower_persistence::Error;
+    /// fn log(error: &Error) {
+    ///     if error.is_other_user() {
+    ///         eprintln!("{error}");
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_other_user(&self) -> bool {
+        self.inner.kind == Kind::OtherUser
+    }
+
     /// Returns whether two built-in platforms recognised the request, of which nothing was stored.
     ///
     /// ```

@@ -1,5 +1,6 @@
 //! The layer, and the setters of its options.
 
+mod conversation;
 mod limits;
 mod policies;
 mod recognition;
@@ -17,7 +18,7 @@ use crate::error::{Error, Kind};
 use crate::options::Config;
 use crate::platform::NamedPlatform;
 use crate::service::Persistence;
-use crate::transaction::{SavesUnderWay, Shared, UserGuard, with_timeout};
+use crate::transaction::{SavesUnderWay, Shared, UserGuard, delete, place, with_timeout};
 use crate::user_key::UserId;
 
 /// Middleware that gives handlers a memory: it identifies the user behind each request, loads that
@@ -118,8 +119,6 @@ impl<D: Database> PersistenceLayer<D> {
         let id = id.into();
         let (key, _guard) = self.place(platform, &id).await?;
         let Shared { database, config, .. } = &*self.shared;
-        with_timeout("preparing the database", config.ready_timeout, database.ensure_ready())
-            .await?;
         let load = database.load(&key);
         let Some(stored) = with_timeout("loading", config.load_timeout, load).await? else {
             return Ok(None);
@@ -129,7 +128,8 @@ impl<D: Database> PersistenceLayer<D> {
         Ok(Some(Value::Object(record)))
     }
 
-    /// Deletes everything stored for user `id` of `platform`, after the user's turns under way. The
+    /// Deletes everything stored for user `id` of `platform`, with its
+    /// [aliases](crate::platform::Event::also_known_as), after the user's turns under way. The
     /// user's next request is a new user's. To forget a user who is not stored is no error.
     ///
     /// `id` is the platform's id, or a pair of scope and id: see [`UserId`].
@@ -147,9 +147,7 @@ impl<D: Database> PersistenceLayer<D> {
     pub async fn forget<'a>(&self, platform: &str, id: impl Into<UserId<'a>>) -> Result<(), Error> {
         let (key, _guard) = self.place(platform, &id.into()).await?;
         let Shared { database, config, .. } = &*self.shared;
-        with_timeout("preparing the database", config.ready_timeout, database.ensure_ready())
-            .await?;
-        with_timeout("deleting", config.save_timeout, database.delete(&key)).await
+        with_timeout("deleting", config.save_timeout, delete(database.as_ref(), &key, &[])).await
     }
 
     /// Waits for the saves that go on in tasks of their own, since their client has hung up, and
@@ -173,19 +171,22 @@ impl<D: Database> PersistenceLayer<D> {
     /// Makes the key of a user, and takes the user's place.
     async fn place(&self, platform: &str, id: &UserId<'_>) -> Result<(Arc<str>, UserGuard), Error> {
         let (_, key) = self.key(platform, id)?;
-        let limit = self.shared.config.queue_timeout;
-        let guard = self.shared.locks.queue(&key).wait(limit).await?;
-        Ok((key, guard))
+        place(&self.shared, key).await
+    }
+
+    /// Finds the platform of this name.
+    fn known(&self, platform: &str) -> Result<&NamedPlatform, Error> {
+        let mut platforms = self.shared.config.platforms.iter();
+        platforms.find(|known| &*known.name == platform).ok_or_else(|| {
+            let message = format!("the layer has no platform `{platform}`: add it to the layer");
+            Error::new(Kind::Configuration, message)
+        })
     }
 
     /// Finds the platform, and makes the key of a user of it.
     fn key(&self, platform: &str, id: &UserId<'_>) -> Result<(NamedPlatform, Arc<str>), Error> {
         let config = &self.shared.config;
-        let known = config.platforms.iter().find(|known| &*known.name == platform);
-        let known = known.ok_or_else(|| {
-            let message = format!("the layer has no platform `{platform}`: add it to the layer");
-            Error::new(Kind::Configuration, message)
-        })?;
+        let known = self.known(platform)?;
         let key = config.keys.key(&config.platforms, platform, id).ok_or_else(invalid_key)?;
         Ok((known.clone(), key))
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::PersistenceLayer;
 use crate::database::Database;
+use crate::identify::Identify;
 use crate::platform::{NamedPlatform, Platform};
 
 impl<D: Database> PersistenceLayer<D> {
@@ -62,6 +63,28 @@ impl<D: Database> PersistenceLayer<D> {
     #[must_use]
     pub fn require_user(self, require_user: bool) -> Self {
         self.with(|config| config.require_user = require_user)
+    }
+
+    /// Takes the user from what an authentication layer in front has found, on every platform.
+    /// Default: each platform's request names its user.
+    ///
+    /// Platforms whose requests name none, such as a web chat and MCP, have a user only by this. See
+    /// [`Identify`].
+    ///
+    /// ```
+    /// use tower_persistence::{Identify, MemoryDb, PersistenceLayer};
+    ///
+    /// #[derive(Clone)]
+    /// struct Claims {
+    ///     sub: String,
+    /// }
+    ///
+    /// let layer = PersistenceLayer::new(MemoryDb::new())
+    ///     .identify(Identify::by_extension(|claims: &Claims| claims.sub.clone()));
+    /// ```
+    #[must_use]
+    pub fn identify(self, identify: Identify) -> Self {
+        self.with(|config| config.identify = Some(identify))
     }
 
     /// Sets whether the key of every user begins with the platform's name, as `alexa:…`. Default:

@@ -8,7 +8,7 @@ use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::{Identity, Recognised};
 use crate::observe::Observer;
-use crate::platform::{PlatformRequest, Event, NamedPlatform, Platform, is_id};
+use crate::platform::{Event, NamedPlatform, Platform, PlatformRequest, is_id};
 use crate::transaction::{Failed, run_closure};
 use crate::turn::Handles;
 use crate::user_key::UserId;

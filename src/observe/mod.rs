@@ -163,6 +163,17 @@ impl Observer {
         self.labels().unwritten(reason);
     }
 
+    /// Reports that one of the user's further ids could not be tied to the record yet.
+    pub(crate) fn unlinked(&self, error: &Error) {
+        tracing::warn!(
+            db.system.name = &*self.settings.database,
+            platform = &*self.platform,
+            user.hash = self.user_hash.as_deref(),
+            error.type = error_type(error),
+            "an alias of the user is not written yet; the next turn does it: {error:?}"
+        );
+    }
+
     pub(crate) fn delete(&self) -> StepSpan<'_> {
         StepSpan::begin(Operation::Save, database_span!(self, "save", "delete"), Some(self))
     }
@@ -202,7 +213,7 @@ pub(crate) fn refused(settings: &Settings, observer: Option<&Observer>, error: &
     match error.kind() {
         _ if error.status().is_server_error() => log!(error),
         // A conflict loses the user's message; an ambiguous request may circumvent a check.
-        Kind::Conflict | Kind::Ambiguous => log!(warn),
+        Kind::Conflict | Kind::Ambiguous | Kind::OtherUser => log!(warn),
         _ => log!(debug),
     }
     let labels = observer.map_or_else(|| Labels::new(&settings.database, None), Observer::labels);

@@ -181,6 +181,8 @@ pub(super) fn error_type(error: &Error) -> &'static str {
         Kind::IncompleteBody => "body_broken",
         Kind::BodyTimeout => "body_timeout",
         Kind::MissingUser => "no_user",
+        Kind::MissingConversation => "no_conversation",
+        Kind::OtherUser => "other_user",
         Kind::TooManyEvents => "batch",
         Kind::Timeout => "timeout",
         Kind::Database => "database",

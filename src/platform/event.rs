@@ -30,7 +30,8 @@ pub struct Event<'a> {
     pub scope: Option<Cow<'a, str>>,
     /// The platform's id of the session.
     pub session_id: Option<Cow<'a, str>>,
-    /// The id of the conversation: a chat, a channel, a room. It is also the session's id unless
+    /// The id of the conversation: a chat, a channel, a room. Its participants share the data of
+    /// [`Conversation`](crate::Conversation). It is also the session's id unless
     /// [`session_id`](Self::session_id) is set.
     pub conversation: Option<Cow<'a, str>>,
     /// The root of the thread within the conversation. It is then part of the session's id.
@@ -39,7 +40,8 @@ pub struct Event<'a> {
     /// Discord's guild, WhatsApp's phone number, Twilio's account. It is not part of any key.
     pub account: Option<Cow<'a, str>>,
     /// Further ids of the same user, in their order, such as WhatsApp's phone number beside the
-    /// business-scoped id: the user may be stored under one of them.
+    /// business-scoped id. Records that are stored under them become aliases of the one under
+    /// [`user_id`](Self::user_id).
     pub also_known_as: Vec<Cow<'a, str>>,
     /// States whether this event starts a session.
     pub new_session: NewSession,
@@ -174,7 +176,9 @@ impl<'a> Event<'a> {
 
     /// Adds a further id of the same user, with the same [scope](Self::scope). Default: none.
     ///
-    /// Two ids belong to one user only if the platform says so in one genuine request.
+    /// What is stored under such an id is joined into the user's record, and the id leads to that
+    /// from then on, also if a later event names it alone. Two ids belong to one user only if the
+    /// platform says so in one genuine request.
     ///
     /// ```
     /// use tower_persistence::platform::Event;

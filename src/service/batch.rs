@@ -69,25 +69,32 @@ struct Lane {
 
 /// Groups the events by user, and takes each user's place.
 fn lanes<D>(shared: &Shared<D>, events: Vec<EventRequest>) -> Vec<Lane> {
-    let mut lanes: Vec<Lane> = Vec::new();
-    let mut of_user = HashMap::new();
+    let mut lanes: Vec<(Vec<Arc<str>>, Vec<(usize, EventRequest)>)> = Vec::new();
+    let mut of_key: HashMap<Arc<str>, usize> = HashMap::new();
     for (position, request) in events.into_iter().enumerate() {
         let user = request.event.as_ref().and_then(|event| event.user.as_ref());
-        let key = user.map(|user| Arc::clone(&user.storage_key));
-        let mut open = |place| {
-            lanes.push(Lane { place, events: Vec::new() });
+        let further = user.iter().flat_map(|user| &user.aliases).map(|alias| &alias.key);
+        let keys = user.iter().map(|user| &user.storage_key).chain(further);
+        let keys: Vec<_> = keys.map(Arc::clone).collect();
+        // Events that share one of their ids are one user's.
+        let known = keys.iter().find_map(|key| of_key.get(key).copied());
+        let at = known.unwrap_or_else(|| {
+            lanes.push((Vec::new(), Vec::new()));
             lanes.len() - 1
-        };
-        let at = match key {
-            None => open(None),
-            Some(key) => {
-                let entry = of_user.entry(key);
-                *entry.or_insert_with_key(|key| open(Some(shared.locks.queue(key))))
+        });
+        for key in keys {
+            let of = *of_key.entry(Arc::clone(&key)).or_insert(at);
+            if of == at && !lanes[at].0.contains(&key) {
+                lanes[at].0.push(key);
             }
-        };
-        lanes[at].events.push((position, request));
+        }
+        lanes[at].1.push((position, request));
     }
-    lanes
+    let lanes = lanes.into_iter().map(|(keys, events)| {
+        let place = keys.split_first().map(|(key, further)| shared.locks.queue_all(key, further));
+        Lane { place, events }
+    });
+    lanes.collect()
 }
 
 /// Serves the events of one user, and returns the answers to those that failed.

@@ -94,7 +94,7 @@ where
     B: FromBuffered,
 {
     let config = &shared.config;
-    let Attempt { turn, waited, .. } = attempt;
+    let Attempt { turn, conversation, waited, .. } = attempt;
     // The user's later turns wait for this one from now on, so it must not wait for ever.
     let limit = config.queue_timeout.saturating_sub(waited);
     let service = timeout(limit, reserved.service()).await.map_err(|_| {
@@ -115,6 +115,9 @@ where
         parts.extensions.insert(History(Arc::clone(&turn)));
     } else {
         parts.extensions.insert(NoUser);
+    }
+    if let Some(conversation) = conversation {
+        parts.extensions.insert(conversation);
     }
     let request = put_back(parts, bytes.clone());
     let mut step = observer.call();

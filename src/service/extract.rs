@@ -6,11 +6,13 @@ use http::request::Parts;
 use crate::body::{NoUser, may_have_user};
 use crate::error::{Error, Kind};
 use crate::observe;
-use crate::turn::{History, Schema, Session, User, UserData};
+use crate::turn::{Conversation, History, Schema, Session, User, UserData};
 
 /// Returns the rejection of a request that has no handle `name`.
 fn rejection(parts: &Parts, name: &str) -> Error {
-    if may_have_user(&parts.method, &parts.headers) && parts.extensions.get::<NoUser>().is_none() {
+    let extensions = &parts.extensions;
+    let is_served = extensions.get::<NoUser>().is_some() || extensions.get::<Session>().is_some();
+    if may_have_user(&parts.method, &parts.headers) && !is_served {
         return Error::new(
             Kind::LayerMissing,
             format!(
@@ -18,6 +20,11 @@ fn rejection(parts: &Parts, name: &str) -> Error {
                  handler"
             ),
         );
+    }
+    if name == "Conversation" {
+        let message = "no `Conversation` in this request: its platform names none; extract \
+                       `Option<Conversation>` to accept it";
+        return Error::new(Kind::MissingConversation, message);
     }
     Error::new(
         Kind::MissingUser,
@@ -31,8 +38,8 @@ fn rejection(parts: &Parts, name: &str) -> Error {
 macro_rules! extractor {
     ($handle:ident) => {
         /// Rejects with [`is_layer_missing`](Error::is_layer_missing), a 500, if the layer is
-        /// missing, and with [`is_missing_user`](Error::is_missing_user), a 400, if the request has
-        /// no user.
+        /// missing, and with a 400, [`is_missing_user`](Error::is_missing_user) or
+        /// [`is_missing_conversation`](Error::is_missing_conversation), if the request has none.
         impl<S: Send + Sync> FromRequestParts<S> for $handle {
             type Rejection = Error;
 
@@ -42,7 +49,7 @@ macro_rules! extractor {
             }
         }
 
-        /// Extracts `None` if the request has no user. Rejects with
+        /// Extracts `None` if the request has none. Rejects with
         /// [`is_layer_missing`](Error::is_layer_missing), a 500, if the layer is missing.
         impl<S: Send + Sync> OptionalFromRequestParts<S> for $handle {
             type Rejection = Error;
@@ -51,7 +58,7 @@ macro_rules! extractor {
                 match parts.extensions.get::<Self>().cloned() {
                     Some(handle) => Ok(Some(handle)),
                     None => match rejection(parts, stringify!($handle)) {
-                        error if error.is_missing_user() => Ok(None),
+                        error if !error.is_layer_missing() => Ok(None),
                         error => Err(error),
                     },
                 }
@@ -63,6 +70,7 @@ macro_rules! extractor {
 extractor!(User);
 extractor!(Session);
 extractor!(History);
+extractor!(Conversation);
 
 /// Rejects as [`User`] does, and with [`is_decode`](Error::is_decode), a 500, if the data cannot be
 /// read as a `T`.

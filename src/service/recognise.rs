@@ -1,6 +1,8 @@
 //! Reads a request, recognises its events, and identifies their users.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,12 +12,12 @@ use http_body::Body;
 
 use crate::body::{self, OriginalBody};
 use crate::error::{BoxError, Error, Kind};
-use crate::incoming::{EventRequest, Identity, Recognised};
+use crate::incoming::{Alias, EventRequest, Identity, Recognised};
 use crate::options::Config;
 use crate::platform::{
     Claim, ClientSession, Event, Input, MAX_EVENTS, NamedPlatform, PlatformRequest, claim, is_id,
 };
-use crate::user_key::UserId;
+use crate::user_key::{UserId, UserKeys};
 
 /// The result of recognising a request.
 pub(crate) enum Recognition {
@@ -88,17 +90,30 @@ fn find_events(config: &Config, head: &Parts, bytes: Bytes) -> Result<Recognitio
             Error::new(Kind::TooManyEvents, message).with_platform(Arc::clone(&platform.name))
         );
     }
+    let subject = config.identify.as_ref().map(|identify| (identify, identify.subject(head)));
+    if let Some((_, subject)) = subject.as_ref().filter(|(identify, _)| identify.against_body) {
+        let named = events.iter().filter_map(|event| event.user_id.as_deref());
+        if named.into_iter().any(|id| Some(id) != subject.as_deref()) {
+            let message = "the body names another user than the one who was authenticated, so \
+                           nothing was stored: send the request as that user";
+            return Err(
+                Error::new(Kind::OtherUser, message).with_platform(Arc::clone(&platform.name))
+            );
+        }
+    }
+    let subject = subject.and_then(|(_, subject)| subject);
     let (is_batch, is_skipped) = (events.len() > 1, events.is_empty());
     let requests = events.into_iter().map(|mut event| match event.body.take() {
         None => {
-            let event = recognised(config, platform, &request, event);
+            let event = recognised(config, platform, &request, subject.as_deref(), event);
             // In a batch, the whole body holds the other events as well, so it cannot stand for an
             // event without a user.
             (event.is_some() || !is_batch).then(|| EventRequest { bytes: bytes.clone(), event })
         }
         Some(bytes) => {
             let request = PlatformRequest::parse(head, &bytes);
-            let event = request.and_then(|it| recognised(config, platform, &it, event));
+            let subject = subject.as_deref();
+            let event = request.and_then(|it| recognised(config, platform, &it, subject, event));
             Some(EventRequest { bytes, event })
         }
     });
@@ -151,16 +166,21 @@ fn recognised(
     config: &Config,
     platform: &NamedPlatform,
     request: &PlatformRequest<'_>,
+    subject: Option<&str>,
     mut event: Event<'_>,
 ) -> Option<Recognised> {
     let elements = &config.stored_elements;
-    let user = identity(config, platform, request, &mut event);
+    let conversation = conversation(config, platform, &event);
+    let user = match subject.and_then(|subject| authenticated(subject, &mut event)) {
+        Some(user) => Some(user),
+        None => identity(config, platform, request, &mut event),
+    };
     let has_client_sessions = platform.platform.has_client_sessions() && !event.sessionless;
     let is_client_session = has_client_sessions && (elements.session.is_none() || user.is_none());
     let client_session = if is_client_session { ClientSession::of(&event) } else { None };
     let session_id = event.take_session_id().filter(|id| is_id(id)).map(Into::into);
     let has_session = is_client_session && (session_id.is_some() || client_session.is_some());
-    if user.is_none() && !has_session {
+    if user.is_none() && conversation.is_none() && !has_session {
         return None;
     }
     if elements.session.is_none() && !platform.platform.has_client_sessions() {
@@ -180,7 +200,24 @@ fn recognised(
         batch_size: 0,
         without_request: false,
         input: if asks_platform { platform.platform.input(request) } else { Input::default() },
+        conversation,
+        is_conversation: false,
     })
+}
+
+/// Identifies the conversation, if the platform names one.
+fn conversation(config: &Config, platform: &NamedPlatform, event: &Event<'_>) -> Option<Identity> {
+    let id = event.conversation.as_deref()?;
+    let user_id = UserId::new(event.scope.as_deref().map(Into::into), id.into());
+    let storage_key = config.keys.conversation_key(&platform.name, &user_id)?;
+    Some(Identity { id: id.into(), storage_key, ..Identity::default() })
+}
+
+/// Identifies the user as the one who was authenticated.
+fn authenticated(subject: &str, event: &mut Event<'_>) -> Option<Identity> {
+    let storage_key = UserKeys::identity_key(subject)?;
+    let person_id = event.person_id.take().filter(|id| is_id(id)).map(Into::into);
+    Some(Identity { id: subject.into(), storage_key, person_id, ..Identity::default() })
 }
 
 /// Identifies the user: by the id in the request, or by one that the platform creates.
@@ -196,8 +233,14 @@ fn identity(
         Some(id) => id,
         None => platform.platform.create_user_id(request)?.into(),
     };
-    let id = UserId::new(event.scope.take(), id);
-    let storage_key = config.keys.key(&config.platforms, &platform.name, &id)?;
+    let scope = event.scope.take();
+    let key = |id| {
+        let id = UserId::new(scope.as_deref().map(Into::into), id);
+        config.keys.key(&config.platforms, &platform.name, &id)
+    };
+    let storage_key = key(Cow::Borrowed(&*id))?;
+    let also_known_as = mem::take(&mut event.also_known_as);
+    let aliases = also_known_as.into_iter().filter_map(|id| key(id).map(Alias::from)).collect();
     let person_id = event.person_id.take().filter(|id| is_id(id)).map(Into::into);
-    Some(Identity { id: id.id().into(), storage_key, person_id, is_created })
+    Some(Identity { id: id.into(), storage_key, aliases, person_id, is_created })
 }

@@ -28,7 +28,8 @@ struct Place {
 /// The user's turn. The next turn begins when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct UserGuard {
-    _held: Arc<(OwnedMutexGuard<()>, HeldPlace)>,
+    // Guards come before places, so that a lock is free before its place is counted out.
+    _held: Arc<(OwnedMutexGuard<()>, HeldPlace, Vec<(OwnedMutexGuard<()>, HeldPlace)>)>,
 }
 
 /// A place in the queue for a user's turn, which is taken when this is made, not when it is waited
@@ -36,6 +37,8 @@ pub(crate) struct UserGuard {
 pub(crate) struct QueuedTurn {
     lock: Acquiring,
     place: HeldPlace,
+    /// Those of the user's further ids.
+    further: Vec<(Acquiring, HeldPlace)>,
 }
 
 enum Acquiring {
@@ -51,26 +54,24 @@ struct HeldPlace {
 impl UserLocks {
     /// Takes the place behind all queued turns of this user.
     pub(crate) fn queue(self: &Arc<Self>, key: &Arc<str>) -> QueuedTurn {
+        self.queue_all(key, &[])
+    }
+
+    /// Takes the places behind all queued turns of a user with several ids. All are taken at once,
+    /// so that two turns never wait for each other: whichever comes first, does so everywhere.
+    pub(crate) fn queue_all(self: &Arc<Self>, key: &Arc<str>, further: &[Arc<str>]) -> QueuedTurn {
         let mut places = self.places();
-        let place = places
-            .entry(Arc::clone(key))
-            .or_insert_with(|| Place { lock: Arc::default(), count: 0 });
-        place.count += 1;
-        let lock = match Arc::clone(&place.lock).try_lock_owned() {
-            Ok(guard) => Acquiring::Held(guard),
-            Err(_) => {
-                let mut waiting: BoxFuture<'static, _> =
-                    Box::pin(Arc::clone(&place.lock).lock_owned());
-                // The lock serves its waiters in the order of their first polls: this is ours.
-                match waiting.as_mut().now_or_never() {
-                    Some(guard) => Acquiring::Held(guard),
-                    None => Acquiring::Waiting(waiting),
-                }
-            }
+        let mut take = |key: &Arc<str>| {
+            // The place counts while the turn waits as well, and no longer once it gives up.
+            (acquire(&mut places, key), HeldPlace { locks: Arc::clone(self), key: Arc::clone(key) })
         };
+        let (lock, place) = take(key);
+        let mut further: Vec<_> = further.iter().filter(|other| *other != key).collect();
+        further.sort_unstable();
+        further.dedup();
+        let further = further.into_iter().map(take).collect();
         drop(places);
-        // The place counts while the turn waits as well, and no longer once it gives up.
-        QueuedTurn { lock, place: HeldPlace { locks: Arc::clone(self), key: Arc::clone(key) } }
+        QueuedTurn { lock, place, further }
     }
 
     fn places(&self) -> MutexGuard<'_, HashMap<Arc<str>, Place>> {
@@ -83,22 +84,47 @@ impl QueuedTurn {
     ///
     /// # Errors
     ///
-    /// Returns [`is_timeout`](Error::is_timeout) after `limit`.
+    /// Returns [`is_timeout`](Error::is_timeout) after `limit`, which counts for each of the user's
+    /// ids.
     pub(crate) async fn wait(self, limit: Duration) -> Result<UserGuard, Error> {
-        let Self { lock, place } = self;
-        let guard = match lock {
-            Acquiring::Held(guard) => guard,
-            Acquiring::Waiting(waiting) => timeout(limit, waiting).await.map_err(|_| {
+        let Self { lock, place, further } = self;
+        let guard = lock.wait(limit).await?;
+        let mut held = Vec::with_capacity(further.len());
+        for (lock, place) in further {
+            held.push((lock.wait(limit).await?, place));
+        }
+        Ok(UserGuard { _held: Arc::new((guard, place, held)) })
+    }
+}
+
+impl Acquiring {
+    async fn wait(self, limit: Duration) -> Result<OwnedMutexGuard<()>, Error> {
+        match self {
+            Self::Held(guard) => Ok(guard),
+            Self::Waiting(waiting) => timeout(limit, waiting).await.map_err(|_| {
                 let message = format!(
                     "the user's earlier requests did not end within {limit:?}: make the handler \
-                     faster, or raise `queue_timeout` (a handler that calls its own service, or \
-                     begins a turn, for the same user waits for itself)"
+                     faster, or raise `queue_timeout` (a handler that calls its own service for \
+                     the same user waits for itself)"
                 );
                 Error::new(Kind::Timeout, message)
-            })?,
-        };
-        // The guard comes first, so that the lock is free before the place is counted out.
-        Ok(UserGuard { _held: Arc::new((guard, place)) })
+            }),
+        }
+    }
+}
+
+fn acquire(places: &mut HashMap<Arc<str>, Place>, key: &Arc<str>) -> Acquiring {
+    let new = || Place { lock: Arc::default(), count: 0 };
+    let place = places.entry(Arc::clone(key)).or_insert_with(new);
+    place.count += 1;
+    if let Ok(guard) = Arc::clone(&place.lock).try_lock_owned() {
+        return Acquiring::Held(guard);
+    }
+    let mut waiting: BoxFuture<'static, _> = Box::pin(Arc::clone(&place.lock).lock_owned());
+    // The lock serves its waiters in the order of their first polls: this is ours.
+    match waiting.as_mut().now_or_never() {
+        Some(guard) => Acquiring::Held(guard),
+        None => Acquiring::Waiting(waiting),
     }
 }
 

@@ -1,7 +1,9 @@
 //! A turn as a transaction: order, load, run, seal, save. Nothing in here depends on HTTP.
 
+mod aliases;
 mod backoff;
 mod closure;
+mod conversation;
 mod load;
 mod locks;
 mod save;
@@ -13,10 +15,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::Instrument;
 
+use self::aliases::{Opened, Other};
+pub(crate) use self::aliases::{delete, place};
 pub(crate) use self::closure::{Failed, run_closure};
+use self::conversation::{CloseOnDrop, ConversationSlot};
 pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
 use self::save::{Completed, Completion, too_many_conflicts};
 pub(crate) use self::shared::{SavesUnderWay, Shared};
@@ -25,11 +30,13 @@ use crate::error::{Error, Kind};
 use crate::incoming::Recognised;
 use crate::observe::Observer;
 use crate::policy::OnConflict;
-use crate::turn::{Basis, Exchange, Keep, Turn};
+use crate::turn::{Basis, Conversation, Exchange, Keep, Turn};
 
 /// One run of the handler.
 pub(crate) struct Attempt {
     pub(crate) turn: Arc<Turn>,
+    /// The conversation of the event, if it has one.
+    pub(crate) conversation: Option<Conversation>,
     /// Set if the handler will not run again after this attempt.
     pub(crate) is_last: bool,
     /// The time that the turn waited for the user's earlier ones.
@@ -56,7 +63,7 @@ pub(crate) enum Ran<T, F> {
 /// Returns the errors of `run`, and those of waiting, loading and saving.
 pub(crate) async fn transact<D, T, E, F, R, O>(
     shared: &Arc<Shared<D>>,
-    event: Recognised,
+    mut event: Recognised,
     guard: Option<UserGuard>,
     observer: &Observer,
     mut run: F,
@@ -71,28 +78,29 @@ where
 {
     let config = &shared.config;
     config.stored_elements.check()?;
+    let opened = aliases::open(shared, event.user.as_mut(), guard, observer).await?;
+    let Opened { guard, waited, basis: mut loaded, others } = opened;
+    let others = Arc::new(others);
     let key = event.user.as_ref().map(|user| Arc::clone(&user.storage_key));
-    let began = Instant::now();
-    let guard = match (guard, &key) {
-        (None, Some(key)) => Some(shared.locks.queue(key).wait(config.queue_timeout).await?),
-        (guard, _) => guard,
-    };
-    let waited = began.elapsed();
-    let mut loaded = match &key {
-        Some(key) => load::load(shared, key, observer).await?,
-        None => Basis::Absent(None),
-    };
     let mut reruns = match config.on_conflict {
         OnConflict::Rerun { attempts } => attempts,
         OnConflict::Merge | OnConflict::Overwrite => 0,
     };
     let mut next = Some(event);
+    let mut is_conversation_stored = false;
     loop {
         let is_last = reruns == 0;
         // The last attempt takes the event, so that most turns do not copy it. After a conflict of
         // that one, there is no event for another.
         let event = if is_last { next.take() } else { next.clone() };
         let Some(event) = event else { return Err(too_many_conflicts().into()) };
+        let conversation = CloseOnDrop(ConversationSlot::new(
+            shared,
+            &event,
+            observer,
+            true,
+            is_conversation_stored,
+        ));
         let (elements, now) = (&config.stored_elements, (config.clock)());
         let turn = Turn::begin(event, loaded, elements, shared.database_id(), now);
         let turn = DiscardOnDrop(Arc::new(turn));
@@ -100,7 +108,13 @@ where
             observer.skip("handled");
             return Ok(None);
         }
-        match run(Attempt { turn: Arc::clone(&turn.0), is_last, waited }).await? {
+        let attempt = Attempt {
+            turn: Arc::clone(&turn.0),
+            conversation: conversation.handle(),
+            is_last,
+            waited,
+        };
+        match run(attempt).await? {
             Ran::Discard(output, reason) => {
                 observer.skip(reason);
                 return Ok(Some(output));
@@ -110,13 +124,24 @@ where
                     _guard: guard.clone(),
                     shared: Arc::clone(shared),
                     turn,
+                    conversation,
+                    others: Arc::clone(&others),
                     keep,
                     observer: observer.clone(),
                 };
                 let work = Box::pin(completion.complete(output));
                 match run_to_completion(work, &shared.saves).await? {
                     Completed::Saved(output) => return Ok(Some(output)),
-                    Completed::Conflict(current) => loaded = Basis::Record(current),
+                    Completed::Conflict { current, has_stored_conversation } => {
+                        is_conversation_stored |= has_stored_conversation;
+                        loaded = Basis::Record(current);
+                    }
+                    Completed::ConversationConflict => {
+                        loaded = match &key {
+                            Some(key) => load::load(shared, key, observer).await?,
+                            None => Basis::Absent(None),
+                        };
+                    }
                 }
             }
         }

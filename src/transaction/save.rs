@@ -7,21 +7,24 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::backoff::{ATTEMPTS, pause};
-use super::{DiscardOnDrop, Shared, UserGuard, with_timeout};
+use super::{CloseOnDrop, DiscardOnDrop, Other, Shared, UserGuard, aliases, with_timeout};
 use crate::database::{Database, Expected, Saved, Version, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::observe::{Observer, StepSpan};
 use crate::policy::OnConflict;
 use crate::record::Record;
-use crate::turn::{Exchange, Keep, Outcome};
+use crate::turn::{Exchange, Keep, Outcome, Turn};
 
 /// A turn to be completed. It owns its parts, since a save goes on in a task of its own if the
 /// client hangs up.
-pub(super) struct Completion<D> {
+pub(super) struct Completion<D: Database> {
     /// The user's place, held until the turn is stored.
     pub(super) _guard: Option<UserGuard>,
     pub(super) shared: Arc<Shared<D>>,
     pub(super) turn: DiscardOnDrop,
+    pub(super) conversation: CloseOnDrop<D>,
+    /// The records under the user's further ids.
+    pub(super) others: Arc<Vec<Other>>,
     pub(super) keep: Keep,
     pub(super) observer: Observer,
 }
@@ -31,55 +34,104 @@ pub(super) enum Completed<T> {
     Saved(T),
     /// Another process has stored this record since the turn loaded its own, and the policy is to
     /// run the handler again.
-    Conflict(VersionedRecord),
+    Conflict {
+        current: VersionedRecord,
+        has_stored_conversation: bool,
+    },
+    /// As [`Conflict`](Self::Conflict), for the record of the conversation.
+    ConversationConflict,
 }
 
 impl<D: Database> Completion<D> {
-    /// Seals the turn once `output` is there, and stores its changes.
+    /// Seals the turn once `output` is there, and stores its changes: those of the conversation
+    /// first, so that what the user's record notes as done is done.
     pub(super) async fn complete<T>(
         self,
         output: impl Future<Output = (T, Option<Exchange>)>,
     ) -> Result<Completed<T>, Error> {
         let (output, exchange) = output.await;
         let Self { shared, turn, keep, observer, .. } = &self;
-        let limit = shared.config.save_timeout;
-        let outcome = match exchange {
-            Some(exchange) => turn.0.seal(exchange, *keep, (shared.config.clock)()),
-            None => Outcome::Nothing("unreachable"),
+        let now = (shared.config.clock)();
+        let Some(exchange) = exchange else {
+            observer.skip("unreachable");
+            return Ok(Completed::Saved(output));
         };
+        let outcome = turn.0.seal(exchange, *keep, now);
+        // The place of the conversation is held until both are stored.
+        let closed = self.conversation.close();
+        let mut has_stored_conversation = false;
+        if let Some(conversation) = closed.as_ref().and_then(|closed| closed.turn.as_ref()) {
+            let changes = conversation.0.seal(Exchange::default(), Keep::IfWritten, now);
+            has_stored_conversation = !matches!(changes, Outcome::Nothing(_));
+            if self.store(&conversation.0, changes).await?.is_some() {
+                return Ok(Completed::ConversationConflict);
+            }
+        }
+        if let Outcome::Nothing(reason) = &outcome {
+            observer.skip(reason);
+        }
+        let saved_key = match &outcome {
+            Outcome::Save { key, .. } => Some(Arc::clone(key)),
+            Outcome::Nothing(_) | Outcome::Delete { .. } => None,
+        };
+        if let Some(current) = self.store(&turn.0, outcome).await? {
+            return Ok(Completed::Conflict { current, has_stored_conversation });
+        }
+        if let Some(key) = saved_key {
+            self.link(&key).await;
+        }
+        Ok(Completed::Saved(output))
+    }
+
+    /// Ties the user's further ids to the record under `key`. The turn is stored by then, so a failure
+    /// is only logged: the user's next turn finishes.
+    async fn link(&self, key: &str) {
+        let Self { shared, observer, .. } = self;
+        let limit = shared.config.save_timeout;
+        for other in &*self.others {
+            let link = with_timeout("saving an alias", limit, other.link(&*shared.database, key));
+            if let Err(error) = link.await {
+                observer.unlinked(&error);
+            }
+        }
+    }
+
+    /// Stores the outcome of `turn`. Returns the record of another process if the handler is to run
+    /// again on it.
+    async fn store(&self, turn: &Turn, outcome: Outcome) -> Result<Option<VersionedRecord>, Error> {
+        let Self { shared, observer, .. } = self;
+        let limit = shared.config.save_timeout;
         match outcome {
-            Outcome::Nothing(reason) => observer.skip(reason),
-            Outcome::Delete { key } => {
-                let delete = shared.database.delete(&key);
+            Outcome::Nothing(_) => Ok(None),
+            Outcome::Delete { key, aliases } => {
+                let delete = aliases::delete(&*shared.database, &key, &aliases);
                 let mut step = observer.delete();
                 let deleted = step.run(with_timeout("deleting", limit, delete)).await;
                 step.deleted(&deleted);
                 deleted.map_err(Error::unavailable)?;
+                Ok(None)
             }
             Outcome::Save { key, record, expected } => {
                 let mut step = observer.save();
                 let span = step.span();
-                let save = self.save(&key, record, expected, &mut step);
+                let save = self.save(turn, &key, record, expected, &mut step);
                 let saved = with_timeout("saving", limit, save).instrument(span).await;
-                if let Some(current) = saved.inspect_err(|error| step.fail(error))? {
-                    return Ok(Completed::Conflict(current));
-                }
+                saved.inspect_err(|error| step.fail(error))
             }
         }
-        Ok(Completed::Saved(output))
     }
 
     /// Saves the record, and resolves conflicts as the policy says. Returns the record of another
     /// process if the handler is to run again on it.
     async fn save(
         &self,
+        turn: &Turn,
         key: &str,
         mut record: Record,
         mut expected: Option<Version>,
         step: &mut StepSpan<'_>,
     ) -> Result<Option<VersionedRecord>, Error> {
         let Shared { database, config, .. } = &*self.shared;
-        let turn = &self.turn.0;
         for attempt in 0..ATTEMPTS {
             step.holds(&record);
             let save = database.save(key, &record, Expected::from(expected.as_ref()));

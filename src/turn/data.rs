@@ -117,6 +117,7 @@ impl<'a> DataHandle<'a> {
         let what = match self.of {
             DataOf::User => "the user's data",
             DataOf::Session => "the session's data",
+            DataOf::Conversation => "the conversation's data",
         };
         read(&Value::Object(self.data()), what)
     }
@@ -157,7 +158,7 @@ impl<'a> DataHandle<'a> {
     }
 
     fn is_on(&self) -> bool {
-        matches!(self.of, DataOf::Session) || self.turn.elements.user
+        !matches!(self.of, DataOf::User) || self.turn.elements.user
     }
 
     fn check_stored(&self) -> Result<(), Error> {
@@ -165,6 +166,7 @@ impl<'a> DataHandle<'a> {
             DataOf::User if self.is_on() => Ok(()),
             DataOf::User => Err(Error::not_stored("the user's data", "StoredElements::user")),
             DataOf::Session => self.turn.state().session.check_stored(),
+            DataOf::Conversation => Ok(()),
         }
     }
 
@@ -172,7 +174,7 @@ impl<'a> DataHandle<'a> {
         let state = self.turn.state();
         self.turn.check_not_updating(&state)?;
         match self.of {
-            DataOf::User => Ok(()),
+            DataOf::User | DataOf::Conversation => Ok(()),
             DataOf::Session => state.session.check_readable(key),
         }
     }

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::data::Data;
-use super::state::Turn;
+use super::state::{CONVERSATION_DATA, Turn, USER_DATA};
 use super::writes::{Writes, conflict};
-use super::{data, handled, history, receipts, sessions};
+use super::{aliases, data, handled, history, receipts, sessions};
 use crate::error::Error;
 use crate::record::Record;
 use crate::timestamp;
@@ -26,12 +26,21 @@ impl Turn {
         let mine = &state.record;
         let base = self.loaded.record();
         let mut merged = theirs.clone();
+        let data = |record: &Record, path| record.object(path).cloned().unwrap_or_default();
+        if self.event.is_conversation {
+            let path = &CONVERSATION_DATA;
+            let (base, mine) = (base.map(|base| data(base, path)), data(mine, path));
+            let (base, theirs) = (base.unwrap_or_default(), data(theirs, path));
+            let merged_data =
+                merge_data("conversation.data", &state.data_writes, &base, &mine, &theirs)?;
+            put_data(&mut merged, path, merged_data);
+        }
         if self.elements.user {
-            let path = &["user", "data"];
+            let path = &USER_DATA;
             let data = state.typed.merge(base, mine, theirs, |base, mine, theirs| {
-                let data = |record: &Record| record.object(path).cloned().unwrap_or_default();
-                let base = base.map(data).unwrap_or_default();
-                merge_data("user.data", &state.user_writes, &base, &data(mine), &data(theirs))
+                let base = base.map(|base| data(base, path)).unwrap_or_default();
+                let (mine, theirs) = (data(mine, path), data(theirs, path));
+                merge_data("user.data", &state.data_writes, &base, &mine, &theirs)
             })?;
             put_data(&mut merged, path, data);
             state.typed.merge_quarantine(&mut merged);
@@ -43,6 +52,7 @@ impl Turn {
             history::put_in_front(&mut merged, entry.clone(), history.size);
         }
         handled::add(self, &mut merged);
+        aliases::add(self, &mut merged, self.began);
         if !self.event.is_receipt {
             receipts::unmark(&mut merged);
         }

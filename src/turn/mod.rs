@@ -3,7 +3,9 @@
 //! [`begin`] makes a turn of the loaded record, [`state`] holds its state, [`seal`] ends the turn,
 //! and [`merge`] applies its changes to a record that another process has saved meanwhile.
 
+pub(crate) mod aliases;
 mod begin;
+mod conversation;
 mod data;
 mod handled;
 mod handles;
@@ -19,6 +21,8 @@ mod typed;
 mod user;
 mod writes;
 
+pub(crate) use self::conversation::OpenConversation;
+pub use self::conversation::{Conversation, ConversationState};
 pub use self::handles::Handles;
 pub use self::history::History;
 pub(crate) use self::seal::{Exchange, Keep, Outcome};

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::state::{Basis, Phase, State, Turn};
-use super::{handled, history, receipts, sessions};
+use super::{aliases, handled, history, receipts, sessions};
 use crate::database::Version;
 use crate::platform::ClientSession;
 use crate::record::Record;
@@ -33,6 +33,8 @@ pub(crate) enum Outcome {
     },
     Delete {
         key: Arc<str>,
+        /// The keys of the user's further ids.
+        aliases: Vec<Arc<str>>,
     },
 }
 
@@ -60,17 +62,22 @@ impl Turn {
         let custom = history::custom_elements(self);
         let mut state = self.state();
         let phase = std::mem::replace(&mut state.phase, Phase::Sealed);
-        let key = match self.user() {
+        let user = match self.user() {
             _ if self.is_degraded() => return Outcome::Nothing("degraded"),
             None => return Outcome::Nothing("unchanged"),
-            Some(user) => Arc::clone(&user.storage_key),
+            Some(user) => user,
+        };
+        let key = Arc::clone(&user.storage_key);
+        let delete = |key| {
+            let aliases = user.aliases.iter().map(|alias| Arc::clone(&alias.key)).collect();
+            Outcome::Delete { key, aliases }
         };
         let (is_whole, is_receipt) = (keep == Keep::All, self.event.is_receipt);
         match phase {
             Phase::Sealed => return Outcome::Nothing("unchanged"),
-            Phase::Forgotten => return Outcome::Delete { key },
+            Phase::Forgotten => return delete(key),
             Phase::Open if self.event.deletion_requested && is_whole => {
-                return Outcome::Delete { key };
+                return delete(key);
             }
             Phase::Open if state.is_written => {}
             Phase::Open if !is_whole => return Outcome::Nothing("client_error"),
@@ -83,10 +90,11 @@ impl Turn {
             history::add_entry(self, &mut state, exchange, custom);
         }
         handled::add(self, &mut state.record);
+        aliases::add(self, &mut state.record, now);
         match &self.loaded {
             _ if !is_receipt => receipts::unmark(&mut state.record),
             Basis::Absent(_) => receipts::mark(&mut state.record),
-            Basis::Record(_) | Basis::Unknown => {}
+            Basis::Record(_) | Basis::Joined { .. } | Basis::Unknown => {}
         }
         if !self.is_save_due(&state, now) {
             return Outcome::Nothing("unchanged");
@@ -99,10 +107,14 @@ impl Turn {
     /// Returns whether something changed, or the time of this use must be written anyway.
     fn is_save_due(&self, state: &State, now: SystemTime) -> bool {
         let record = &state.record;
+        let is_joined = matches!(self.loaded, Basis::Joined { .. });
         let is_unchanged =
             self.loaded.record().is_some_and(|loaded| record.is_same(loaded) || record == loaded);
         let is_counted = self.elements.meta_data && !self.event.is_receipt;
-        !is_unchanged || is_counted || sessions::is_touch_due(&state.session, record, now)
+        !is_unchanged
+            || is_joined
+            || is_counted
+            || sessions::is_touch_due(&state.session, record, now)
     }
 
     /// Returns the session to write into the reply, if the client keeps it.

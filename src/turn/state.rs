@@ -43,6 +43,8 @@ pub(super) struct TurnEvent {
     pub(super) session_id: Option<Arc<str>>,
     pub(super) id: Option<EventId>,
     pub(super) is_receipt: bool,
+    /// Set if the record is a conversation's, not a user's.
+    pub(super) is_conversation: bool,
     pub(super) without_request: bool,
     /// Set if the platform asks to delete the user's data, and the layer is told to comply.
     pub(super) deletion_requested: bool,
@@ -52,6 +54,11 @@ pub(super) struct TurnEvent {
 /// The stored state that a turn begins with.
 pub(crate) enum Basis {
     Record(VersionedRecord),
+    /// This record, joined from those of several ids of the user. A save must name this version.
+    Joined {
+        record: Record,
+        expected: Option<Version>,
+    },
     /// Nothing: the user is new. A save must name the version of the tombstone, if there is one.
     Absent(Option<Version>),
     /// Unknown, since loading failed: the handler runs without memory, and nothing is saved.
@@ -59,17 +66,19 @@ pub(crate) enum Basis {
 }
 
 impl Basis {
-    pub(super) fn record(&self) -> Option<&Record> {
+    pub(crate) fn record(&self) -> Option<&Record> {
         match self {
             Self::Record(stored) => Some(&stored.record),
+            Self::Joined { record, .. } => Some(record),
             Self::Absent(_) | Self::Unknown => None,
         }
     }
 
     /// Returns the version that a save must name.
-    pub(super) fn version(&self) -> Option<&Version> {
+    pub(crate) fn version(&self) -> Option<&Version> {
         match self {
             Self::Record(stored) => Some(&stored.version),
+            Self::Joined { expected, .. } => expected.as_ref(),
             Self::Absent(tombstone) => tombstone.as_ref(),
             Self::Unknown => None,
         }
@@ -85,7 +94,8 @@ pub(super) struct State {
     pub(super) updating: Option<ThreadId>,
     pub(super) record: Record,
     pub(super) session: SessionPlace,
-    pub(super) user_writes: Writes,
+    /// The writes to the data of the user, or of the conversation.
+    pub(super) data_writes: Writes,
     pub(super) session_writes: Writes,
     pub(super) typed: TypedState,
     pub(super) output: Option<Value>,
@@ -98,7 +108,14 @@ pub(super) struct State {
 pub(super) enum DataOf {
     User,
     Session,
+    Conversation,
 }
+
+/// The path of a user's data in the record.
+pub(super) const USER_DATA: [&str; 2] = ["user", "data"];
+
+/// The path of a conversation's data in the record.
+pub(super) const CONVERSATION_DATA: [&str; 2] = ["conversation", "data"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -246,7 +263,8 @@ impl Turn {
 
     pub(super) fn data(of: DataOf, state: &State) -> Option<&Data> {
         match of {
-            DataOf::User => state.record.object(&["user", "data"]),
+            DataOf::User => state.record.object(&USER_DATA),
+            DataOf::Conversation => state.record.object(&CONVERSATION_DATA),
             DataOf::Session => state.session.data(&state.record),
         }
     }
@@ -257,16 +275,16 @@ impl Turn {
         state: &mut State,
         write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        match of {
-            DataOf::User => {
-                let (record, writes) = (&mut state.record, &mut state.user_writes);
-                change_data(record, &["user", "data"], |data| write(data, writes))
-            }
+        let path = match of {
+            DataOf::User => USER_DATA,
+            DataOf::Conversation => CONVERSATION_DATA,
             DataOf::Session => {
                 let State { session, record, session_writes, .. } = state;
-                session.change_data(record, session_writes, write)
+                return session.change_data(record, session_writes, write);
             }
-        }
+        };
+        let (record, writes) = (&mut state.record, &mut state.data_writes);
+        change_data(record, &path, |data| write(data, writes))
     }
 }
 

@@ -107,6 +107,23 @@ pub(crate) fn on_mongodb(servers: &Servers) -> Vec<Trial> {
     ]
 }
 
+#[cfg(feature = "redis")]
+pub(crate) fn on_redis(servers: &Servers) -> Vec<Trial> {
+    vec![servers.trial("config", async |endpoint| {
+        let prefix = format!("{}:", name());
+        let config = json!({ "type": "redis", "url": endpoint, "prefix": prefix });
+        assert_config_remembers(config, &prefix).await;
+
+        let prefix = format!("{}:", name());
+        let url = format!("prefix={prefix}&timeout_ms=60000");
+        let url = crate::redis::with_option(&endpoint, &url);
+        let database = connect(&url).await.unwrap();
+        assert!(format!("{database:?}").contains(&prefix));
+        let elements = tower_persistence::StoredElements::new().session(true);
+        assert_remembers(&PersistenceLayer::new(database).stored_elements(elements)).await;
+    })]
+}
+
 #[cfg(feature = "sqlite")]
 pub(crate) fn on_sqlite() -> Vec<Trial> {
     let case = crate::bounded::case("sqlite::config".to_owned(), async || {

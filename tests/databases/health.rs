@@ -48,3 +48,17 @@ pub(crate) fn mongodb(endpoint: &str) -> bool {
 pub(crate) fn mongodb(_: &str) -> bool {
     true
 }
+
+/// Checks a write. A server that is loading its data answers with an error.
+pub(crate) fn redis(endpoint: &str) -> bool {
+    let address = endpoint.rsplit('/').next().unwrap_or_default();
+    let asked = || -> std::io::Result<[u8; 1]> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.write_all(b"SET health asked PX 1000\r\n")?;
+        let mut answer = [0; 1];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
+    };
+    asked().is_ok_and(|answer| b"+-".contains(&answer[0]))
+}

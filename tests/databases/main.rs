@@ -24,7 +24,7 @@ mod bounded;
 #[cfg(all(
     feature = "file",
     feature = "testing",
-    any(feature = "dynamodb", feature = "mongodb", feature = "sqlite")
+    any(feature = "dynamodb", feature = "mongodb", feature = "redis", feature = "sqlite")
 ))]
 mod choosing;
 #[cfg(all(feature = "file", feature = "testing"))]
@@ -56,6 +56,8 @@ mod mongodb;
 mod outage;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod process;
+#[cfg(all(feature = "file", feature = "testing", feature = "redis"))]
+mod redis;
 #[cfg(all(feature = "file", feature = "testing"))]
 #[allow(dead_code)]
 mod servers;
@@ -64,27 +66,36 @@ mod servers;
     feature = "testing",
     feature = "axum",
     feature = "aws-config",
-    feature = "mongodb"
+    feature = "mongodb",
+    feature = "redis",
+    feature = "sqlite"
 ))]
 mod voice_app;
 
 #[cfg(all(feature = "file", feature = "testing"))]
 fn main() {
-    use servers::{dynamodb, mongodb};
+    use servers::{dynamodb, mongodb, redis};
 
     let arguments = Arguments::from_args();
     let (dynamodb, mongodb) = (dynamodb(), mongodb());
+    let redis = redis();
     explain_the_drivers_panics();
     let mut trials = conformance::trials();
     trials.push(bounded::self_test());
     trials.extend(dynamodb.self_tests());
     trials.extend(mongodb.self_tests());
+    trials.extend(redis.self_tests());
     #[cfg(feature = "sqlite")]
     trials.extend(choosing::on_sqlite());
     #[cfg(feature = "mongodb")]
     {
         trials.extend(crate::mongodb::trials(&mongodb));
         trials.extend(choosing::on_mongodb(&mongodb));
+    }
+    #[cfg(feature = "redis")]
+    {
+        trials.extend(crate::redis::trials(&redis));
+        trials.extend(choosing::on_redis(&redis));
     }
     #[cfg(feature = "dynamodb")]
     {
@@ -101,21 +112,34 @@ fn main() {
         }),
     ]);
     // Before the tests, whose time limits are shorter.
-    #[cfg(all(feature = "axum", feature = "aws-config", feature = "mongodb"))]
+    #[cfg(all(
+        feature = "axum",
+        feature = "aws-config",
+        feature = "mongodb",
+        feature = "redis",
+        feature = "sqlite"
+    ))]
     if !arguments.list && arguments.filter.is_none() {
         binaries::binary("voice-app");
     }
     let mut conclusions = vec![libtest_mimic::run(&arguments, trials)];
     // These run one at a time, with the machine to themselves.
-    #[cfg(all(feature = "axum", feature = "aws-config", feature = "mongodb"))]
+    #[cfg(all(
+        feature = "axum",
+        feature = "aws-config",
+        feature = "mongodb",
+        feature = "redis",
+        feature = "sqlite"
+    ))]
     {
         let one_at_a_time = Arguments { test_threads: Some(1), ..arguments };
-        let trials = voice_app::trials(&dynamodb, &mongodb);
+        let trials = voice_app::trials(&dynamodb, &mongodb, &redis);
         conclusions.push(libtest_mimic::run(&one_at_a_time, trials));
     }
     // `exit` drops nothing.
     dynamodb.stop();
     mongodb.stop();
+    redis.stop();
     conclusions.iter().for_each(libtest_mimic::Conclusion::exit_if_failed);
 }
 
@@ -123,7 +147,7 @@ fn main() {
 fn main() {
     use libtest_mimic::Trial;
 
-    let ignored = ["FileDb", "MemoryDb", "DynamoDb", "MongoDb"].map(|name| {
+    let ignored = ["FileDb", "MemoryDb", "DynamoDb", "MongoDb", "RedisDb"].map(|name| {
         let why = || Err("it needs all features: run scripts/test".into());
         Trial::test(name, why).with_kind("run scripts/test").with_ignored_flag(true)
     });

@@ -63,6 +63,12 @@ impl Server {
         panic!("{} does not start: {}", server.program.name, server.output());
     }
 
+    /// Starts another server of the same program.
+    #[allow(dead_code)]
+    pub(crate) fn another(&self, extra: &[&str]) -> Self {
+        Self::start(&self.program, extra)
+    }
+
     /// Returns the address for clients: `http://127.0.0.1:PORT` or `mongodb://127.0.0.1:PORT`.
     pub(crate) fn endpoint(&self) -> String {
         format!("{}://127.0.0.1:{}", self.program.scheme, self.port)

@@ -114,6 +114,26 @@ pub(crate) fn mongodb() -> Servers {
     Servers::new("mongodb", hint, "MONGODB_URI", program)
 }
 
+/// Finds Valkey as `VALKEY_SERVER`, or the server at `REDIS_URL`.
+pub(crate) fn redis() -> Servers {
+    let program = env::var_os("VALKEY_SERVER").map(|command| Program {
+        name: "Valkey",
+        scheme: "redis",
+        command,
+        arguments: |port, data| {
+            let arguments = ["--port".into(), port.to_string().into(), "--dir".into(), data.into()];
+            // It keeps what it acknowledged when it is killed.
+            let settings =
+                ["--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "always"];
+            arguments.into_iter().chain(settings.map(Into::into)).collect()
+        },
+        answers: health::redis,
+        may_be_killed: |_| true,
+    });
+    let hint = "install Python 3 with pip and run scripts/test, or set REDIS_URL";
+    Servers::new("redis", hint, "REDIS_URL", program)
+}
+
 impl Servers {
     fn new(
         name: &'static str,

@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::expect_used, clippy::needless_pass_by_value)]
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod aliases;
+mod authenticated;
 mod batches;
 mod bodies;
 mod cancellation;
@@ -10,6 +12,7 @@ mod client_sessions;
 mod common;
 mod concurrency;
 mod conflicts;
+mod conversations;
 mod echoes;
 mod elements;
 mod erasure;

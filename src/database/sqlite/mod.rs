@@ -7,7 +7,6 @@ mod place;
 mod readers;
 mod row;
 mod schema;
-mod text;
 mod writer;
 
 use std::fmt;
@@ -28,9 +27,13 @@ use self::place::Place;
 use self::readers::{Readers, closed};
 use self::row::{Found, Row};
 use self::writer::{Action, Command, Write};
-use super::{Database, Expected, Loaded, Saved, VersionedRecord};
+use super::text::{self, Source};
+use super::{Database, Expected, Loaded, Saved, Version, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::record::Record;
+
+/// SQLite's limit for a row is 1,000,000,000 bytes, and some are for the other columns.
+const MAX_BYTES: usize = 999_000_000;
 
 /// A database in one SQLite file: the step after [`FileDb`](crate::FileDb), and before a server.
 ///
@@ -218,12 +221,13 @@ impl Database for SqliteDb {
         expected: Expected<'_>,
     ) -> Result<Saved, Error> {
         let over = expected.version();
-        let text: Arc<str> = text::write(record, over)?.into();
+        let source = over.and_then(Version::loaded::<Source>);
+        let text: Arc<str> = text::write(record, source, MAX_BYTES)?.into();
         let action = Action::Save { text: Arc::clone(&text), over: over.cloned() };
         match self.write(id, action).await? {
             Outcome::Written(version) => {
-                let source = text::written(&text, record, over);
-                Ok(Saved::Written(text::carry(version, source)))
+                let source = text::written(&text, record, source);
+                Ok(Saved::Written(row::carry(version, source)))
             }
             Outcome::Conflict(row) => Ok(Saved::Conflict(row.map(Row::stored).transpose()?)),
             Outcome::Deleted => Ok(Saved::Conflict(None)),

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row as SqliteRow, params};
 
-use super::text;
+use crate::database::text::{self, Source};
 use crate::database::tombstone::{self, nothing};
 use crate::database::{Loaded, Version, VersionedRecord};
 use crate::error::Error;
@@ -28,7 +28,15 @@ impl Row {
     pub(super) fn stored(self) -> Result<VersionedRecord, Error> {
         let version = self.version();
         let (record, source) = text::read(self.text)?;
-        Ok(VersionedRecord { record, version: text::carry(version, source) })
+        Ok(VersionedRecord { record, version: carry(version, source) })
+    }
+}
+
+/// Has a version carry the text that was loaded or saved under it.
+pub(super) fn carry(version: Version, source: Option<Source>) -> Version {
+    match source {
+        Some(source) => version.with_loaded(source),
+        None => version,
     }
 }
 

@@ -287,7 +287,7 @@ fn quarantine<T: Schema>(user: &User, migrations: &Migrations) -> Result<(T, boo
             Err(Unreadable::Broken(error)) => error,
         };
         let instead = with_version(Data::new(), migrations.version());
-        state.user_writes.set_changed(&data, &instead);
+        state.data_writes.set_changed(&data, &instead);
         state.typed.set_aside(&mut state.record, instead, &timestamp::format(turn.began));
         Ok((T::default(), Some(error)))
     });

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use tokio::task::{JoinSet, block_in_place};
-use tower_persistence::{Database, FileDb};
+use tower_persistence::{Database, FileDb, SqliteDb};
 
 use super::app::{Answer, App, Connection, Tally, stored_visits};
 use crate::bounded::case;
 use crate::layer::user;
 use crate::process::Server;
 use crate::servers::Servers;
-use crate::{dynamodb, mongodb};
+use crate::{dynamodb, mongodb, redis};
 
 const CONNECTIONS: usize = 64;
 const USERS: usize = 32;
@@ -22,17 +22,20 @@ const RESTARTS: u32 = 2;
 /// What is waited for at most, until each user is served.
 const LONG: Duration = Duration::from_secs(60);
 
-pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
+pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers, redis: &Servers) -> Vec<Trial> {
     vec![
         case("file::load".to_owned(), async || {
             let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
             let path = directory.path().join("db.json");
-            // There is no server: the app itself goes and comes.
-            let mut app = App::start(&format!("file:{}", path.display()));
-            let users = load(&mut app, App::kill, App::start_again, |app| app).await;
-            app.kill();
-            let users = users.expect("all users are served again");
+            let users = without_server(&format!("file:{}", path.display())).await;
             check(&FileDb::open(&path).await.unwrap(), &users).await;
+        })
+        .trial(),
+        case("sqlite::load".to_owned(), async || {
+            let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let path = directory.path().join("users.sqlite");
+            let users = without_server(&format!("sqlite:{}", path.display())).await;
+            check(&SqliteDb::open(&path).await.unwrap(), &users).await;
         })
         .trial(),
         dynamodb.trial_with_own_server("load", &[], async |server| {
@@ -43,10 +46,21 @@ pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
             let (database, url) = mongodb::of_app(&server.endpoint()).await;
             over_server(server, &database, &url).await;
         }),
+        redis.trial_with_own_server("load", &[], async |server| {
+            let (database, url) = redis::of_app(&server.endpoint()).await;
+            over_server(server, &database, &url).await;
+        }),
     ]
 }
 
 type Users = Vec<(String, Arc<Tally>)>;
+
+/// There is no server: the app itself goes and comes.
+async fn without_server(url: &str) -> Users {
+    let mut app = App::start(url);
+    let users = load(&mut app, App::kill, App::start_again, |app| app).await;
+    users.expect("all users are served again")
+}
 
 async fn over_server(server: Server, database: &impl Database, url: &str) {
     let mut both = (server, App::start(url));

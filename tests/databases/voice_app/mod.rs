@@ -8,8 +8,8 @@ use libtest_mimic::Trial;
 
 use crate::servers::Servers;
 
-pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
-    let mut trials = two_processes::trials(dynamodb, mongodb);
-    trials.extend(load::trials(dynamodb, mongodb));
+pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers, redis: &Servers) -> Vec<Trial> {
+    let mut trials = two_processes::trials(dynamodb, mongodb, redis);
+    trials.extend(load::trials(dynamodb, mongodb, redis));
     trials
 }

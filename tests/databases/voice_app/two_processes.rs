@@ -5,24 +5,37 @@ use std::time::Instant;
 
 use libtest_mimic::Trial;
 use tokio::task::JoinSet;
-use tower_persistence::Database;
+use tower_persistence::{Database, SqliteDb};
 
 use super::app::{Answer, App, Connection, Tally, stored_visits};
+use crate::bounded::case;
 use crate::layer::user;
 use crate::servers::Servers;
-use crate::{dynamodb, mongodb};
+use crate::{dynamodb, mongodb, redis};
 
 const CONNECTIONS: u64 = 16;
 const VISITS: u64 = 2_000;
 
-pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers) -> Vec<Trial> {
+pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers, redis: &Servers) -> Vec<Trial> {
     vec![
+        case("sqlite::two_processes_serve_one_user".to_owned(), async || {
+            let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let path = directory.path().join("users.sqlite");
+            // A third process, as it were.
+            let database = SqliteDb::open(&path).await.unwrap();
+            serve_one_user(&database, &format!("sqlite:{}", path.display())).await;
+        })
+        .trial(),
         dynamodb.trial("two_processes_serve_one_user", async |endpoint| {
             let (database, url) = dynamodb::of_app(&endpoint).await;
             serve_one_user(&database, &url).await;
         }),
         mongodb.trial("two_processes_serve_one_user", async |endpoint| {
             let (database, url) = mongodb::of_app(&endpoint).await;
+            serve_one_user(&database, &url).await;
+        }),
+        redis.trial("two_processes_serve_one_user", async |endpoint| {
+            let (database, url) = redis::of_app(&endpoint).await;
             serve_one_user(&database, &url).await;
         }),
     ]

@@ -1,6 +1,6 @@
-//! The record in the text of a row, and the text of a record.
+//! The record in a stored text, and the text of a record, for databases that store texts.
 //!
-//! Other programs may write rows, and spell JSON otherwise than `serde_json`: numbers beyond 64
+//! Other programs may write texts, and spell JSON otherwise than `serde_json`: numbers beyond 64
 //! bits, `1e3`, spaces. Such a text travels with the version that was loaded, so that a save
 //! leaves what it does not change as it was. A text that `serde_json` would write the same way,
 //! as all that come from here, does not have to.
@@ -12,16 +12,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::database::Version;
-use crate::database::same::{is_same, is_same_object};
+use super::same::{is_same, is_same_object};
 use crate::error::Error;
 use crate::record::Record;
 
 /// `serde_json` reads 127 levels.
 const LEVELS: usize = 127;
-
-/// SQLite's limit for a row is 1,000,000,000 bytes, and some are for the other columns.
-const MAX_BYTES: usize = 999_000_000;
 
 /// A text that is not spelled as `serde_json` would, with the record that it was read as.
 #[derive(Debug)]
@@ -30,21 +26,13 @@ pub(super) struct Source {
     record: Record,
 }
 
-/// Has a version carry the text that was loaded or saved under it.
-pub(super) fn carry(version: Version, source: Option<Source>) -> Version {
-    match source {
-        Some(source) => version.with_loaded(source),
-        None => version,
-    }
-}
-
-/// Reads the record in the text of a row.
+/// Reads the record in a stored text.
 pub(super) fn read(text: String) -> Result<(Record, Option<Source>), Error> {
     let record: Record = serde_json::from_str(&text).map_err(|error| {
         // What `serde_json` says here is about the syntax and shows nothing of the text.
         Error::decode(format!(
             "a stored record cannot be read: {error} of the record. It is left as it is; repair it \
-             with `sqlite3`"
+             in the database"
         ))
     })?;
     let source = source(text, &record);
@@ -72,10 +60,14 @@ impl io::Write for Rest<'_> {
     }
 }
 
-/// Writes the text of a record that takes the place of the version `over`.
-pub(super) fn write(record: &Record, over: Option<&Version>) -> Result<String, Error> {
+/// Writes the text of a record that takes the place of `source`, in at most `limit` bytes.
+pub(super) fn write(
+    record: &Record,
+    source: Option<&Source>,
+    limit: usize,
+) -> Result<String, Error> {
     check_depth(record.fields())?;
-    let text = match over.and_then(Version::loaded::<Source>) {
+    let text = match source {
         None => serde_json::to_string(record).map_err(|error| Error::encode(error.to_string()))?,
         Some(source) => {
             let mut text = String::with_capacity(source.text.len());
@@ -88,15 +80,14 @@ pub(super) fn write(record: &Record, over: Option<&Version>) -> Result<String, E
             text
         }
     };
-    check_size(record.fields(), &text, MAX_BYTES)?;
+    check_size(record.fields(), &text, limit)?;
     Ok(text)
 }
 
-/// Returns the text that the version of `text` has to carry. `over` is the version in whose
-/// place it came.
-pub(super) fn written(text: &str, record: &Record, over: Option<&Version>) -> Option<Source> {
+/// Returns `text` where it has to be kept. `replaced` is that of the text in whose place it came.
+pub(super) fn written(text: &str, record: &Record, replaced: Option<&Source>) -> Option<Source> {
     // Without a spelling of its own before, it has none now.
-    over.and_then(Version::loaded::<Source>).and_then(|_| source(text.to_owned(), record))
+    replaced.and_then(|_| source(text.to_owned(), record))
 }
 
 fn write_value(text: &mut String, new: &Value, old: Option<(&Value, &str)>) {
@@ -169,7 +160,7 @@ fn check_size(fields: &Map<String, Value>, text: &str, limit: usize) -> Result<(
     let path = path(fields, |value, _| is_over(value, limit));
     let name = path.map_or_else(|| "the record".to_owned(), |path| format!("`{path}`"));
     Err(Error::encode(format!(
-        "{name} is longer than the {limit} bytes that SQLite stores: store less"
+        "{name} is longer than the {limit} bytes that the database stores: store less"
     )))
 }
 
@@ -226,9 +217,14 @@ mod tests {
 
     use super::*;
 
-    fn load(text: &str) -> (Record, Version) {
-        let (record, source) = read(text.to_owned()).unwrap();
-        (record, carry(Version::from(1), source))
+    const LIMIT: usize = 1_000_000;
+
+    fn load(text: &str) -> (Record, Option<Source>) {
+        read(text.to_owned()).unwrap()
+    }
+
+    fn written_text(record: &Record, source: Option<&Source>) -> String {
+        write(record, source, LIMIT).unwrap()
     }
 
     #[test]
@@ -237,9 +233,9 @@ mod tests {
             "{}",
             r#"{"b":1,"a":[1.0,-0.0,1e+300,18446744073709551615],"c":{"é\n\u0000":"\\ud83d"}}"#,
         ] {
-            let (record, version) = load(text);
-            assert!(version.loaded::<Source>().is_none(), "{text}");
-            assert_eq!(write(&record, Some(&version)).unwrap(), text);
+            let (record, source) = load(text);
+            assert!(source.is_none(), "{text}");
+            assert_eq!(written_text(&record, None), text);
         }
     }
 
@@ -247,23 +243,23 @@ mod tests {
     fn another_spelling_stays_where_nothing_is_changed() {
         let text = r#"{ "user": {"data":{"big":123456789012345678901234567890, "n":1E3,"s":"\u00e9"}},
             "history":{"items":[{"a":1.00},{"a":2.00},{"a":[3.00, 4.0]}]}, "z": 1.50 }"#;
-        let (mut record, version) = load(text);
-        assert_eq!(write(&record, Some(&version)).unwrap(), text);
+        let (mut record, source) = load(text);
+        assert_eq!(written_text(&record, source.as_ref()), text);
 
         record.object_mut(&["user", "data"]).insert("n".to_owned(), json!(7));
         let items = record.object_mut(&["history"]).get_mut("items").unwrap();
         let items = items.as_array_mut().unwrap();
         items.remove(0);
         items.push(json!({ "a": 5 }));
-        let changed = write(&record, Some(&version)).unwrap();
+        let changed = written_text(&record, source.as_ref());
         let expected = r#"{"user":{"data":{"big":123456789012345678901234567890,"n":7,"s":"\u00e9"}},"history":{"items":[{"a":2.00},{"a":[3.00, 4.0]},{"a":5}]},"z":1.50}"#;
         assert_eq!(changed, expected);
 
         // The next save over what this one wrote keeps it as well.
-        let version = carry(Version::from(2), written(&changed, &record, Some(&version)));
-        assert_eq!(write(&record, Some(&version)).unwrap(), expected);
+        let source = written(&changed, &record, source.as_ref());
+        assert_eq!(written_text(&record, source.as_ref()), expected);
         record.object_mut(&[]).insert("z".to_owned(), json!(-0.0));
-        assert_eq!(write(&record, Some(&version)).unwrap(), expected.replace("1.50", "-0.0"));
+        assert_eq!(written_text(&record, source.as_ref()), expected.replace("1.50", "-0.0"));
     }
 
     #[test]
@@ -275,15 +271,15 @@ mod tests {
             (json!({ "user": { "data": { "list": deep(125), "b": 1 } } }), "`user.data.list`"),
             (json!({ "session": { "state": deep(200) } }), "`session`"),
         ] {
-            let error = write(&of(record), None).unwrap_err();
+            let error = write(&of(record), None, LIMIT).unwrap_err();
             assert!(error.is_encode() && error.to_string().contains(path), "{error}");
         }
         let fits = of(json!({ "own": deep(126), "user": { "data": { "list": deep(124) } } }));
-        let text = write(&fits, None).unwrap();
+        let text = written_text(&fits, None);
         assert_eq!(read(text).unwrap().0, fits);
 
         let record = of(json!({ "user": { "data": { "a": "x", "text": "x".repeat(90) } } }));
-        let text = write(&record, None).unwrap();
+        let text = written_text(&record, None);
         let error = check_size(record.fields(), &text, 80).unwrap_err();
         assert!(error.is_encode() && error.to_string().contains("`user.data.text`"), "{error}");
         check_size(record.fields(), &text, text.len()).unwrap();

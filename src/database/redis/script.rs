@@ -1,0 +1,99 @@
+//! The scripts: each compares and writes one key in one step, which no other command interrupts.
+
+use std::sync::LazyLock;
+
+use redis::Cmd;
+
+pub(super) struct Script {
+    code: &'static str,
+    /// SHA-1 in hexadecimal digits, by which servers know it.
+    hash: String,
+}
+
+impl Script {
+    fn new(code: &'static str) -> Self {
+        Self { code, hash: redis::Script::new(code).get_hash().to_owned() }
+    }
+}
+
+/// Saves a record in the place of the expected version. Arguments: the new version, the expected
+/// one (empty for "no record"), the record, and the milliseconds after which it expires, if it
+/// does.
+///
+/// Returns 1 if it wrote; 2, version and record of a conflict; 0 and the version of a tombstone, if
+/// there is one, where there is no record; or 3 for a key of another program.
+///
+/// A version that the record has already got is written once more: the answer of an earlier attempt
+/// was lost.
+pub(super) static SAVE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local key, new, expected, record, expires = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local version = redis.call('HGET', key, 'version')
+local is_record = redis.call('HEXISTS', key, 'record') == 1
+if not version and redis.call('EXISTS', key) == 1 then
+  return {3}
+end
+local may_write
+if version then
+  may_write = version == expected or version == new or (expected == '' and not is_record)
+else
+  may_write = expected == '' or string.sub(expected, 1, 6) == 'absent'
+end
+if not may_write then
+  if is_record then
+    return {2, version, redis.call('HGET', key, 'record')}
+  end
+  return {0, version}
+end
+redis.call('HSET', key, 'version', new, 'record', record)
+if expires == '' then
+  redis.call('PERSIST', key)
+else
+  redis.call('PEXPIRE', key, expires)
+end
+return {1}
+",
+    )
+});
+
+/// Puts a tombstone in the place of whatever is stored. Arguments: its version and the milliseconds
+/// after which it expires.
+///
+/// `HGET` refuses a key of another program, which `DEL` would delete. `DEL` comes before `HSET`, so
+/// that users can be deleted where memory has run out: a script that has begun to write may go on.
+pub(super) static DELETE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+redis.call('HGET', KEYS[1], 'version')
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'version', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return {1}
+",
+    )
+});
+
+/// A command on one key.
+pub(super) enum Call<'a> {
+    Load { key: &'a str },
+    Script { script: &'a Script, key: &'a str, arguments: &'a [&'a str] },
+}
+
+impl Call<'_> {
+    /// Makes the command. A script goes by its hash, or in full to a server that does not know it.
+    pub(super) fn command(&self, in_full: bool) -> Cmd {
+        let mut command = Cmd::new();
+        match self {
+            Self::Load { key } => command.arg("HMGET").arg(key).arg("version").arg("record"),
+            Self::Script { script, key, arguments } => {
+                match in_full {
+                    true => command.arg("EVAL").arg(script.code),
+                    false => command.arg("EVALSHA").arg(&script.hash),
+                };
+                command.arg(1).arg(key).arg(*arguments)
+            }
+        };
+        command
+    }
+}
