@@ -32,7 +32,12 @@ impl Version {
     pub fn new(version: impl Into<Arc<str>>) -> Self {
         Self {
             text: version.into(),
-            #[cfg(any(feature = "dynamodb", feature = "mongodb", feature = "sqlite", feature = "redis"))]
+            #[cfg(any(
+                feature = "dynamodb",
+                feature = "mongodb",
+                feature = "sqlite",
+                feature = "redis"
+            ))]
             loaded: None,
         }
     }
