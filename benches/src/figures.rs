@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Instant;
 
-use benches::databases::{dynamodb, mongodb, prepare, round, sqlite};
+use benches::databases::{dynamodb, mongodb, prepare, round, save_over, sqlite};
 use benches::{layer, samples};
 use tempfile::tempdir;
 use tokio::runtime::{Builder, Runtime};
 use tower::{Service, ServiceExt};
-use tower_persistence::{Database, Expected, FileDb, MemoryDb, SqliteDb};
+use tower_persistence::{Database, Expected, FileDb, MemoryDb, Record, SqliteDb};
 
 use crate::draw::{self, Line};
 use crate::measure::{Measured, Subject, in_turns};
@@ -76,6 +76,7 @@ fn sizes(runtime: &Runtime, directory: &Path, rounds: usize) {
     let mut lines: Vec<Line> = Vec::new();
     for bytes in samples::SIZES {
         let record = samples::record(bytes);
+        let visited = samples::visited(&record);
         let places = tempdir().expect("a directory");
         let client = dynamodb::client(&record);
         let uri = mongodb::serve(&record);
@@ -96,7 +97,7 @@ fn sizes(runtime: &Runtime, directory: &Path, rounds: usize) {
                     }
                 });
             }),
-            rounds_of(runtime, "DynamoDb", &dynamo),
+            saves_of(runtime, "DynamoDb", &dynamo, &visited),
             Subject::new("mongodb", |count| {
                 runtime.block_on(async {
                     for _ in 0..count {
@@ -104,7 +105,7 @@ fn sizes(runtime: &Runtime, directory: &Path, rounds: usize) {
                     }
                 });
             }),
-            rounds_of(runtime, "MongoDb", &mongo),
+            saves_of(runtime, "MongoDb", &mongo, &visited),
             Subject::new("rusqlite", |count| (0..count).for_each(|_| sqlite::bare(&connection))),
             rounds_of(runtime, "SqliteDb", &sqlite),
             rounds_of(runtime, "FileDb", &file),
@@ -129,6 +130,21 @@ fn rounds_of<'a, D: Database>(runtime: &'a Runtime, name: &str, db: &'a D) -> Su
         runtime.block_on(async {
             for _ in 0..count {
                 round(db).await;
+            }
+        });
+    })
+}
+
+fn saves_of<'a, D: Database>(
+    runtime: &'a Runtime,
+    name: &str,
+    db: &'a D,
+    record: &'a Record,
+) -> Subject<'a> {
+    Subject::new(name, move |count| {
+        runtime.block_on(async {
+            for _ in 0..count {
+                save_over(db, record).await;
             }
         });
     })

@@ -3,7 +3,7 @@
 //! [`layer`] and [`databases`] hold the subjects, each beside its yardstick; `main.rs` measures
 //! and draws them, and the test `allocations` counts their allocations. See `README.md`.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::missing_panics_doc, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod databases;
 pub mod layer;

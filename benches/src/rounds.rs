@@ -1,6 +1,6 @@
 //! Repeats one subject a number of times, for a profiler: `benches rounds mongodb 6000 1000`.
 
-use benches::databases::{dynamodb, mongodb, round};
+use benches::databases::{dynamodb, mongodb, save_over};
 use benches::{layer, samples};
 use tokio::runtime::Builder;
 use tower::{Service, ServiceExt};
@@ -11,6 +11,7 @@ pub(crate) fn run(subject: &str, bytes: &str, count: &str) {
     let count: usize = count.parse().expect("a number of rounds");
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let record = samples::record(bytes);
+    let visited = samples::visited(&record);
     let (head, body) = (layer::head(), samples::alexa(0));
     match subject {
         "identity-borrowed" => (0..count).for_each(|_| layer::identity_borrowed(&body)),
@@ -18,7 +19,7 @@ pub(crate) fn run(subject: &str, bytes: &str, count: &str) {
         "dynamodb" => runtime.block_on(async {
             let db = dynamodb::database(&record).await;
             for _ in 0..count {
-                round(&db).await;
+                save_over(&db, &visited).await;
             }
         }),
         "dynamodb-bare" => runtime.block_on(async {
@@ -30,7 +31,7 @@ pub(crate) fn run(subject: &str, bytes: &str, count: &str) {
         "mongodb" => runtime.block_on(async {
             let db = mongodb::database(&mongodb::serve(&record)).await;
             for _ in 0..count {
-                round(&db).await;
+                save_over(&db, &visited).await;
             }
         }),
         "mongodb-bare" => runtime.block_on(async {
