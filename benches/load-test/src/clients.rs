@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use benches::samples;
+use measures::samples;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use http::{HeaderValue, Request, header};

@@ -4,7 +4,7 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use axum::routing::post;
 use axum::{Json, Router};
-use benches::layer;
+use measures::layer;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;

@@ -1,7 +1,7 @@
-//! Repeats one subject a number of times, for a profiler: `benches rounds mongodb 6000 1000`.
+//! Repeats one subject a number of times, for a profiler: `measures rounds mongodb 6000 1000`.
 
-use benches::databases::{dynamodb, mongodb, save_over};
-use benches::{layer, samples};
+use measures::databases::{dynamodb, mongodb, save_over};
+use measures::{layer, samples};
 use tokio::runtime::Builder;
 use tower::{Service, ServiceExt};
 

@@ -14,7 +14,9 @@ use serde::Deserialize;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_persistence::platform::{Alexa, Platform, PlatformRequest};
-use tower_persistence::{Database, Expected, MemoryDb, PersistenceLayer, Record, User};
+use tower_persistence::{
+    AfterReply, Database, Expected, Handles, MemoryDb, PersistenceLayer, Record, User,
+};
 use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 
 use crate::samples;
@@ -122,6 +124,17 @@ async fn reads_and_writes(request: HttpRequest) -> Result<HttpResponse, Infallib
     inner(request).await
 }
 
+/// Does the same as [`reads_and_writes`], after the reply.
+async fn writes_after_the_reply(request: HttpRequest) -> Result<HttpResponse, Infallible> {
+    let after_reply = request.extensions().get::<AfterReply>().expect("work after the reply");
+    let work = |turn: Handles| async move {
+        black_box(turn.user.increment("visits", 1)?);
+        Ok(())
+    };
+    after_reply.spawn(work).expect("less than the limit");
+    inner(request).await
+}
+
 async fn session_reads_and_writes(request: HttpRequest) -> Result<HttpResponse, Infallible> {
     let session = request.extensions().get::<Session>().expect("a session").clone();
     match session.get::<i64>("visits").await.expect("a number") {
@@ -172,6 +185,35 @@ where
     }
 }
 
+/// Waits after each reply for the work that goes on.
+#[derive(Clone)]
+struct Drained<S>(S, PersistenceLayer<MemoryDb>);
+
+impl<S> Service<HttpRequest> for Drained<S>
+where
+    S: Service<HttpRequest>,
+    S::Future: Send + 'static,
+    S::Response: Send,
+    S::Error: Send,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: HttpRequest) -> Self::Future {
+        let (served, layer) = (self.0.call(request), self.1.clone());
+        Box::pin(async move {
+            let response = served.await;
+            layer.drain().await;
+            response
+        })
+    }
+}
+
 /// The services that are compared with one another, in the order of the figures.
 #[derive(Debug)]
 pub struct Subjects {
@@ -206,6 +248,11 @@ pub async fn subjects() -> Subjects {
         ("buffering and identity", subject(BufferAndIdentify(service_fn(inner))), None),
         ("layer: read", subject(layer.layer(service_fn(reads))), None),
         ("layer: read and write", subject(layer.layer(service_fn(reads_and_writes))), None),
+        (
+            "layer: write in a turn after the reply",
+            subject(Drained(layer.layer(service_fn(writes_after_the_reply)), layer.clone())),
+            None,
+        ),
         ("tower-sessions alone", subject(sessions.clone()), cookie.clone()),
         ("tower-sessions behind identity", subject(BufferAndIdentify(sessions)), cookie),
     ];

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use benches::databases::{dynamodb, mongodb, prepare, round, save_over, sqlite};
-use benches::{layer, samples};
+use measures::databases::{dynamodb, mongodb, prepare, round, save_over, sqlite};
+use measures::{layer, samples};
 use tempfile::tempdir;
 use tokio::runtime::{Builder, Runtime};
 use tower::{Service, ServiceExt};
@@ -203,7 +203,7 @@ fn loads_of<'a, D: Database>(runtime: &'a Runtime, name: &str, db: &'a D) -> Sub
     Subject::new(name, move |count| {
         runtime.block_on(async {
             for _ in 0..count {
-                let loaded = db.load_for_update(benches::databases::USER).await.expect("loaded");
+                let loaded = db.load_for_update(measures::databases::USER).await.expect("loaded");
                 assert!(loaded.into_record().is_some());
             }
         });

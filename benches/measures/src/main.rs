@@ -18,6 +18,6 @@ fn main() {
             figures::all(Path::new(directory), batches);
         }
         ["rounds", subject, bytes, count] => rounds::run(subject, bytes, count),
-        _ => panic!("usage: benches figures DIRECTORY BATCHES | rounds SUBJECT BYTES COUNT"),
+        _ => panic!("usage: measures figures DIRECTORY BATCHES | rounds SUBJECT BYTES COUNT"),
     }
 }

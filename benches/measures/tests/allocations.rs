@@ -7,8 +7,8 @@
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use allocation_counter::measure;
-use benches::databases::{dynamodb, mongodb, save_over};
-use benches::{layer, samples};
+use measures::databases::{dynamodb, mongodb, save_over};
+use measures::{layer, samples};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Service, ServiceExt};
 
@@ -52,6 +52,7 @@ fn requests() {
         ("buffering and identity", 11),
         ("layer: read", 28),
         ("layer: read and write", 77),
+        ("layer: write in a turn after the reply", 160),
         ("tower-sessions alone", u64::MAX),
         ("tower-sessions behind identity", u64::MAX),
     ];
@@ -71,8 +72,8 @@ fn requests() {
         count
     });
     let counts: Vec<u64> = counts.collect();
-    let [.., layer, _, tower_sessions] = counts[..] else { panic!("{counts:?}") };
-    assert!(layer <= tower_sessions);
+    let [.., layer, _, _, tower_sessions] = counts[..] else { panic!("{counts:?}") };
+    assert!(layer <= tower_sessions, "{layer} of the layer, {tower_sessions} of tower-sessions");
 }
 
 /// The allocations of a load and a save beyond those of the bare client on the same work. Most of
