@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::database::Version;
 use crate::platform::{ClientSession, Input, NamedPlatform, NewSession};
 use crate::record::Record;
 
@@ -36,6 +37,16 @@ pub(crate) struct Recognised {
     /// Set for a turn without a request. It is a receipt, too, but an output that is set makes an
     /// item of the history.
     pub(crate) without_request: bool,
+    /// What a request left of the user, if the turn comes after its reply.
+    pub(crate) left: Option<Left>,
+}
+
+/// What the turn of a request left of its user.
+#[derive(Clone)]
+pub(crate) enum Left {
+    Stored,
+    /// Nothing, as it had found nothing; with the version of the tombstone, if there was one.
+    Absent(Option<Version>),
 }
 
 impl Recognised {
@@ -56,6 +67,7 @@ impl Recognised {
             conversation: None,
             is_conversation: false,
             without_request: true,
+            left: None,
         }
     }
 
@@ -78,6 +90,7 @@ impl Recognised {
             conversation: None,
             is_conversation: true,
             without_request: false,
+            left: None,
         })
     }
 }

@@ -45,9 +45,10 @@
 //!
 //! | for | see |
 //! | --- | --- |
-//! | a turn without a request: a job, a proactive message, a test | [`PersistenceLayer::turn`] |
 //! | reading and writing in a handler | [`User`], [`Session`], [`History`] |
 //! | the user's data as a type of your own, with migrations | [`UserData`], [`Schema`] |
+//! | answering at once and working later | [`AfterReply`] |
+//! | a turn without a request: a job, a proactive message, a test | [`PersistenceLayer::turn`] |
 //! | the options | [`PersistenceLayer`] |
 //! | the elements that are stored | [`StoredElements`] |
 //! | choosing and operating a database | the [databases guide][_documentation::databases] |
@@ -55,6 +56,7 @@
 //! | a database of your own | [`Database`], `testing::conformance` |
 //! | platforms, and one of your own | the [platforms guide][_documentation::platforms], [`platform`] |
 //! | two processes that write the same user | [`OnConflict`] |
+//! | replies that are streamed | [`TurnEnd`], [`StreamedTurn`] |
 //! | requests while the database is down | [`OnOutage`], `CircuitBreaker` |
 //! | logs, spans, metrics, alerts | the [operations guide][_documentation::operations] |
 //! | errors | [`Error`] |
@@ -106,6 +108,7 @@ mod service;
 mod timestamp;
 mod transaction;
 mod turn;
+mod under_way;
 mod user_key;
 
 pub mod config;
@@ -153,7 +156,7 @@ pub use self::layer::PersistenceLayer;
 #[doc(inline)]
 pub use self::platform::Platform;
 #[doc(inline)]
-pub use self::policy::{OnConflict, OnOutage};
+pub use self::policy::{OnConflict, OnHangUp, OnOutage, TurnEnd};
 #[doc(inline)]
 pub use self::record::Record;
 #[doc(inline)]
@@ -162,8 +165,8 @@ pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations, Schema,
-    Session, User, UserData,
+    AfterReply, Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations,
+    Schema, Session, StreamedTurn, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::identify::Identify;
 use crate::observe;
 use crate::platform::{self, NamedPlatform};
-use crate::policy::{OnConflict, OnOutage};
+use crate::policy::{OnConflict, OnHangUp, OnOutage, TurnEnd};
 use crate::stored_elements::StoredElements;
 use crate::user_key::UserKeys;
 
@@ -39,8 +39,15 @@ pub(crate) struct Config {
     pub(crate) batch_concurrency: usize,
     pub(crate) ready_timeout: Duration,
     pub(crate) queue_timeout: Duration,
+    /// Set if the app chose `queue_timeout`.
+    pub(crate) has_queue_timeout: bool,
+    pub(crate) turn_end: TurnEnd,
+    pub(crate) on_hang_up: OnHangUp,
+    pub(crate) stream_idle_timeout: Duration,
     pub(crate) load_timeout: Duration,
     pub(crate) save_timeout: Duration,
+    pub(crate) detached_limit: usize,
+    pub(crate) detached_timeout: Duration,
     pub(crate) on_error: Arc<OnError>,
     pub(crate) observe: Arc<observe::Settings>,
     pub(crate) clock: Arc<Clock>,
@@ -67,9 +74,15 @@ impl Config {
             forget_on_skill_disabled: false,
             batch_concurrency: 8,
             ready_timeout: Duration::from_secs(30),
-            queue_timeout: Duration::from_secs(2),
+            queue_timeout: default_queue_timeout(TurnEnd::Head),
+            has_queue_timeout: false,
+            turn_end: TurnEnd::Head,
+            on_hang_up: OnHangUp::Save,
+            stream_idle_timeout: Duration::from_secs(30),
             load_timeout: Duration::from_secs(2),
             save_timeout: Duration::from_secs(2),
+            detached_limit: 1024,
+            detached_timeout: Duration::from_secs(5 * 60),
             on_error: Arc::new(Error::response),
             observe: Arc::new(observe::Settings::new(database)),
             clock: Arc::new(SystemTime::now),
@@ -106,6 +119,14 @@ impl Config {
     }
 }
 
+/// Returns the default of `queue_timeout`. A language model may speak for twenty seconds.
+pub(crate) fn default_queue_timeout(turn_end: TurnEnd) -> Duration {
+    match turn_end {
+        TurnEnd::Head => Duration::from_secs(2),
+        TurnEnd::Body => Duration::from_secs(30),
+    }
+}
+
 /// A warning that is logged once.
 struct Warning(Once);
 
@@ -135,8 +156,13 @@ impl fmt::Debug for Config {
             .field("batch_concurrency", &self.batch_concurrency)
             .field("ready_timeout", &self.ready_timeout)
             .field("queue_timeout", &self.queue_timeout)
+            .field("turn_end", &self.turn_end)
+            .field("on_hang_up", &self.on_hang_up)
+            .field("stream_idle_timeout", &self.stream_idle_timeout)
             .field("load_timeout", &self.load_timeout)
             .field("save_timeout", &self.save_timeout)
+            .field("detached_limit", &self.detached_limit)
+            .field("detached_timeout", &self.detached_timeout)
             .finish_non_exhaustive()
     }
 }

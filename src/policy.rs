@@ -1,9 +1,12 @@
-//! The policies for conflicting writes and for outages of the database.
+//! The policies for conflicting writes, for outages of the database, and for replies that are
+//! streamed.
 
 /// The policy if another process saved the same user's record between load and save.
 ///
-/// Within one process, the turns of a user run one after the other. A user deleted in the meantime
-/// stays deleted under every policy, and the reply is sent.
+/// Within one process, the requests of a user run one after the other, but turns
+/// [after a reply](crate::AfterReply) run beside them and count as another process; their own
+/// conflicts are merged under every policy. A user deleted in the meantime stays deleted under
+/// every policy, and the reply is sent.
 ///
 /// ```
 /// use tower_persistence::{MemoryDb, OnConflict, PersistenceLayer};
@@ -55,4 +58,63 @@ pub enum OnOutage {
     /// reports. Everything reads as empty, the handler can read its own writes in this turn, and
     /// nothing is stored.
     Degrade,
+}
+
+/// The moment at which a turn ends: its changes are stored then, and the user's next turn begins.
+///
+/// The layer's option is [`turn_end`](crate::PersistenceLayer::turn_end). A handler overrides it
+/// for one reply by the response's extensions; with axum:
+///
+/// ```
+/// use axum::Extension;
+/// use axum::response::IntoResponse;
+/// use axum::response::sse::{Event, Sse};
+/// use futures_util::stream;
+/// use tower_persistence::{Error, TurnEnd, User};
+///
+/// async fn answer(user: User) -> impl IntoResponse {
+///     let events = stream::once(async move {
+///         user.increment("answers", 1)?;
+///         Ok::<_, Error>(Event::default().data("42"))
+///     });
+///     (Extension(TurnEnd::Body), Sse::new(events))
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TurnEnd {
+    /// When the handler returns the response. A body that is streamed later cannot write any more.
+    #[default]
+    Head,
+    /// When the body ends. Until then handles can be written, and the user's later turns wait. The
+    /// end of the stream reaches the client after the changes are stored: a reply of known length
+    /// keeps back its last frame, and where storing fails, the stream ends with an error.
+    /// [`StreamedTurn::finish`](crate::StreamedTurn::finish) ends the turn earlier.
+    ///
+    /// The turn ends with the head all the same if the status is a 4xx or 5xx, or if the whole body
+    /// is there together with the head, as that of a `String` or of axum's `Json` is.
+    ///
+    /// A stream cannot carry a [client-side session](crate::Platform::has_client_sessions) or a
+    /// created user id, and the history does not store it as `response`.
+    /// [`OnConflict::Rerun`] acts as [`OnConflict::Merge`], since the client has the beginning of
+    /// the reply.
+    Body,
+}
+
+/// The policy if the client hangs up while a reply is streamed whose turn
+/// [ends with the body](TurnEnd::Body).
+///
+/// ```
+/// use tower_persistence::{MemoryDb, OnHangUp, PersistenceLayer};
+///
+/// let layer = PersistenceLayer::new(MemoryDb::new()).on_hang_up(OnHangUp::Discard);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnHangUp {
+    /// Stores the changes made until then: a language model has been paid for what it said.
+    #[default]
+    Save,
+    /// Stores nothing.
+    Discard,
 }

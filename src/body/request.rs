@@ -161,7 +161,7 @@ pub(crate) fn may_have_user(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// Returns the length that the body announces.
-fn announced<B: Body>(headers: &HeaderMap, body: &B) -> Option<u64> {
+pub(crate) fn announced<B: Body>(headers: &HeaderMap, body: &B) -> Option<u64> {
     let in_head = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok();
     body.size_hint().exact().or_else(in_head)
 }

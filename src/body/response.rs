@@ -8,12 +8,19 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use http_body_util::combinators::BoxBody;
 use pin_project_lite::pin_project;
 use tokio::time::timeout;
+
+use crate::error::BoxError;
 
 pin_project! {
     /// The body of a response that passed the layer: that of the inner service, of which the layer
     /// may have read the beginning, or that of a reply that the layer made itself.
+    ///
+    /// It fails with the error of the inner body. If it is a stream whose turn
+    /// [ends with it](crate::TurnEnd::Body) and cannot be stored, it fails with an
+    /// [`Error`](crate::Error).
     pub struct ResponseBody<B: Body> {
         #[pin]
         kind: Kind<B>,
@@ -27,6 +34,7 @@ pin_project! {
         Own { bytes: Option<Bytes> },
         // Boxed, so that the other kinds stay small.
         Buffered { buffered: Box<Buffered<B>> },
+        Streamed { body: BoxBody<Bytes, BoxError> },
     }
 }
 
@@ -42,7 +50,7 @@ enum End<B: Body> {
     /// The prefix is the whole body, before its trailers.
     Complete { trailers: Option<Frame<Bytes>> },
     /// The body broke off after the prefix.
-    Broken { error: Option<B::Error> },
+    Broken { error: Option<BoxError> },
     /// Reading stopped early. The rest is streamed.
     Stopped { reason: Unread, rest: Pin<Box<B>> },
 }
@@ -57,7 +65,12 @@ pub(crate) enum Unread {
     Unsuitable,
 }
 
-impl<B: Body> ResponseBody<B> {
+impl<B: Body<Error: Into<BoxError>>> ResponseBody<B> {
+    /// Passes on a body that knows when its turn ends.
+    pub(crate) fn streamed(body: BoxBody<Bytes, BoxError>) -> Self {
+        Self { kind: Kind::Streamed { body } }
+    }
+
     /// Passes on the inner service's body untouched.
     pub(crate) fn inner(body: B) -> Self {
         Self { kind: Kind::Inner { body } }
@@ -90,6 +103,9 @@ impl<B: Body> ResponseBody<B> {
                 return (Self { kind: Kind::Own { bytes } }, Ok(all));
             }
             Kind::Buffered { buffered } => buffered,
+            streamed @ Kind::Streamed { .. } => {
+                return (Self { kind: streamed }, Err(Unread::Unsuitable));
+            }
         };
         let all = buffered.all();
         (Self { kind: Kind::Buffered { buffered } }, all)
@@ -104,7 +120,7 @@ impl<B: Body> ResponseBody<B> {
     }
 }
 
-impl<B: Body> Buffered<B> {
+impl<B: Body<Error: Into<BoxError>>> Buffered<B> {
     async fn read(
         body: B,
         limit: usize,
@@ -124,7 +140,7 @@ impl<B: Body> Buffered<B> {
                 }
                 match body.frame().await {
                     None => return Ok(End::Complete { trailers: None }),
-                    Some(Err(error)) => return Ok(End::Broken { error: Some(error) }),
+                    Some(Err(error)) => return Ok(End::Broken { error: Some(error.into()) }),
                     Some(Ok(frame)) => match frame.into_data() {
                         Ok(mut data) => {
                             prefix.extend_from_slice(&data.copy_to_bytes(data.remaining()));
@@ -154,7 +170,7 @@ impl<B: Body> Buffered<B> {
         }
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(prefix) = self.prefix.take() {
             return Poll::Ready(Some(Ok(Frame::data(prefix))));
         }
@@ -194,33 +210,34 @@ impl<B: Body> Buffered<B> {
 }
 
 /// Polls a frame of `body`, with its data as `Bytes`.
-fn poll_bytes<B: Body>(
+pub(crate) fn poll_bytes<B: Body<Error: Into<BoxError>>>(
     body: Pin<&mut B>,
     cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
     let to_bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
     let frame = ready!(body.poll_frame(cx));
-    Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(to_bytes))))
+    Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(to_bytes)).map_err(Into::into)))
 }
 
 fn length(bytes: &Option<Bytes>) -> u64 {
     bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)
 }
 
-impl<B: Body> Body for ResponseBody<B> {
+impl<B: Body<Error: Into<BoxError>>> Body for ResponseBody<B> {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().kind.project() {
             KindProjection::Inner { body } => poll_bytes(body, cx),
             KindProjection::Own { bytes } => {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             KindProjection::Buffered { buffered } => buffered.poll_frame(cx),
+            KindProjection::Streamed { body } => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -229,6 +246,7 @@ impl<B: Body> Body for ResponseBody<B> {
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Own { bytes } => bytes.is_none(),
             Kind::Buffered { buffered } => buffered.is_end_stream(),
+            Kind::Streamed { body } => body.is_end_stream(),
         }
     }
 
@@ -237,18 +255,19 @@ impl<B: Body> Body for ResponseBody<B> {
             Kind::Inner { body } => body.size_hint(),
             Kind::Own { bytes } => SizeHint::with_exact(length(bytes)),
             Kind::Buffered { buffered } => buffered.size_hint(),
+            Kind::Streamed { body } => body.size_hint(),
         }
     }
 }
 
 /// Makes an empty body, which tower-http's timeout layer needs.
-impl<B: Body + Default> Default for ResponseBody<B> {
+impl<B: Body<Error: Into<BoxError>> + Default> Default for ResponseBody<B> {
     fn default() -> Self {
         Self::inner(B::default())
     }
 }
 
-impl<B: Body> fmt::Debug for ResponseBody<B> {
+impl<B: Body<Error: Into<BoxError>>> fmt::Debug for ResponseBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseBody").field("size", &self.size_hint()).finish_non_exhaustive()
     }
@@ -332,7 +351,7 @@ mod tests {
         assert_eq!(all, Err(Unread::Broken), "a reply that breaks off is not read as a whole one");
         assert_eq!(body.size_hint().exact(), None, "hyper would stop before the error");
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
-        assert_eq!(body.frame().await.unwrap().unwrap_err(), "broken");
+        assert_eq!(body.frame().await.unwrap().unwrap_err().to_string(), "broken");
         assert!(body.is_end_stream() && body.frame().await.is_none());
     }
 

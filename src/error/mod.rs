@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -59,6 +60,8 @@ pub(crate) enum Kind {
     OtherUser,
     TooManyEvents,
     Timeout,
+    /// The user's earlier requests took too long.
+    QueueTimeout,
     Database,
     Conflict,
     Decode,
@@ -69,6 +72,7 @@ pub(crate) enum Kind {
     ElementDisabled,
     LayerMissing,
     Configuration,
+    DetachedLimit,
 }
 
 impl Error {
@@ -195,7 +199,7 @@ impl Error {
     /// | 409 | another process modified the same record concurrently |
     /// | 413 | the body is over the limit, or has more than 1,000 events |
     /// | 500 | the handler misused a handle, or found data of another type |
-    /// | 503 | loading or saving failed, or took too long |
+    /// | 503 | loading or saving failed, or took too long; too much work after replies is under way |
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.inner.kind {
@@ -208,7 +212,9 @@ impl Error {
             Kind::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Kind::BodyTooLarge | Kind::TooManyEvents => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Conflict => StatusCode::CONFLICT,
-            Kind::Timeout | Kind::Database => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Timeout | Kind::QueueTimeout | Kind::Database | Kind::DetachedLimit => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Kind::Decode
             | Kind::Encode
             | Kind::TurnEnded
@@ -230,6 +236,22 @@ impl Error {
         self.inner.platform.as_deref()
     }
 
+    /// Returns how long the client should wait before it sends the request again: 1 second where the
+    /// user's earlier requests took longer than
+    /// [`queue_timeout`](crate::PersistenceLayer::queue_timeout). It is the header `Retry-After` of
+    /// the response that is made of this error; an `on_error` has to set it itself.
+    ///
+    /// ```
+    /// # use tower_persistence::Error;
+    /// fn retry_after(error: &Error) -> Option<String> {
+    ///     error.retry_after().map(|wait| wait.as_secs().to_string())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        (self.inner.kind == Kind::QueueTimeout).then_some(Duration::from_secs(1))
+    }
+
     /// Makes the reply for a client: the kind of the failure, never the message, which may name
     /// files or servers.
     pub(crate) fn response(&self) -> Response<Bytes> {
@@ -242,6 +264,8 @@ impl Error {
             Kind::OtherUser => "the request names another user",
             Kind::TooManyEvents => "the request has too many events",
             Kind::Ambiguous => "the request can belong to more than one platform",
+            Kind::QueueTimeout => "an earlier request of the user is still served, try again",
+            Kind::DetachedLimit => "too much work is under way, try again",
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {
                 "the user's data is not available, try again"
             }
@@ -260,6 +284,9 @@ impl Error {
         *response.status_mut() = self.status();
         let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        if let Some(wait) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().into());
+        }
         response
     }
 }

@@ -135,7 +135,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.inner.kind == Kind::Timeout
+        matches!(self.inner.kind, Kind::Timeout | Kind::QueueTimeout)
     }
 
     /// Returns whether the database failed.
@@ -256,5 +256,21 @@ impl Error {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         self.inner.kind == Kind::Configuration
+    }
+
+    /// Returns whether no work could be started after the reply, since
+    /// [`detached_limit`](crate::PersistenceLayer::detached_limit) turns are under way.
+    ///
+    /// ```
+    /// # use tower_persistence::Error;
+    /// fn log(error: &Error) {
+    ///     if error.is_detached_limit() {
+    ///         eprintln!("{error}");
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_detached_limit(&self) -> bool {
+        self.inner.kind == Kind::DetachedLimit
     }
 }

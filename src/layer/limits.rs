@@ -75,8 +75,9 @@ impl<D: Database> PersistenceLayer<D> {
     }
 
     /// Sets how long a request waits for the same user's earlier requests, and for a place in the
-    /// inner service where that limits its requests. After that it is answered with 503.
-    /// Default: 2 seconds. (Alexa waits 8 seconds for its reply.)
+    /// inner service where that limits its requests. After that it is answered with 503 and
+    /// `Retry-After: 1`. Default: 2 seconds (Alexa waits 8 seconds for its reply), and 30 where
+    /// turns [end with the body](Self::turn_end).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -85,7 +86,10 @@ impl<D: Database> PersistenceLayer<D> {
     /// ```
     #[must_use]
     pub fn queue_timeout(self, queue_timeout: Duration) -> Self {
-        self.with(|config| config.queue_timeout = queue_timeout)
+        self.with(|config| {
+            config.queue_timeout = queue_timeout;
+            config.has_queue_timeout = true;
+        })
     }
 
     /// Sets how long loading may take. After that the request is answered with 503 and nothing is

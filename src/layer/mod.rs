@@ -1,9 +1,11 @@
 //! The layer, and the setters of its options.
 
 mod conversation;
+mod detached;
 mod limits;
 mod policies;
 mod recognition;
+mod streams;
 mod turn;
 
 use std::fmt;
@@ -18,7 +20,7 @@ use crate::error::{Error, Kind};
 use crate::options::Config;
 use crate::platform::NamedPlatform;
 use crate::service::Persistence;
-use crate::transaction::{SavesUnderWay, Shared, UserGuard, delete, place, with_timeout};
+use crate::transaction::{Shared, UserGuard, delete, place, with_timeout};
 use crate::user_key::UserId;
 
 /// Middleware that gives handlers a memory: it identifies the user behind each request, loads that
@@ -71,10 +73,7 @@ impl<D: Database> PersistenceLayer<D> {
     /// ```
     pub fn new(database: D) -> Self {
         let config = Config::new(&database);
-        let database = Arc::new(database);
-        let (locks, saves) = (Arc::default(), SavesUnderWay::default());
-        let shared = Shared { database, locks, saves, config };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared::new(database, config)) }
     }
 
     /// Returns the database.
@@ -150,8 +149,8 @@ impl<D: Database> PersistenceLayer<D> {
         with_timeout("deleting", config.save_timeout, delete(database.as_ref(), &key, &[])).await
     }
 
-    /// Waits for the saves that go on in tasks of their own, since their client has hung up, and
-    /// closes the database. Call it before the runtime ends, after the server has stopped.
+    /// Waits as [`drain`](Self::drain) does, and closes the database. Call it before the runtime
+    /// ends, after the server has stopped.
     ///
     /// ```
     /// # use tower_persistence::{MemoryDb, PersistenceLayer};
@@ -164,7 +163,7 @@ impl<D: Database> PersistenceLayer<D> {
     ///
     /// Those of [`Database::close`].
     pub async fn close(&self) -> Result<(), Error> {
-        self.shared.saves.ended().await;
+        self.drain().await;
         self.shared.database.close().await
     }
 

@@ -51,7 +51,8 @@ impl<D: Database> PersistenceLayer<D> {
     ///
     /// A turn of the handler's own user waits for the handler, which waits for the turn: after
     /// `queue_timeout` it fails with [`is_timeout`](Error::is_timeout). So does a turn of *another*
-    /// user while a handler of that user begins a turn of this one.
+    /// user while a handler of that user begins a turn of this one. For work after the answer there
+    /// is [`AfterReply`](crate::AfterReply).
     ///
     /// # Errors
     ///

@@ -70,6 +70,10 @@ impl Labels {
         counter!("tower_persistence.refused", self.with("outcome", error_type)).increment(1);
     }
 
+    pub(super) fn detached(&self, outcome: &'static str) {
+        counter!("tower_persistence.detached", self.with("outcome", outcome)).increment(1);
+    }
+
     pub(super) fn unwritten(&self, reason: &'static str) {
         counter!("tower_persistence.replies_unwritten", self.with("reason", reason)).increment(1);
     }
@@ -95,6 +99,7 @@ pub(super) fn describe() {
         "tower_persistence.refused",
         "Requests that the handler did not answer, by error"
     );
+    describe_counter!("tower_persistence.detached", "Turns after a reply, by outcome");
     describe_counter!(
         "tower_persistence.replies_unwritten",
         "Sessions and created ids that could not be written into the reply, by reason"
@@ -120,6 +125,8 @@ impl Labels {
     pub(super) fn degraded(&self, _: &'static str) {}
 
     pub(super) fn refused(&self, _: &'static str) {}
+
+    pub(super) fn detached(&self, _: &'static str) {}
 
     pub(super) fn unwritten(&self, _: &'static str) {}
 }

@@ -1,6 +1,7 @@
 //! Reports the request lifecycle: spans, log events and, with feature `metrics`, metrics. None of
 //! them holds a user id or user data.
 
+mod detached;
 mod metrics;
 mod step;
 #[cfg(feature = "user-hash")]
@@ -12,6 +13,7 @@ use tracing::Span;
 use tracing::field::Empty;
 use tracing::level_filters::LevelFilter;
 
+pub(crate) use self::detached::WorkLost;
 use self::metrics::Labels;
 pub(crate) use self::step::StepSpan;
 use self::step::{Operation, error_type};
@@ -70,6 +72,8 @@ macro_rules! span {
         }
     };
 }
+
+use span;
 
 /// Makes a span around work of the database. Empty fields are recorded at its end.
 macro_rules! database_span {
@@ -138,6 +142,20 @@ impl Observer {
             duration_seconds = Empty,
         );
         StepSpan::begin(Operation::Call, span, None)
+    }
+
+    /// Begins the step in which a reply is streamed whose turn ends with it.
+    pub(crate) fn stream(&self) -> StepSpan<'_> {
+        let span = span!(
+            "stream",
+            otel.status_code = Empty,
+            platform = &*self.platform,
+            user.hash = self.user_hash.as_deref(),
+            outcome = Empty,
+            error.type = Empty,
+            duration_seconds = Empty,
+        );
+        StepSpan::begin(Operation::Stream, span, None)
     }
 
     /// Reports that nothing is stored, for this reason.

@@ -19,6 +19,7 @@ pub(super) enum Operation {
     Recognise,
     Load,
     Call,
+    Stream,
     Save,
 }
 
@@ -103,6 +104,14 @@ impl<'a> StepSpan<'a> {
         }
     }
 
+    /// Reports how the stream of a reply has ended for its turn.
+    pub(crate) fn streamed(&mut self, outcome: &'static str, error_type: Option<&str>) {
+        match error_type {
+            Some(error_type) => self.fail_as(outcome, error_type),
+            None => self.end(outcome),
+        }
+    }
+
     /// Reports that the closure of a turn without a request has returned.
     pub(crate) fn returned(&mut self, is_ok: bool) {
         match is_ok {
@@ -146,13 +155,13 @@ impl<'a> StepSpan<'a> {
         match self.operation {
             Operation::Load => observer.labels().loaded(outcome, seconds, self.bytes),
             Operation::Save => observer.labels().saved(outcome, seconds, self.bytes),
-            Operation::Recognise | Operation::Call => {}
+            Operation::Recognise | Operation::Call | Operation::Stream => {}
         }
     }
 
     pub(crate) fn fail(&mut self, error: &Error) {
         let outcome = match error.kind() {
-            Kind::Timeout => "timeout",
+            Kind::Timeout | Kind::QueueTimeout => "timeout",
             Kind::Conflict => "conflict",
             _ => "failed",
         };
@@ -184,7 +193,7 @@ pub(super) fn error_type(error: &Error) -> &'static str {
         Kind::MissingConversation => "no_conversation",
         Kind::OtherUser => "other_user",
         Kind::TooManyEvents => "batch",
-        Kind::Timeout => "timeout",
+        Kind::Timeout | Kind::QueueTimeout => "timeout",
         Kind::Database => "database",
         Kind::Conflict => "conflict",
         Kind::Decode => "decode",
@@ -195,6 +204,7 @@ pub(super) fn error_type(error: &Error) -> &'static str {
         Kind::ElementDisabled => "not_stored",
         Kind::LayerMissing => "layer_missing",
         Kind::Configuration => "configuration",
+        Kind::DetachedLimit => "detached_limit",
     }
 }
 

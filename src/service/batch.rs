@@ -12,6 +12,7 @@ use http::{Response, header};
 use http_body::Body;
 
 use super::reserved::Reserved;
+use super::stream::{Handoff, drained, ended};
 use super::{Failure, InnerService, Served, acknowledge, event, refuse};
 use crate::body::{FromBuffered, ResponseBody};
 use crate::database::Database;
@@ -125,8 +126,15 @@ where
     for (position, request) in lane.events {
         let is_receipt = request.event.as_ref().is_some_and(|event| event.is_receipt);
         let parts = with_length(parts.clone(), &request.bytes);
-        let answer = event::serve(reserved, shared, parts, request, guard.clone()).await;
-        let answer = match answer {
+        let handoff = Handoff::default();
+        let turn = event::serve(reserved, shared, parts, request, guard.clone(), &handoff);
+        // The reply is not read, but a handler that streams it works while it does.
+        let answer = drained(turn, &handoff, |answer| match answer {
+            Ok(response) => ended(Some(response)),
+            Err(Failure::Own(error, _)) => Err(error.clone()),
+            Err(Failure::Inner(_)) => ended::<()>(None),
+        });
+        let answer = match answer.await {
             Err(Failure::Own(error, observer)) => Ok(refuse(config, error, observer.as_ref())),
             answer => answer,
         };

@@ -1,33 +1,37 @@
 //! One event: the transaction of a turn around a call of the inner service.
 
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::timeout;
 
 use super::reply::ReplyWriter;
 use super::reserved::Reserved;
+use super::stream::{self, Handoff, Opened};
 use super::{Failure, InnerService, Served, acknowledge};
 use crate::body::{FromBuffered, NoUser, ResponseBody, put_back};
 use crate::database::Database;
-use crate::error::{Error, Kind};
+use crate::error::{BoxError, Error, Kind};
 use crate::incoming::EventRequest;
 use crate::observe::Observer;
 use crate::transaction::{Attempt, Ran, Shared, UserGuard, transact};
-use crate::turn::{Exchange, History, Keep, Session, User};
+use crate::turn::{AfterReply, Exchange, History, Keep, Session, StreamEnd, User};
 
-/// Serves one event. `guard` is the user's place, if the caller holds it already.
+/// Serves one event. `guard` is the user's place, if the caller holds it already. A reply that is
+/// streamed is left in `handoff`, and what is returned at the end of its turn has no body.
 pub(super) async fn serve<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
     mut parts: Parts,
     request: EventRequest,
     guard: Option<UserGuard>,
+    handoff: &Handoff<S::Reply>,
 ) -> Served<S, B>
 where
     S: InnerService<B>,
@@ -50,7 +54,7 @@ where
             true => mem::take(&mut request),
             false => request.clone(),
         };
-        call(reserved, shared, &observer, request, attempt)
+        call(reserved, shared, &observer, request, attempt, handoff)
     };
     let transacted = transact(shared, event, guard, &observer, run).await;
     let answer = transacted.map_err(|failure| match failure {
@@ -74,6 +78,12 @@ struct Answer<R: Body, D> {
     unwritten: Option<ReplyWriter<D>>,
 }
 
+/// The handler's response, and what the record needs of it.
+type Output<R, D> = (Answer<R, D>, Option<Exchange>);
+
+/// The result of an attempt whose reply is sent already; `O` is the output of other attempts.
+type Sent<R, D, O> = Ran<Answer<R, D>, Either<O, Ready<Output<R, D>>>>;
+
 /// Calls the inner service with the handles of one attempt in the request's extensions.
 async fn call<S, D, B>(
     reserved: &Reserved<S>,
@@ -81,11 +91,9 @@ async fn call<S, D, B>(
     observer: &Observer,
     request: Request<Bytes>,
     attempt: Attempt,
+    handoff: &Handoff<S::Reply>,
 ) -> Result<
-    Ran<
-        Answer<S::Reply, D>,
-        impl Future<Output = (Answer<S::Reply, D>, Option<Exchange>)> + Send + 'static,
-    >,
+    Ran<Answer<S::Reply, D>, impl Future<Output = Output<S::Reply, D>> + Send + 'static>,
     Failure<S::Error>,
 >
 where
@@ -111,6 +119,8 @@ where
     let head = turn.writes_reply().then(|| parts.clone());
     parts.extensions.insert(Session(Arc::clone(&turn)));
     if turn.user().is_some() {
+        let after_reply = AfterReply::new(&turn, &shared.detached, config.detached_limit);
+        parts.extensions.insert(after_reply);
         parts.extensions.insert(User(Arc::clone(&turn)));
         parts.extensions.insert(History(Arc::clone(&turn)));
     } else {
@@ -123,6 +133,8 @@ where
     let mut step = observer.call();
     let called = step.call(|| service.call(request)).await;
     step.called(&called);
+    // A stream goes on for long, and neither the span nor the service is needed for it.
+    drop((step, service));
     let response = called.inspect_err(|_| observer.skip("failed")).map_err(Failure::Inner)?;
 
     let status = response.status();
@@ -130,7 +142,9 @@ where
         let response = response.map(ResponseBody::inner);
         return Ok(Ran::Discard(Answer { response, unwritten: None }, "server_error"));
     }
-    let keep = if status.is_client_error() { Keep::IfWritten } else { Keep::All };
+    if status.as_u16() >= 400 {
+        drop(turn.take_detached());
+    }
     let writer = ReplyWriter {
         shared: Arc::clone(shared),
         turn,
@@ -138,10 +152,50 @@ where
         head,
         observer: observer.clone(),
     };
+    let response = match stream::ends_with_body(config, &response) {
+        false => response.map(ResponseBody::inner),
+        true => match stream::open(response, &writer.turn).await {
+            Opened::Whole(response) => response,
+            Opened::Stream(reply) => {
+                let mut step = observer.stream();
+                let limit = config.stream_idle_timeout;
+                let end = handoff.pass(reply, &writer.turn, &shared.saves, limit).await;
+                let (outcome, error_type) = end.outcome();
+                step.streamed(outcome, error_type);
+                return Ok(streamed(&writer, end));
+            }
+        },
+    };
+    let keep = if status.is_client_error() { Keep::IfWritten } else { Keep::All };
     let output = async move {
         let (response, exchange) = writer.read_for_record(response, keep).await;
         let unwritten = writer.is_stored(keep).then_some(writer);
         (Answer { response, unwritten }, exchange)
     };
-    Ok(Ran::Keep { output, keep })
+    Ok(Ran::Keep { output: Either::Left(output), keep })
+}
+
+/// Decides what is stored of a turn whose reply was streamed, and makes the answer, which has no
+/// body, since that is sent already.
+fn streamed<R, D, O>(writer: &ReplyWriter<D>, end: StreamEnd) -> Sent<R, D, O>
+where
+    R: Body<Error: Into<BoxError>>,
+{
+    let discards = stream::discards(&writer.shared.config, end);
+    let mut response = Response::new(ResponseBody::own(Bytes::new()));
+    // A batch reads the status, so that its platform repeats the event.
+    if end == StreamEnd::Failed || discards.is_some() {
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    let answer = Answer { response, unwritten: None };
+    match discards {
+        Some(reason) => {
+            writer.turn.ending().store_result(Err(stream::not_stored()));
+            Ran::Discard(answer, reason)
+        }
+        None => {
+            let exchange = writer.without_reply();
+            Ran::Sent { output: Either::Right(ready((answer, exchange))) }
+        }
+    }
 }

@@ -6,7 +6,9 @@ use http::request::Parts;
 use crate::body::{NoUser, may_have_user};
 use crate::error::{Error, Kind};
 use crate::observe;
-use crate::turn::{Conversation, History, Schema, Session, User, UserData};
+use crate::turn::{
+    AfterReply, Conversation, History, Schema, Session, StreamedTurn, User, UserData,
+};
 
 /// Returns the rejection of a request that has no handle `name`.
 fn rejection(parts: &Parts, name: &str) -> Error {
@@ -37,6 +39,10 @@ fn rejection(parts: &Parts, name: &str) -> Error {
 
 macro_rules! extractor {
     ($handle:ident) => {
+        extractor!($handle, $handle, Clone::clone);
+    };
+    // Made of another handle.
+    ($handle:ident, $from:ident, $make:expr) => {
         /// Rejects with [`is_layer_missing`](Error::is_layer_missing), a 500, if the layer is
         /// missing, and with a 400, [`is_missing_user`](Error::is_missing_user) or
         /// [`is_missing_conversation`](Error::is_missing_conversation), if the request has none.
@@ -44,7 +50,7 @@ macro_rules! extractor {
             type Rejection = Error;
 
             async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-                let handle = parts.extensions.get::<Self>().cloned();
+                let handle = parts.extensions.get::<$from>().map($make);
                 handle.ok_or_else(|| rejection(parts, stringify!($handle)))
             }
         }
@@ -55,7 +61,7 @@ macro_rules! extractor {
             type Rejection = Error;
 
             async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
-                match parts.extensions.get::<Self>().cloned() {
+                match parts.extensions.get::<$from>().map($make) {
                     Some(handle) => Ok(Some(handle)),
                     None => match rejection(parts, stringify!($handle)) {
                         error if !error.is_layer_missing() => Ok(None),
@@ -70,6 +76,8 @@ macro_rules! extractor {
 extractor!(User);
 extractor!(Session);
 extractor!(History);
+extractor!(StreamedTurn, Session, StreamedTurn::from_session);
+extractor!(AfterReply);
 extractor!(Conversation);
 
 /// Rejects as [`User`] does, and with [`is_decode`](Error::is_decode), a 500, if the data cannot be

@@ -1,7 +1,8 @@
 //! The layer's service: the request lifecycle, which wraps HTTP around the transaction of a turn.
 //!
 //! [`recognise`] reads the request and finds its events, [`event`] serves one of them, [`batch`]
-//! serves several, and [`reply`] reads and writes the handler's reply.
+//! serves several, and [`reply`] reads and writes the handler's reply. Where that is streamed,
+//! [`stream`] takes it over, and the rest of the turn with it.
 
 mod batch;
 mod event;
@@ -11,6 +12,7 @@ mod future;
 mod recognise;
 mod reply;
 mod reserved;
+mod stream;
 mod unwritten;
 
 use std::fmt;
@@ -25,6 +27,7 @@ use tower_service::Service;
 pub use self::future::ResponseFuture;
 use self::recognise::{Recognition, recognise};
 use self::reserved::Reserved;
+use self::stream::Handoff;
 use crate::body::{self, FromBuffered, NoUser, ResponseBody};
 use crate::database::Database;
 use crate::error::{BoxError, Error};
@@ -52,7 +55,7 @@ pub(crate) trait InnerService<B>:
     + Send
     + 'static
 {
-    type Reply: Body<Data: Send, Error: Send> + Send + 'static;
+    type Reply: Body<Data: Send, Error: Into<BoxError> + Send> + Send + 'static;
 }
 
 impl<S, B, R> InnerService<B> for S
@@ -61,7 +64,7 @@ where
         + Clone
         + Send
         + 'static,
-    R: Body<Data: Send, Error: Send> + Send + 'static,
+    R: Body<Data: Send, Error: Into<BoxError> + Send> + Send + 'static,
 {
     type Reply = R;
 }
@@ -77,7 +80,7 @@ where
     B::Error: Into<BoxError>,
     R: Body + Send + 'static,
     R::Data: Send,
-    R::Error: Send,
+    R::Error: Into<BoxError> + Send,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
@@ -96,10 +99,11 @@ where
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone.clone());
         let shared = Arc::clone(&self.shared);
-        ResponseFuture::turn(async move {
+        let handoff = Arc::<Handoff<R>>::default();
+        ResponseFuture::turn(Arc::clone(&handoff), async move {
             let reserved = Reserved::new(inner, clone);
-            let served = reserved.kept_until_pending(serve(&reserved, &shared, request)).await;
-            match served {
+            let served = serve(&reserved, &shared, request, &handoff);
+            match reserved.kept_until_pending(served).await {
                 Ok(response) => Ok(response),
                 Err(Failure::Inner(error)) => Err(error),
                 Err(Failure::Own(error, observer)) => {
@@ -157,6 +161,7 @@ async fn serve<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
     request: Request<B>,
+    handoff: &Handoff<S::Reply>,
 ) -> Served<S, B>
 where
     S: InnerService<B>,
@@ -171,7 +176,9 @@ where
     }
     let (parts, recognition) = recognised?;
     match recognition {
-        Recognition::Event(request) => event::serve(reserved, shared, parts, *request, None).await,
+        Recognition::Event(request) => {
+            event::serve(reserved, shared, parts, *request, None, handoff).await
+        }
         Recognition::Batch(platform, events) => {
             // Boxed, so that the future of a single event stays small.
             Box::pin(batch::serve(reserved, shared, &platform, &parts, events)).await
@@ -181,7 +188,7 @@ where
 }
 
 /// Makes the response that the layer sends in the handler's place.
-fn refuse<R: Body>(
+fn refuse<R: Body<Error: Into<BoxError>>>(
     config: &Config,
     error: Error,
     observer: Option<&Observer>,
@@ -193,7 +200,7 @@ fn refuse<R: Body>(
 }
 
 /// Makes a reply without content, which the platform takes for success.
-fn acknowledge<R: Body>(reply: &'static str) -> Response<ResponseBody<R>> {
+fn acknowledge<R: Body<Error: Into<BoxError>>>(reply: &'static str) -> Response<ResponseBody<R>> {
     let mut response = Response::new(ResponseBody::own(Bytes::from_static(reply.as_bytes())));
     if !reply.is_empty() {
         let json = http::HeaderValue::from_static("application/json");

@@ -199,6 +199,7 @@ fn recognised(
         id: event.id.filter(|id| is_id(id)).map(Into::into),
         batch_size: 0,
         without_request: false,
+        left: None,
         input: if asks_platform { platform.platform.input(request) } else { Input::default() },
         conversation,
         is_conversation: false,

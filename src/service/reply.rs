@@ -10,12 +10,15 @@ use http_body::Body;
 
 use super::unwritten::Unwritten;
 use crate::body::ResponseBody;
+use crate::error::BoxError;
 use crate::media_type::{content_type, is_json};
 use crate::observe::Observer;
 use crate::options::Config;
 use crate::platform::{PlatformRequest, Reply, ReplyState};
 use crate::transaction::Shared;
 use crate::turn::{Exchange, Keep, Turn};
+
+const NOT_HANDED_OVER: &str = "the user is not stored, because the id created for them";
 
 /// Reads and writes the reply to one request. It owns its parts, since a turn goes on in a task of
 /// its own if the client hangs up.
@@ -39,12 +42,11 @@ impl<D> ReplyWriter<D> {
     ///
     /// Returns no exchange if the reply cannot hand over the id that was created for the user. The
     /// turn must not be stored then, since no later request could belong to that user.
-    pub(super) async fn read_for_record<R: Body>(
+    pub(super) async fn read_for_record<R: Body<Error: Into<BoxError>>>(
         &self,
-        response: Response<R>,
+        mut response: Response<ResponseBody<R>>,
         keep: Keep,
     ) -> (Response<ResponseBody<R>>, Option<Exchange>) {
-        let mut response = response.map(ResponseBody::inner);
         let mut exchange = Exchange::default();
         let history = self.config().stored_elements.history.as_ref();
         let history = history.filter(|_| keep == Keep::All && self.turn.user().is_some());
@@ -67,16 +69,32 @@ impl<D> ReplyWriter<D> {
         match handed_over {
             Ok(()) => (response, Some(exchange)),
             Err(unwritten) => {
-                let what = "the user is not stored, because the id created for them";
-                unwritten.warn(&self.observer, what);
+                unwritten.warn(&self.observer, NOT_HANDED_OVER);
                 (response, None)
             }
         }
     }
 
+    /// Reads what the record needs of request and reply, if the reply was streamed: nothing of the
+    /// reply. Returns no exchange if an id was created for the user, which a stream cannot hand
+    /// over.
+    pub(super) fn without_reply(&self) -> Option<Exchange> {
+        if self.turn.has_client_session() {
+            Unwritten::Streamed.warn(&self.observer, "the session");
+        }
+        if self.turn.created_user_id().is_some() && !self.turn.is_degraded() {
+            Unwritten::Streamed.warn(&self.observer, NOT_HANDED_OVER);
+            return None;
+        }
+        let history = self.config().stored_elements.history.as_ref();
+        let history = history.filter(|history| history.request && self.turn.user().is_some());
+        let request = history.and_then(|_| serde_json::from_slice(&self.request).ok());
+        Some(Exchange { request, ..Exchange::default() })
+    }
+
     /// Has the platform write the client's session and a created user id into the reply. The turn
     /// has ended by then, so the user's next turn does not wait for it.
-    pub(super) async fn write<R: Body>(
+    pub(super) async fn write<R: Body<Error: Into<BoxError>>>(
         &self,
         response: Response<ResponseBody<R>>,
     ) -> Response<ResponseBody<R>> {
@@ -125,7 +143,7 @@ impl<D> ReplyWriter<D> {
 }
 
 /// Reads the reply, if its head allows it to be JSON.
-async fn read<R: Body>(
+async fn read<R: Body<Error: Into<BoxError>>>(
     config: &Config,
     response: Response<ResponseBody<R>>,
     suitable: fn(&[u8]) -> bool,

@@ -12,6 +12,8 @@ pub(super) enum Unwritten {
     TooLong,
     TooSlow,
     Broken,
+    /// The turn ends with the body.
+    Streamed,
     /// The reply holds another value in the same place.
     Taken,
 }
@@ -31,6 +33,7 @@ impl Unwritten {
             Self::TooLong => "too_long",
             Self::TooSlow => "too_slow",
             Self::Broken => "broken",
+            Self::Streamed => "streamed",
             Self::Taken => "taken",
         }
     }
@@ -49,6 +52,10 @@ impl Unwritten {
                 "the reply did not end in time: raise `reply_timeout`, or do not stream it"
             }
             Self::Broken => "the reply broke off: see the error of its body",
+            Self::Streamed => {
+                "the reply is streamed: store sessions with `StoredElements::session(true)`, send \
+                 the user's id with the request, or end the turn with the head (`TurnEnd::Head`)"
+            }
             Self::Taken => {
                 "the reply holds another value in its place: remove that from the reply, or from \
                  the session"

@@ -104,10 +104,10 @@ impl Acquiring {
             Self::Waiting(waiting) => timeout(limit, waiting).await.map_err(|_| {
                 let message = format!(
                     "the user's earlier requests did not end within {limit:?}: make the handler \
-                     faster, or raise `queue_timeout` (a handler that calls its own service for \
-                     the same user waits for itself)"
+                     faster, or raise `queue_timeout` (a handler that calls its own service, or \
+                     begins a turn, for the same user waits for itself)"
                 );
-                Error::new(Kind::Timeout, message)
+                Error::new(Kind::QueueTimeout, message)
             }),
         }
     }

@@ -4,6 +4,7 @@ mod aliases;
 mod backoff;
 mod closure;
 mod conversation;
+mod detached;
 mod load;
 mod locks;
 mod save;
@@ -24,13 +25,14 @@ pub(crate) use self::closure::{Failed, run_closure};
 use self::conversation::{CloseOnDrop, ConversationSlot};
 pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
 use self::save::{Completed, Completion, too_many_conflicts};
-pub(crate) use self::shared::{SavesUnderWay, Shared};
+pub(crate) use self::shared::Shared;
 use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::Recognised;
 use crate::observe::Observer;
 use crate::policy::OnConflict;
 use crate::turn::{Basis, Conversation, Exchange, Keep, Turn};
+use crate::under_way::UnderWay;
 
 /// One run of the handler.
 pub(crate) struct Attempt {
@@ -49,9 +51,13 @@ pub(crate) enum Ran<T, F> {
     Discard(T, &'static str),
     /// Stores the changes once `output` is there, or nothing if it comes without an exchange.
     Keep { output: F, keep: Keep },
+    /// Stores the changes, and merges them on a conflict: the client has the reply, so the handler
+    /// cannot run again.
+    Sent { output: F },
 }
 
-/// Runs `run` as one turn of the event's user. Returns `None` if the event was handled before.
+/// Runs `run` as one turn of the event's user. Returns `None` if the event was handled before, or
+/// follows a request whose user was deleted since.
 ///
 /// Nothing is stored if `run` fails, or if the future is dropped before `run` has returned. After
 /// that the turn is completed even if the future is dropped.
@@ -79,10 +85,19 @@ where
     let config = &shared.config;
     config.stored_elements.check()?;
     let opened = aliases::open(shared, event.user.as_mut(), guard, observer).await?;
-    let Opened { guard, waited, basis: mut loaded, others } = opened;
+    let Opened { guard, waited, basis, others } = opened;
     let others = Arc::new(others);
     let key = event.user.as_ref().map(|user| Arc::clone(&user.storage_key));
-    let mut reruns = match config.on_conflict {
+    let Some(mut loaded) = detached::basis(&event, basis) else {
+        observer.skip("stays_deleted");
+        return Ok(None);
+    };
+    // Work after a reply is never done twice.
+    let on_conflict = match &event.left {
+        Some(_) => OnConflict::Merge,
+        None => config.on_conflict,
+    };
+    let mut reruns = match on_conflict {
         OnConflict::Rerun { attempts } => attempts,
         OnConflict::Merge | OnConflict::Overwrite => 0,
     };
@@ -114,35 +129,39 @@ where
             is_last,
             waited,
         };
-        match run(attempt).await? {
+        let (output, keep, on_conflict) = match run(attempt).await? {
             Ran::Discard(output, reason) => {
                 observer.skip(reason);
                 return Ok(Some(output));
             }
-            Ran::Keep { output, keep } => {
-                let completion = Completion {
-                    _guard: guard.clone(),
-                    shared: Arc::clone(shared),
-                    turn,
-                    conversation,
-                    others: Arc::clone(&others),
-                    keep,
-                    observer: observer.clone(),
+            Ran::Keep { output, keep } => (output, keep, on_conflict),
+            Ran::Sent { output } => match on_conflict {
+                OnConflict::Rerun { .. } => (output, Keep::All, OnConflict::Merge),
+                on_conflict => (output, Keep::All, on_conflict),
+            },
+        };
+        let completion = Completion {
+            _guard: guard.clone(),
+            shared: Arc::clone(shared),
+            turn,
+            conversation,
+            others: Arc::clone(&others),
+            keep,
+            on_conflict,
+            observer: observer.clone(),
+        };
+        let work = Box::pin(completion.complete(output));
+        match run_to_completion(work, &shared.saves).await? {
+            Completed::Saved(output) => return Ok(Some(output)),
+            Completed::Conflict { current, has_stored_conversation } => {
+                is_conversation_stored |= has_stored_conversation;
+                loaded = Basis::Record(current);
+            }
+            Completed::ConversationConflict => {
+                loaded = match &key {
+                    Some(key) => load::load(shared, key, observer).await?,
+                    None => Basis::Absent(None),
                 };
-                let work = Box::pin(completion.complete(output));
-                match run_to_completion(work, &shared.saves).await? {
-                    Completed::Saved(output) => return Ok(Some(output)),
-                    Completed::Conflict { current, has_stored_conversation } => {
-                        is_conversation_stored |= has_stored_conversation;
-                        loaded = Basis::Record(current);
-                    }
-                    Completed::ConversationConflict => {
-                        loaded = match &key {
-                            Some(key) => load::load(shared, key, observer).await?,
-                            None => Basis::Absent(None),
-                        };
-                    }
-                }
             }
         }
         reruns = reruns.saturating_sub(1);
@@ -176,7 +195,7 @@ pub(crate) async fn with_timeout<T>(
 /// Runs `work` to its end, even if the returned future is dropped, within the span of the request.
 pub(crate) async fn run_to_completion<T: Send + 'static>(
     mut work: Pin<Box<impl Future<Output = Result<T, Error>> + Send + 'static>>,
-    under_way: &SavesUnderWay,
+    under_way: &UnderWay,
 ) -> Result<T, Error> {
     // Work that is ready at once needs no task.
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {

@@ -7,7 +7,9 @@ use tokio::time::sleep;
 use tracing::Instrument;
 
 use super::backoff::{ATTEMPTS, pause};
-use super::{CloseOnDrop, DiscardOnDrop, Other, Shared, UserGuard, aliases, with_timeout};
+use super::{
+    CloseOnDrop, DiscardOnDrop, Other, Shared, UserGuard, aliases, detached, with_timeout,
+};
 use crate::database::{Database, Expected, Saved, Version, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::observe::{Observer, StepSpan};
@@ -26,6 +28,7 @@ pub(super) struct Completion<D: Database> {
     /// The records under the user's further ids.
     pub(super) others: Arc<Vec<Other>>,
     pub(super) keep: Keep,
+    pub(super) on_conflict: OnConflict,
     pub(super) observer: Observer,
 }
 
@@ -42,9 +45,22 @@ pub(super) enum Completed<T> {
     ConversationConflict,
 }
 
+/// The result of saving a record.
+enum Resolved {
+    Written,
+    /// There was nothing to store.
+    Unchanged,
+    /// Nothing is stored of this turn: its user was deleted, or another process has handled the
+    /// event.
+    Dropped,
+    /// Another process has stored this record, and the policy is to run the handler again.
+    Rerun(VersionedRecord),
+}
+
 impl<D: Database> Completion<D> {
-    /// Seals the turn once `output` is there, and stores its changes: those of the conversation
-    /// first, so that what the user's record notes as done is done.
+    /// Seals the turn once `output` is there, stores its changes, and begins the work after the
+    /// reply. Those of the conversation are stored first, so that what the user's record notes as
+    /// done is done.
     pub(super) async fn complete<T>(
         self,
         output: impl Future<Output = (T, Option<Exchange>)>,
@@ -63,7 +79,7 @@ impl<D: Database> Completion<D> {
         if let Some(conversation) = closed.as_ref().and_then(|closed| closed.turn.as_ref()) {
             let changes = conversation.0.seal(Exchange::default(), Keep::IfWritten, now);
             has_stored_conversation = !matches!(changes, Outcome::Nothing(_));
-            if self.store(&conversation.0, changes).await?.is_some() {
+            if let Resolved::Rerun(_) = self.store(&conversation.0, changes).await? {
                 return Ok(Completed::ConversationConflict);
             }
         }
@@ -74,11 +90,17 @@ impl<D: Database> Completion<D> {
             Outcome::Save { key, .. } => Some(Arc::clone(key)),
             Outcome::Nothing(_) | Outcome::Delete { .. } => None,
         };
-        if let Some(current) = self.store(&turn.0, outcome).await? {
+        let resolved = self.store(&turn.0, outcome).await?;
+        if let Resolved::Rerun(current) = resolved {
             return Ok(Completed::Conflict { current, has_stored_conversation });
         }
         if let Some(key) = saved_key {
             self.link(&key).await;
+        }
+        match resolved {
+            Resolved::Written => detached::begin(shared, &turn.0, true, observer),
+            Resolved::Unchanged => detached::begin(shared, &turn.0, false, observer),
+            Resolved::Dropped | Resolved::Rerun(_) => {}
         }
         Ok(Completed::Saved(output))
     }
@@ -96,20 +118,19 @@ impl<D: Database> Completion<D> {
         }
     }
 
-    /// Stores the outcome of `turn`. Returns the record of another process if the handler is to run
-    /// again on it.
-    async fn store(&self, turn: &Turn, outcome: Outcome) -> Result<Option<VersionedRecord>, Error> {
+    /// Stores the outcome of `turn`.
+    async fn store(&self, turn: &Turn, outcome: Outcome) -> Result<Resolved, Error> {
         let Self { shared, observer, .. } = self;
         let limit = shared.config.save_timeout;
         match outcome {
-            Outcome::Nothing(_) => Ok(None),
+            Outcome::Nothing(_) => Ok(Resolved::Unchanged),
             Outcome::Delete { key, aliases } => {
                 let delete = aliases::delete(&*shared.database, &key, &aliases);
                 let mut step = observer.delete();
                 let deleted = step.run(with_timeout("deleting", limit, delete)).await;
                 step.deleted(&deleted);
                 deleted.map_err(Error::unavailable)?;
-                Ok(None)
+                Ok(Resolved::Dropped)
             }
             Outcome::Save { key, record, expected } => {
                 let mut step = observer.save();
@@ -121,8 +142,7 @@ impl<D: Database> Completion<D> {
         }
     }
 
-    /// Saves the record, and resolves conflicts as the policy says. Returns the record of another
-    /// process if the handler is to run again on it.
+    /// Saves the record, and resolves conflicts as the policy says.
     async fn save(
         &self,
         turn: &Turn,
@@ -130,15 +150,15 @@ impl<D: Database> Completion<D> {
         mut record: Record,
         mut expected: Option<Version>,
         step: &mut StepSpan<'_>,
-    ) -> Result<Option<VersionedRecord>, Error> {
-        let Shared { database, config, .. } = &*self.shared;
+    ) -> Result<Resolved, Error> {
+        let database = &self.shared.database;
         for attempt in 0..ATTEMPTS {
             step.holds(&record);
             let save = database.save(key, &record, Expected::from(expected.as_ref()));
             let mut current = match save.await.map_err(Error::unavailable)? {
                 Saved::Written(_) => {
                     step.end("stored");
-                    return Ok(None);
+                    return Ok(Resolved::Written);
                 }
                 Saved::Conflict(current) => current,
             };
@@ -153,20 +173,20 @@ impl<D: Database> Completion<D> {
             let Some(current) = current else {
                 step.conflict("stays_deleted");
                 step.end("stays_deleted");
-                return Ok(None);
+                return Ok(Resolved::Dropped);
             };
             // Another process has handled the event, or this one has, by an earlier save, the
             // answer to which was lost.
             if turn.is_handled(&current.record) {
                 step.conflict("handled");
                 step.end("handled");
-                return Ok(None);
+                return Ok(Resolved::Dropped);
             }
-            match config.on_conflict {
+            match self.on_conflict {
                 OnConflict::Rerun { .. } => {
                     step.conflict("rerun");
                     step.end("overtaken");
-                    return Ok(Some(current));
+                    return Ok(Resolved::Rerun(current));
                 }
                 OnConflict::Overwrite => step.conflict("overwrite"),
                 OnConflict::Merge => {

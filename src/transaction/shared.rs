@@ -3,19 +3,34 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::UserLocks;
 use crate::options::Config;
+use crate::under_way::UnderWay;
 
 pub(crate) struct Shared<D> {
     pub(crate) database: Arc<D>,
     pub(crate) locks: Arc<UserLocks>,
-    pub(crate) saves: SavesUnderWay,
+    /// The order of each user's turns after a reply.
+    pub(crate) detached_order: Arc<UserLocks>,
+    /// The saves that run in tasks of their own.
+    pub(crate) saves: UnderWay,
+    /// The turns after a reply.
+    pub(crate) detached: UnderWay,
     pub(crate) config: Config,
 }
 
 impl<D> Shared<D> {
+    pub(crate) fn new(database: D, config: Config) -> Self {
+        Self {
+            database: Arc::new(database),
+            locks: Arc::default(),
+            detached_order: Arc::default(),
+            saves: UnderWay::default(),
+            detached: UnderWay::default(),
+            config,
+        }
+    }
+
     /// Returns an id that tells the databases of two layers apart.
     pub(crate) fn database_id(&self) -> usize {
         Arc::as_ptr(&self.database).addr()
@@ -27,7 +42,9 @@ impl<D> Clone for Shared<D> {
         Self {
             database: Arc::clone(&self.database),
             locks: Arc::clone(&self.locks),
+            detached_order: Arc::clone(&self.detached_order),
             saves: self.saves.clone(),
+            detached: self.detached.clone(),
             config: self.config.clone(),
         }
     }
@@ -39,37 +56,5 @@ impl<D: fmt::Debug> fmt::Debug for Shared<D> {
             .field("database", &self.database)
             .field("options", &self.config)
             .finish_non_exhaustive()
-    }
-}
-
-/// Counts the saves that run in tasks of their own.
-#[derive(Clone, Debug)]
-pub(crate) struct SavesUnderWay(watch::Sender<usize>);
-
-/// Counts as one save under way until it is dropped.
-pub(crate) struct SaveUnderWay(watch::Sender<usize>);
-
-impl Default for SavesUnderWay {
-    fn default() -> Self {
-        Self(watch::Sender::new(0))
-    }
-}
-
-impl SavesUnderWay {
-    pub(crate) fn begin(&self) -> SaveUnderWay {
-        self.0.send_modify(|count| *count += 1);
-        SaveUnderWay(self.0.clone())
-    }
-
-    /// Waits until all saves under way have ended.
-    pub(crate) async fn ended(&self) {
-        // This cannot fail: `self` holds a sender, so the channel is open.
-        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
-    }
-}
-
-impl Drop for SaveUnderWay {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
     }
 }

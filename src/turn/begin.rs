@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use super::ending::Ending;
 use super::handled::EventId;
 use super::place::SessionPlace;
 use super::sessions;
@@ -87,6 +88,7 @@ impl Turn {
             typed: TypedState::default(),
             output: None,
             history_entry: None,
+            detached: Some(Vec::new()),
         };
         Self {
             elements: Arc::clone(elements),
@@ -100,6 +102,7 @@ impl Turn {
             replaces_session: came || new_session == NewSession::Presumed,
             state: Mutex::new(state),
             updated: Condvar::new(),
+            ending: Ending::default(),
         }
     }
 }

@@ -49,6 +49,9 @@ impl Turn {
     /// Ends the turn without storing anything.
     pub(crate) fn discard(&self) {
         self.state().phase = Phase::Sealed;
+        self.ending.notify();
+        // Dropped without the lock, since the closures may hold handles of this turn.
+        drop(self.take_detached());
     }
 
     /// Ends the turn, and returns the action to take.
@@ -126,6 +129,11 @@ impl Turn {
             session.stamp(self.event.session_id.as_deref(), self.is_new_session, now);
             session
         })
+    }
+
+    /// Returns whether the client keeps the session, and there is something to keep.
+    pub(crate) fn has_client_session(&self) -> bool {
+        self.state().session.client().is_some_and(ClientSession::has_something)
     }
 
     /// Sets the record's times.

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use super::after_reply::DetachedWork;
 use super::data::Data;
+use super::ending::Ending;
 use super::handled::EventId;
 use super::place::SessionPlace;
 use super::receipts;
@@ -33,6 +35,7 @@ pub(crate) struct Turn {
     pub(super) state: Mutex<State>,
     /// Notified when an `update` has ended.
     pub(super) updated: Condvar,
+    pub(super) ending: Ending,
 }
 
 /// The event of a turn.
@@ -101,6 +104,8 @@ pub(super) struct State {
     pub(super) output: Option<Value>,
     /// The entry that this turn adds to the history.
     pub(super) history_entry: Option<Value>,
+    /// The work to begin when the turn is stored; `None` if none can be started any more.
+    pub(super) detached: Option<Vec<DetachedWork>>,
 }
 
 /// Selects the data to read or write.
@@ -132,7 +137,10 @@ impl Phase {
             Self::Forgotten => {
                 "the user was forgotten in this turn: write again from the next request on"
             }
-            Self::Sealed => "the turn has ended: write before the handler answers",
+            Self::Sealed => {
+                "the turn has ended: write before the handler answers, or end the turn with the \
+                 body (`turn_end`)"
+            }
         };
         Err(Error::new(Kind::TurnEnded, message))
     }
@@ -146,6 +154,14 @@ impl Turn {
 
     pub(crate) fn platform(&self) -> &NamedPlatform {
         &self.event.platform
+    }
+
+    pub(crate) fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
+    pub(super) fn is_sealed(&self) -> bool {
+        self.state().phase == Phase::Sealed
     }
 
     /// Returns the user id, if it was created in this turn.

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::expect_used, clippy::needless_pass_by_value)]
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod after_reply;
 mod aliases;
 mod authenticated;
 mod batches;
@@ -35,6 +36,7 @@ mod side_by_side;
 mod socket;
 mod stacks;
 mod statuses;
+mod streams;
 mod turns;
 mod typed;
 mod untouched;

@@ -66,8 +66,13 @@ async fn run() -> Result<(), BoxError> {
         served = axum::serve(listener, app).with_graceful_shutdown(stop) => served?,
         () = too_late => eprintln!("voice-app: not all requests came to an end within 10 seconds"),
     }
-    // Saves may go on whose client has hung up.
-    layer.close().await?;
+    // What goes on without a client ends first: saves, and work after the reply, which a handler of
+    // this app does not start.
+    let drained = tokio::time::timeout(Duration::from_secs(10), layer.drain()).await;
+    if drained.is_err() {
+        eprintln!("voice-app: not all work after replies came to an end within 10 seconds");
+    }
+    layer.database().close().await?;
     Ok(())
 }
 

@@ -1,13 +1,14 @@
 //! Spans, events and metrics of a request, none of which shows a user id or data.
 
 mod recorder;
+mod streams;
 
 use std::time::Duration;
 
 use serde_json::json;
 use tower_persistence::{
-    AnyDatabase, Database, Error, MemoryDb, Migrations, OnConflict, OnOutage, PersistenceLayer,
-    Schema, Session, StoredElements, UserData,
+    AfterReply, AnyDatabase, Database, Error, Handles, MemoryDb, Migrations, OnConflict, OnOutage,
+    PersistenceLayer, Schema, Session, StoredElements, UserData,
 };
 use tracing::{Instrument, info_span};
 
@@ -100,6 +101,78 @@ async fn a_turn_without_a_request_has_the_spans_of_one() {
     recorder.span("call").assert("error.type", "closure");
     assert_eq!(recorder.outcomes(), "load found, call failed, save failed");
     assert!(recorder.events().is_empty(), "an error is the caller's");
+}
+
+/// Returns a service whose handler starts work that ends so.
+fn works<D: Database>(layer: &PersistenceLayer<D>, end: &'static str) -> App {
+    serve(layer, move |request| {
+        let after_reply = request.extensions().get::<AfterReply>().unwrap().clone();
+        let work = move |turn: Handles| async move {
+            turn.user.set("likes", DATA)?;
+            match end {
+                "done" => Ok(()),
+                "fails" => Err(DATA.into()),
+                "fails with an error of the layer" => {
+                    Ok(turn.user.increment("likes", 1).map(drop)?)
+                }
+                _ => panic!("{DATA}"),
+            }
+        };
+        let started = after_reply.spawn(work);
+        async move {
+            match started {
+                Ok(()) => Ok(reply(200, "{}")),
+                Err(error) => Ok(reply(error.status().as_u16(), "{}")),
+            }
+        }
+    })
+}
+
+#[tokio::test]
+async fn work_after_the_reply_has_a_span_and_says_how_it_was_lost() {
+    let (recorder, _guard) = Recorder::start();
+    let layer = layer();
+    let request = async { assert_eq!(ask(&works(&layer, "done")).await, 200) };
+    request.instrument(info_span!("request", outcome = "none")).await;
+    layer.drain().await;
+    let span = recorder.span("after_reply");
+    assert_eq!(span.parent, None, "the request's span does not last as long");
+    span.assert("platform", "alexa");
+    span.assert("outcome", "done");
+    assert_eq!(recorder.span("load").parent, Some("after_reply"));
+    let expected = "request none, recognise recognised, load new_user, call answered, save stored, \
+                    after_reply done, load found, call answered, save stored";
+    assert_eq!(recorder.outcomes(), expected);
+    assert!(recorder.events().is_empty(), "what goes well is not logged");
+
+    for (end, outcome, text) in [
+        ("fails", "failed", "the work after the reply was lost: failed"),
+        ("fails with an error of the layer", "decode", "lost: `likes` is"),
+        ("panics", "panicked", "the work after the reply was lost: panicked"),
+    ] {
+        assert_eq!(ask(&works(&layer, end)).await, 200);
+        layer.drain().await;
+        recorder.span("after_reply").assert("outcome", outcome);
+        recorder.span("after_reply").assert("error.type", outcome);
+        recorder.outcomes();
+        let [(level, event)] = &recorder.events()[..] else { panic!("one event") };
+        assert_eq!((&**level, &*event["error.type"]), ("ERROR", outcome));
+        assert!(event["message"].contains(text), "{event:?}");
+        assert_eq!(event["in"], "after_reply");
+    }
+    // The database fails once the request's own turn is loaded.
+    let db = layer.database().clone();
+    let app = serve(&layer, move |request| {
+        db.on_load(Behaviour::Fails);
+        let after_reply = request.extensions().get::<AfterReply>().unwrap();
+        after_reply.spawn(|_| async { Ok(()) }).unwrap();
+        async { Ok(reply(200, "{}")) }
+    });
+    assert_eq!(ask(&app).await, 200);
+    layer.drain().await;
+    recorder.span("after_reply").assert("outcome", "database");
+    let [(_, event)] = &recorder.events()[..] else { panic!("one event") };
+    assert!(event["message"].contains("lost: the database failed"), "{event:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -390,6 +463,8 @@ async fn numbers_are_counted_by_database_platform_and_outcome() {
         }
     });
     ask(&unwritten).await;
+    ask(&works(&carrying, "done")).await;
+    carrying.drain().await;
 
     let snapshot = snapshotter.snapshot().into_vec();
     assert_discreet(&snapshot);
@@ -414,7 +489,8 @@ async fn numbers_are_counted_by_database_platform_and_outcome() {
             "conflicts other alexa merge 1",
             "conflicts other alexa overwrite 1",
             "degraded other alexa timeout 1",
-            "loads memory alexa found 1",
+            "detached memory alexa done 1",
+            "loads memory alexa found 3",
             "loads memory alexa new_user 1",
             "loads other alexa found 3",
             "loads other alexa new_user 3",
@@ -423,11 +499,11 @@ async fn numbers_are_counted_by_database_platform_and_outcome() {
             "refused other alexa database 1",
             "refused other none body_too_large 1",
             "replies_unwritten memory alexa not_object 1",
-            "saves memory alexa stored 1",
+            "saves memory alexa stored 2",
             "saves other alexa conflict 1",
             "saves other alexa failed 1",
             "saves other alexa stored 3",
-            "saves.skipped memory alexa unchanged 1",
+            "saves.skipped memory alexa unchanged 2",
             "saves.skipped other alexa degraded 1",
             "saves.skipped other alexa server_error 1",
         ]
