@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use measures::samples;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use measures::samples;
 use rand_distr::{Distribution, Zipf};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
