@@ -1,6 +1,7 @@
 //! Recognised events, with the platform and the user behind them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -13,6 +14,10 @@ pub(crate) struct EventRequest {
     pub(crate) bytes: Bytes,
     pub(crate) event: Option<Recognised>,
 }
+
+/// How long the id of an event is kept if the platform states nothing: a client that repeats its
+/// requests does so within minutes, or when it is online again.
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An event with a user, or at least with a session that the client keeps.
 #[derive(Clone)]
@@ -29,6 +34,10 @@ pub(crate) struct Recognised {
     pub(crate) id: Option<Arc<str>>,
     /// The number of this user's events in the batch; 0 for an event that came alone.
     pub(crate) batch_size: usize,
+    /// How long the id is kept once the event is handled; `None` if it is not kept.
+    pub(crate) id_kept_for: Option<Duration>,
+    /// Set if the reply is kept with the id.
+    pub(crate) keeps_reply: bool,
     pub(crate) input: Input,
     /// The conversation that the event belongs to, if the platform names one.
     pub(crate) conversation: Option<Identity>,
@@ -63,6 +72,8 @@ impl Recognised {
             deletion_requested: false,
             id: None,
             batch_size: 0,
+            id_kept_for: None,
+            keeps_reply: false,
             input: Input::default(),
             conversation: None,
             is_conversation: false,
@@ -83,9 +94,11 @@ impl Recognised {
             client_session: None,
             deletion_requested: false,
             id: self.id.clone(),
-            // The id of the event is noted with what it did to the conversation, also if it came
-            // alone.
-            batch_size: self.batch_size.max(1),
+            batch_size: self.batch_size,
+            // The id is noted with what the event did to the conversation, also where it is not
+            // noted in the user's record.
+            id_kept_for: self.id_kept_for.or(Some(KEPT_FOR)),
+            keeps_reply: false,
             input: Input::default(),
             conversation: None,
             is_conversation: true,

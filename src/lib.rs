@@ -75,6 +75,7 @@
 //! | `aws-config` | | region and credentials of `DynamoDb` from the environment |
 //! | `aws-login` | | the same, with the credentials of `aws login` (26 more packages) |
 //! | `mongodb` | | `MongoDb` |
+//! | `postgres` | | `PostgresDb` |
 //! | `sqlite` | | `SqliteDb`, the embedded database in an SQLite file |
 //! | `redis` | | `RedisDb`, for Redis and Valkey |
 //! | `circuit-breaker` | | `CircuitBreaker` around any database, which fails fast while it is down |
@@ -99,6 +100,7 @@ mod fnv;
 mod identify;
 mod incoming;
 mod layer;
+mod length;
 mod media_type;
 mod observe;
 mod options;
@@ -141,6 +143,9 @@ pub use self::database::{FileDb, FileDbBuilder};
 #[cfg(feature = "mongodb")]
 #[doc(inline)]
 pub use self::database::{MongoDb, MongoDbBuilder};
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use self::database::{PostgresDb, PostgresDbBuilder};
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use self::database::{RedisDb, RedisDbBuilder};
@@ -165,8 +170,8 @@ pub use self::service::{Persistence, ResponseFuture};
 pub use self::stored_elements::StoredElements;
 #[doc(inline)]
 pub use self::turn::{
-    AfterReply, Conversation, ConversationState, Handles, History, MetaData, Migrated, Migrations,
-    Schema, Session, StreamedTurn, User, UserData,
+    AfterReply, Conversation, ConversationState, Handles, History, Message, MetaData, Migrated,
+    Migrations, Schema, Session, StreamedTurn, User, UserData,
 };
 #[doc(inline)]
 pub use self::user_key::UserId;

@@ -16,10 +16,10 @@ use crate::observe;
 use crate::platform::{self, NamedPlatform};
 use crate::policy::{OnConflict, OnHangUp, OnOutage, TurnEnd};
 use crate::stored_elements::StoredElements;
+use crate::timestamp::Clock;
 use crate::user_key::UserKeys;
 
 type OnError = dyn Fn(&Error) -> Response<Bytes> + Send + Sync;
-type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
 #[derive(Clone)]
 pub(crate) struct Config {
@@ -37,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) on_outage: OnOutage,
     pub(crate) forget_on_skill_disabled: bool,
     pub(crate) batch_concurrency: usize,
+    pub(crate) deduplicate: bool,
     pub(crate) ready_timeout: Duration,
     pub(crate) queue_timeout: Duration,
     /// Set if the app chose `queue_timeout`.
@@ -73,6 +74,7 @@ impl Config {
             on_outage: OnOutage::Reject,
             forget_on_skill_disabled: false,
             batch_concurrency: 8,
+            deduplicate: false,
             ready_timeout: Duration::from_secs(30),
             queue_timeout: default_queue_timeout(TurnEnd::Head),
             has_queue_timeout: false,
@@ -154,6 +156,7 @@ impl fmt::Debug for Config {
             .field("on_outage", &self.on_outage)
             .field("forget_on_skill_disabled", &self.forget_on_skill_disabled)
             .field("batch_concurrency", &self.batch_concurrency)
+            .field("deduplicate", &self.deduplicate)
             .field("ready_timeout", &self.ready_timeout)
             .field("queue_timeout", &self.queue_timeout)
             .field("turn_end", &self.turn_end)

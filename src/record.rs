@@ -23,7 +23,7 @@ use crate::error::Error;
 /// The stored record of a user, in the format of Jovo v4.
 ///
 /// Its fields are `user: {data}`, `session: {id, data, state, createdAt, updatedAt}`,
-/// `history: {items}`, `createdAt` and `updatedAt`; with `meta_data` also `metaData`, and with a
+/// `history: {items, messages}`, `createdAt` and `updatedAt`; with `meta_data` also `metaData`, and with a
 /// [quarantine](crate::Migrations::quarantine_unreadable) `user.quarantine`. The user id is not
 /// part of it: each database keeps it in its own place.
 ///
@@ -123,8 +123,12 @@ impl Record {
             &["metaData"],
         ];
         self.check_objects(&OBJECTS)?;
-        const ARRAYS: [&[&str]; 3] =
-            [&["user", "quarantine"], &["history", "items"], &["otherSessions"]];
+        const ARRAYS: [&[&str]; 4] = [
+            &["user", "quarantine"],
+            &["history", "items"],
+            &["history", "messages"],
+            &["otherSessions"],
+        ];
         let wrong = ARRAYS.into_iter().find(|path| self.get(path).is_some_and(|v| !v.is_array()));
         if let Some(path) = wrong {
             let path = path.join(".");

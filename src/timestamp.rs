@@ -4,6 +4,9 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+/// A source of the current time.
+pub(crate) type Clock = dyn Fn() -> SystemTime + Send + Sync;
+
 pub(crate) fn format(time: SystemTime) -> String {
     // Only a clock beyond the year 9999 is out of range.
     let timestamp = Timestamp::try_from(time).unwrap_or(Timestamp::MAX);

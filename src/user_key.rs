@@ -167,7 +167,7 @@ fn seems_prefixed(platforms: &[NamedPlatform], id: &str) -> bool {
 }
 
 /// Returns a part of a key with `:` and `%` percent-encoded.
-fn encoded(part: &str) -> Cow<'_, str> {
+pub(crate) fn encoded(part: &str) -> Cow<'_, str> {
     if part.contains([':', '%']) {
         part.replace('%', "%25").replace(':', "%3A").into()
     } else {

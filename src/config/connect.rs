@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::{DatabaseConfig, DynamoDbConfig, MongoDbConfig, RedisConfig, Secret, SqliteConfig};
+use super::{
+    DatabaseConfig, DynamoDbConfig, MongoDbConfig, PostgresConfig, RedisConfig, Secret,
+    SqliteConfig,
+};
 use crate::database::AnyDatabase;
 use crate::error::{Error, Kind};
 
 const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memory:`, `sqlite:` \
-                     followed by a path, `dynamodb://` followed by a table, `mongodb://`, or `redis://`";
+                     followed by a path, `dynamodb://` followed by a table, `mongodb://`, \
+                     `postgres://`, or `redis://`";
 
 /// Opens the database that `url` names, so that one program can use a file in development and
 /// another database in production.
@@ -23,6 +27,7 @@ const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memor
 /// | `sqlite:db/users.sqlite` | `SqliteDb` | `sqlite` |
 /// | `dynamodb://Table?region=eu-west-1` | `DynamoDb` | `dynamodb` |
 /// | `mongodb://host/database?collection=users` | `MongoDb`, also with `mongodb+srv:` | `mongodb` |
+/// | `postgres://host/database?table=users` | `PostgresDb`, also with `postgresql:` | `postgres` |
 /// | `redis://host:6379/0?prefix=app:` | `RedisDb`, also with `rediss:`, `valkey:`, `valkeys:` | `redis` |
 ///
 /// * `file:` and `sqlite:` are followed by the path, absolute or relative. Nothing in it is decoded.
@@ -30,6 +35,8 @@ const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memor
 ///   `timeout_ms` and `ready_timeout_ms`. To take credentials from the environment, enable the
 ///   feature `aws-config`.
 /// * `mongodb:` has the option `collection`. The rest of the url is passed to the driver.
+/// * `postgres:` has the options `table`, `create_table=false`, `max_connections`, and in
+///   milliseconds `timeout_ms` and `ready_timeout_ms`. The rest of the url is passed to the client.
 /// * `redis:` has the options `prefix`, `timeout_ms`, `wait_replicas` with `wait_timeout_ms` (1,000
 ///   by default), and the client's own `protocol`.
 ///
@@ -68,6 +75,7 @@ fn parse(url: &str) -> Result<DatabaseConfig, Message> {
         "memory" => Err("unexpected text after `memory:` in the database url; remove it".into()),
         "dynamodb" => dynamodb(rest),
         "mongodb" | "mongodb+srv" => Ok(mongodb(url)),
+        "postgres" | "postgresql" => postgres(url),
         "redis" | "rediss" | "valkey" | "valkeys" => redis(url),
         _ => Err(format!("unknown scheme `{scheme}` in the database url; use {KNOWN}").into()),
     }
@@ -151,6 +159,41 @@ fn mongodb(url: &str) -> DatabaseConfig {
         false => format!("{address}?{}", others.join("&")),
     };
     DatabaseConfig::MongoDb(MongoDbConfig { uri: Secret(uri), database: None, collection })
+}
+
+/// Returns the configuration of a PostgreSQL url, without the options that the client does not know.
+fn postgres(url: &str) -> Result<DatabaseConfig, Message> {
+    let (address, options) = url.split_once('?').unwrap_or((url, ""));
+    let (mut config, mut others) = (PostgresConfig::default(), Vec::new());
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let value = decode(value);
+        match (name, value.as_str()) {
+            ("table", _) => config.table = Some(value),
+            ("create_table", "true") => config.create_table = Some(true),
+            ("create_table", "false") => config.create_table = Some(false),
+            ("create_table", _) => {
+                return Err("`create_table` in the database url is not a boolean; \
+                            set it to `true` or `false`"
+                    .into());
+            }
+            ("max_connections", number) => {
+                let number = number.parse().map_err(|_| {
+                    "`max_connections` in the database url is not a number; write it as in \
+                     `max_connections=10`"
+                })?;
+                config.max_connections = Some(number);
+            }
+            ("timeout_ms", _) => config.timeout = Some(milliseconds(name, &value)?),
+            ("ready_timeout_ms", _) => config.ready_timeout = Some(milliseconds(name, &value)?),
+            _ => others.push(option),
+        }
+    }
+    let url = match others.is_empty() {
+        true => address.to_owned(),
+        false => format!("{address}?{}", others.join("&")),
+    };
+    Ok(DatabaseConfig::Postgres(PostgresConfig { url: Secret(url), ..config }))
 }
 
 /// Returns the configuration of a Redis url, which keeps the options of the client.
@@ -269,6 +312,27 @@ mod tests {
                 collection: collection.map(str::to_owned),
             };
             assert_eq!(parse(url), Ok(DatabaseConfig::MongoDb(expected)));
+        }
+    }
+
+    #[test]
+    fn a_postgres_url_is_the_clients_but_for_its_own_options() {
+        let url = "postgres://a:b@h1,h2/db?table=app.users&sslmode=require&create_table=false&max_connections=4&timeout_ms=900&ready_timeout_ms=9000";
+        let expected = PostgresConfig {
+            url: Secret("postgres://a:b@h1,h2/db?sslmode=require".to_owned()),
+            table: Some("app.users".to_owned()),
+            create_table: Some(false),
+            max_connections: Some(4),
+            timeout: Some(Duration::from_millis(900)),
+            ready_timeout: Some(Duration::from_secs(9)),
+        };
+        assert_eq!(parse(url), Ok(DatabaseConfig::Postgres(expected)));
+        let url = "postgresql://h/db".to_owned();
+        let expected = PostgresConfig { url: Secret(url.clone()), ..PostgresConfig::default() };
+        assert_eq!(parse(&url), Ok(DatabaseConfig::Postgres(expected)));
+        for option in ["create_table", "max_connections", "timeout_ms"] {
+            let error = parse(&format!("postgres://u:SECRET@h/db?{option}=SECRET")).unwrap_err();
+            assert!(error.contains(option) && !error.contains("SECRET"), "{error}");
         }
     }
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::{
-    DatabaseConfig, DynamoDbConfig, MongoDbConfig, PersistenceConfig, RedisConfig, Secret,
-    SqliteConfig,
+    DatabaseConfig, DynamoDbConfig, MongoDbConfig, PersistenceConfig, PostgresConfig, RedisConfig,
+    Secret, SqliteConfig,
 };
 use crate::stored_elements::StoredElements;
 
@@ -51,11 +51,14 @@ fn read(mut settings: Settings) -> Result<PersistenceConfig, String> {
         }
         "dynamodb" => DatabaseConfig::DynamoDb(Box::new(parse::<DynamoDb>(settings)?.config()?)),
         "mongodb" => DatabaseConfig::MongoDb(parse::<MongoDb>(settings)?.config()),
+        "postgres" | "postgresql" => {
+            DatabaseConfig::Postgres(parse::<Postgres>(settings)?.config())
+        }
         "sqlite" => DatabaseConfig::Sqlite(parse::<Sqlite>(settings)?.config()),
         "redis" => DatabaseConfig::Redis(parse::<Redis>(settings)?.config()?),
         _ => {
             return Err("`type` is not a known database; set it to `file`, `memory`, `sqlite`, \
-                        `dynamodb`, `mongodb` or `redis`"
+                        `dynamodb`, `mongodb`, `postgres` or `redis`"
                 .to_owned());
         }
     };
@@ -236,6 +239,31 @@ impl MongoDb {
             uri: Secret(self.connection_string),
             database: self.database_name,
             collection: self.collection_name,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Postgres {
+    #[serde(alias = "uri")]
+    connection_string: String,
+    table_name: Option<String>,
+    create_table_on_init: Option<bool>,
+    max_connections: Option<usize>,
+    timeout_ms: Option<u64>,
+    ready_timeout_ms: Option<u64>,
+}
+
+impl Postgres {
+    fn config(self) -> PostgresConfig {
+        PostgresConfig {
+            url: Secret(self.connection_string),
+            table: self.table_name,
+            create_table: self.create_table_on_init,
+            max_connections: self.max_connections,
+            timeout: self.timeout_ms.map(Duration::from_millis),
+            ready_timeout: self.ready_timeout_ms.map(Duration::from_millis),
         }
     }
 }

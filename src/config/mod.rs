@@ -39,6 +39,7 @@ use crate::stored_elements::StoredElements;
 /// | SQLite `db/users.sqlite` | `{"type": "sqlite"}`, also with `pathToFile` and `timeoutMs` |
 /// | DynamoDB | `{"table": {"name": "…"}}`, `{"tableName": "…"}` |
 /// | MongoDB | `{"connectionString": "…", "databaseName": "…", "collectionName": "…"}` |
+/// | PostgreSQL | `{"type": "postgres", "connectionString": "…", "tableName": "…"}`, also with `createTableOnInit`, `maxConnections`, `timeoutMs` and `readyTimeoutMs` |
 /// | Redis | `{"type": "redis", "url": "redis://…"}`, also with `prefix`, `timeoutMs`, `waitReplicas` and `waitTimeoutMs` |
 ///
 /// Every database accepts `storedElements`: see [`StoredElements`]. An unknown key is an error that
@@ -76,6 +77,7 @@ pub(crate) enum DatabaseConfig {
     Memory,
     DynamoDb(Box<DynamoDbConfig>),
     MongoDb(MongoDbConfig),
+    Postgres(PostgresConfig),
     Sqlite(SqliteConfig),
     Redis(RedisConfig),
 }
@@ -130,6 +132,17 @@ pub(crate) struct MongoDbConfig {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct PostgresConfig {
+    /// Includes the user name and password.
+    pub(crate) url: Secret,
+    pub(crate) table: Option<String>,
+    pub(crate) create_table: Option<bool>,
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) ready_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SqliteConfig {
     pub(crate) path: PathBuf,
     pub(crate) timeout: Option<Duration>,
@@ -151,7 +164,7 @@ impl RedisConfig {
 }
 
 /// Text that `Debug` does not show.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Secret(pub(crate) String);
 
 impl fmt::Debug for Secret {

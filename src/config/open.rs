@@ -20,6 +20,10 @@ impl DatabaseConfig {
             Self::MongoDb(config) => config.open().await,
             #[cfg(not(feature = "mongodb"))]
             Self::MongoDb(_) => Err(without("mongodb")),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(config) => config.open().await,
+            #[cfg(not(feature = "postgres"))]
+            Self::Postgres(_) => Err(without("postgres")),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(config) => config.open().await,
             #[cfg(not(feature = "sqlite"))]
@@ -84,6 +88,29 @@ impl super::MongoDbConfig {
     }
 }
 
+#[cfg(feature = "postgres")]
+impl super::PostgresConfig {
+    async fn open(self) -> Result<AnyDatabase, Error> {
+        let mut builder = crate::database::PostgresDb::builder().url(self.url.0);
+        if let Some(table) = self.table {
+            builder = builder.table(table);
+        }
+        if let Some(create) = self.create_table {
+            builder = builder.create_table(create);
+        }
+        if let Some(connections) = self.max_connections {
+            builder = builder.max_connections(connections);
+        }
+        if let Some(timeout) = self.timeout {
+            builder = builder.timeout(timeout);
+        }
+        if let Some(ready_timeout) = self.ready_timeout {
+            builder = builder.ready_timeout(ready_timeout);
+        }
+        builder.connect().await.map(AnyDatabase::new)
+    }
+}
+
 #[cfg(feature = "sqlite")]
 impl super::SqliteConfig {
     async fn open(self) -> Result<AnyDatabase, Error> {
@@ -116,6 +143,7 @@ impl super::RedisConfig {
     feature = "file",
     feature = "dynamodb",
     feature = "mongodb",
+    feature = "postgres",
     feature = "sqlite",
     feature = "redis"
 )))]

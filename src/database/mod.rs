@@ -6,6 +6,7 @@
 //! | `FileDb` | `file` | development, and small apps of up to 10,000 users |
 //! | `DynamoDb` | `dynamodb` | apps on AWS |
 //! | `MongoDb` | `mongodb` | apps beside a MongoDB |
+//! | `PostgresDb` | `postgres` | apps beside a PostgreSQL |
 //! | `RedisDb` | `redis` | apps beside a Redis or Valkey that keeps what it acknowledges |
 //!
 //! [`AnyDatabase`] erases the type of a database that is chosen at start, and `CircuitBreaker`
@@ -35,16 +36,20 @@ mod circuit_breaker;
 mod dynamodb;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(any(feature = "dynamodb", feature = "postgres"))]
+mod flight;
 mod memory;
 #[cfg(feature = "mongodb")]
 mod mongodb;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
-#[cfg(any(feature = "file", feature = "sqlite", feature = "redis"))]
+#[cfg(any(feature = "file", feature = "postgres", feature = "sqlite", feature = "redis"))]
 mod same;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(any(feature = "sqlite", feature = "redis"))]
+#[cfg(any(feature = "postgres", feature = "sqlite", feature = "redis"))]
 mod text;
 mod tombstone;
 mod version;
@@ -62,6 +67,8 @@ pub use self::file::{FileDb, FileDbBuilder};
 pub use self::memory::MemoryDb;
 #[cfg(feature = "mongodb")]
 pub use self::mongodb::{MongoDb, MongoDbBuilder};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresDb, PostgresDbBuilder};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisDb, RedisDbBuilder};
 #[cfg(all(feature = "sqlite", feature = "file"))]

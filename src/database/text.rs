@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io;
 
 use serde::Serialize;
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -29,10 +30,13 @@ pub(super) struct Source {
 /// Reads the record in a stored text.
 pub(super) fn read(text: String) -> Result<(Record, Option<Source>), Error> {
     let record: Record = serde_json::from_str(&text).map_err(|error| {
-        // What `serde_json` says here is about the syntax and shows nothing of the text.
+        // Of another type than an object it would quote the value.
+        let why = match error.classify() {
+            Category::Data => "it is not a JSON object".to_owned(),
+            _ => format!("{error} of the record"),
+        };
         Error::decode(format!(
-            "a stored record cannot be read: {error} of the record. It is left as it is; repair it \
-             in the database"
+            "a stored record cannot be read: {why}. It is left as it is; repair it in the database"
         ))
     })?;
     let source = source(text, &record);
@@ -287,7 +291,9 @@ mod tests {
 
     #[test]
     fn a_text_that_cannot_be_read_does_not_stand_in_the_error() {
-        for text in ["SECRET", r#"["SECRET"]"#, r#"{"a":SECRET}"#, r#"{"SECRET":1e999}"#] {
+        for text in
+            ["SECRET", r#""SECRET""#, r#"["SECRET"]"#, r#"{"a":SECRET}"#, r#"{"SECRET":1e999}"#]
+        {
             let error = read(text.to_owned()).unwrap_err();
             assert!(error.is_decode() && !format!("{error:?}").contains("SECRET"), "{error:?}");
         }

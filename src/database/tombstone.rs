@@ -19,6 +19,18 @@ pub(crate) fn version(number: u64) -> Version {
     Version::new(format!("{PREFIX}{number}"))
 }
 
+/// Makes the version of a tombstone whose own version is text.
+#[cfg(feature = "postgres")]
+pub(crate) fn of(version: impl std::fmt::Display) -> Version {
+    Version::new(format!("{PREFIX}{version}"))
+}
+
+/// Returns the own version of the tombstone that `version` stands for, if it stands for one.
+#[cfg(feature = "postgres")]
+pub(crate) fn own(version: &Version) -> Option<&str> {
+    version.as_str().strip_prefix(PREFIX)
+}
+
 /// Makes the version of a tombstone that no other deletion of any process has.
 #[cfg(feature = "redis")]
 pub(crate) fn unique() -> Version {

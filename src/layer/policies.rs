@@ -96,6 +96,36 @@ impl<D: Database> PersistenceLayer<D> {
         self.with(|config| config.batch_concurrency = users)
     }
 
+    /// Sets whether every event with an id of its own is served once, not only those of platforms
+    /// that [repeat](crate::platform::Event::repeats) their events. Default: `false`.
+    ///
+    /// The id is stored in the same write as what the turn did, for 24 hours unless the platform
+    /// says otherwise, and with it the reply: status, content type and body, but no other headers.
+    /// A repeat gets that reply and does not reach the handler. One that arrives while the first
+    /// still runs waits for it. In two processes the handler may run twice at the same time; only
+    /// the effects of one run are stored, and both answer with its reply. For a turn that changes
+    /// nothing else, the id is a write of its own.
+    ///
+    /// A reply is kept if it is text that is not compressed, no longer than 32 KiB, and complete
+    /// within [`reply_timeout`](Self::reply_timeout), until which it is held back; a stream of
+    /// events (`text/event-stream`) is not. Otherwise only the id is kept, and a repeat gets an
+    /// empty success. A record keeps 64 KiB of replies, the newest.
+    ///
+    /// Switch it on where the client repeats requests whose answer got lost, and each has an id
+    /// of its own: the same id with other content counts as a repeat.
+    ///
+    /// ```
+    /// use tower_persistence::platform::JsonPlatform;
+    /// use tower_persistence::{MemoryDb, PersistenceLayer};
+    ///
+    /// let chat = JsonPlatform::new("chat").detect("/text").user_id("/from").event_id("/id");
+    /// let layer = PersistenceLayer::new(MemoryDb::new()).platform(chat).deduplicate(true);
+    /// ```
+    #[must_use]
+    pub fn deduplicate(self, deduplicate: bool) -> Self {
+        self.with(|config| config.deduplicate = deduplicate)
+    }
+
     /// Sets the response sent when the layer cannot serve the request. Default: [`Error::status`]
     /// with a short plain text.
     ///

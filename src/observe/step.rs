@@ -1,7 +1,6 @@
 //! One step of the request lifecycle: its span, its duration and its outcome.
 
 use std::future::Future;
-use std::io;
 
 use http::Response;
 use tokio::time::Instant;
@@ -12,6 +11,7 @@ use super::Observer;
 use crate::database::Loaded;
 use crate::error::{Error, Kind};
 use crate::incoming::EventRequest;
+use crate::length;
 use crate::record::Record;
 
 #[derive(Clone, Copy)]
@@ -210,20 +210,5 @@ pub(super) fn error_type(error: &Error) -> &'static str {
 
 /// Returns the length of the record as JSON.
 fn size(record: &Record) -> Option<u64> {
-    /// Counts the bytes written to it, and drops them.
-    struct Count(u64);
-
-    impl io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len() as u64;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let mut count = Count(0);
-    serde_json::to_writer(&mut count, record).ok().map(|()| count.0)
+    length::of_json(record).and_then(|length| u64::try_from(length).ok())
 }

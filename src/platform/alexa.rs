@@ -18,6 +18,7 @@ use super::{Event, Input, NewSession, Platform, PlatformRequest, Reply, ReplySta
 /// | … in the reply | `sessionAttributes`, unless `response.shouldEndSession` is `true` |
 /// | new session | `session.new` |
 /// | person id | `context.System.person.personId` |
+/// | event id | `request.requestId` |
 ///
 /// AudioPlayer, PlaybackController and skill events have no `session`: they are sessionless. The
 /// event `AlexaSkillEvent.SkillDisabled` with `NOT_PERSISTED` requests the deletion of the user's
@@ -47,7 +48,8 @@ impl Platform for Alexa {
             members(session, ["new", "sessionId", "attributes", "user/userId"]);
         let event = Event::default()
             .user_id(id(user_in_context).or_else(|| id(user_in_session)))
-            .person_id(id(person));
+            .person_id(id(person))
+            .id(id(request_id));
         if session.is_none() {
             let is_withdrawn = text(kind)
                 .is_some_and(|kind| kind == "AlexaSkillEvent.SkillDisabled")

@@ -18,6 +18,7 @@ use super::{Document, Event, Input, NewSession, Platform, PlatformRequest, Reply
 /// | session data | `context.session`, if its `data` or `state` is not empty |
 /// | … in the reply | `context.session.data` and `.state`, unless `context.session.end` is `true` |
 /// | new session | `context.session.isNew` |
+/// | event id | `id` |
 ///
 /// | | version 3 |
 /// | --- | --- |
@@ -27,6 +28,7 @@ use super::{Document, Event, Input, NewSession, Platform, PlatformRequest, Reply
 /// | session data | `context.session.data` |
 /// | … in the reply | `session.data`, unless `session.end` is `true` |
 /// | new session | `context.session.new` |
+/// | event id | `request.id` |
 ///
 /// If the request does not state whether the session is new, Jovo treats it as new; this crate
 /// continues a stored session with the same id: [`NewSession::Presumed`].
@@ -121,14 +123,15 @@ pub(super) fn recognise<'a>(
     let [session_id, data, state, is_new, new] =
         members(session, ["id", "data", "state", "isNew", "new"]);
     let data = filled_object(data);
-    let (new, data) = if is_current {
+    let (new, data, event_id) = if is_current {
         let has_data = data.is_some() || filled_array(state).is_some();
-        (is_new, session.filter(|_| has_data))
+        (is_new, session.filter(|_| has_data), request.get("id"))
     } else {
-        (new, data)
+        (new, data, request.members("request", ["id"])[0])
     };
     let event = Event::default()
         .user_id(id(user_id))
+        .id(id(event_id))
         .session(id(session_id), NewSession::from_flag(new, NewSession::Presumed));
     let data = data.map(Cow::Borrowed);
     Some(vec![if is_current {

@@ -26,6 +26,7 @@ use super::{Document, Event, Input, NewSession, Platform, PlatformRequest, Reply
 /// | session data | the context `_jovo_session_…`, see below |
 /// | … in the reply | a context in `outputContexts` |
 /// | new session | presumed if there is no context `_jovo_ask_…` |
+/// | event id | `responseId` with `queryResult.intent.name` |
 ///
 /// The session data is the context's parameters without those of `queryResult.parameters`, which
 /// Dialogflow adds to every context.
@@ -74,6 +75,7 @@ impl Platform for Dialogflow {
         };
         let event = Event::default()
             .user_id(user_id(source.as_deref(), payload))
+            .id(event_id(request))
             .plain_session_data(conversation.session_data())
             .session(conversation.session_id, new_session);
         Some(vec![event])
@@ -103,6 +105,14 @@ impl Platform for Dialogflow {
         let Some(request) = request.json() else { return Input::default() };
         input(request)
     }
+}
+
+/// Returns the id of the detected intent and of the response: an intent that leads to another one
+/// by an event calls the webhook for both.
+pub(super) fn event_id<'a>(request: &Document<'a>) -> Option<Cow<'a, str>> {
+    let response = id(request.get("responseId"))?;
+    let [intent] = request.members("queryResult", ["intent/name"]);
+    Some(format!("{response}/{}", text(intent).unwrap_or_default()).into())
 }
 
 /// Adds the session to the reply as a context that lasts for the next request, as Jovo does.

@@ -18,6 +18,7 @@ use super::{Event, Input, NewSession, Platform, PlatformRequest, Reply, ReplySta
 /// | session data | the context `_jovo_session_…`, as in [`Dialogflow`](super::Dialogflow) |
 /// | … in the reply | a context in `outputContexts` |
 /// | new session | `conversation.type` of the payload is not `ACTIVE`; presumed if it is missing |
+/// | event id | `responseId` with `queryResult.intent.name` |
 ///
 /// [webhook reference]: https://developers.google.com/assistant/df-asdk/reference/dialogflow/webhook-format
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +51,7 @@ impl Platform for DialogflowGoogle {
         };
         let conversation = Conversation::of(request);
         let event = Event::default()
+            .id(dialogflow::event_id(request))
             .user_id(stored_id(storage).or_else(|| id(google_id)))
             .plain_session_data(conversation.session_data())
             .session(conversation.session_id, new_session);

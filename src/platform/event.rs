@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -63,6 +64,9 @@ pub struct Event<'a> {
     pub deletion_requested: bool,
     /// The platform's id of the event, unique among the user's events, which identifies repeats.
     pub id: Option<Cow<'a, str>>,
+    /// How long the platform sends the event again until it is answered with success; `None` if it
+    /// does not, or if it reads the reply. An event with an id that is repeated is served once.
+    pub repeats: Option<Duration>,
     /// The request body with this event alone, if the request has several; `None` if the event is
     /// the whole request.
     pub body: Option<Bytes>,
@@ -322,6 +326,25 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// Sets how long the platform sends the event again until it is answered with success. Its
+    /// [`id`](Self::id) is then stored with what the turn did, and a repeat gets an empty success
+    /// without reaching the handler. Default: `None`, the platform does not repeat the event, or it
+    /// reads the reply: see [`deduplicate`](crate::PersistenceLayer::deduplicate).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let hour = Duration::from_secs(60 * 60);
+    /// let event = Event::default().id(Some("message-1".into())).repeats(hour);
+    /// assert_eq!(event.repeats, Some(hour));
+    /// ```
+    #[must_use]
+    pub fn repeats(mut self, within: Duration) -> Self {
+        self.repeats = Some(within);
+        self
+    }
+
     /// Sets the request body with this event alone. Default: `None`, the body of the request.
     ///
     /// ```
@@ -377,6 +400,7 @@ impl fmt::Debug for Event<'_> {
             .field("further_ids", &self.also_known_as.len())
             .field("deletion_requested", &self.deletion_requested)
             .field("has_id", &self.id.is_some())
+            .field("repeats", &self.repeats)
             .field("has_body", &self.body.is_some())
             .finish()
     }

@@ -11,6 +11,7 @@ use super::{Event, Input, NewSession, Platform, PlatformRequest};
 /// | --- | --- |
 /// | recognised by | `agent`, `conversationId` and `requestId` |
 /// | user id, session id | `conversationId` |
+/// | event id | `requestId` |
 ///
 /// `receipts`, and a `userStatus` that states only that the user is typing, are
 /// [receipts](Event::is_receipt).
@@ -32,6 +33,7 @@ impl Platform for GoogleBusiness {
         let conversation = id(request.get("conversationId"));
         let event = Event::default()
             .user_id(conversation.clone())
+            .id(id(request.get("requestId")))
             .session(conversation, NewSession::Unknown);
         let [asks_for_agent] = request.members("userStatus", ["requestedLiveAgent"]);
         let is_typing = request.has("userStatus") && !is_true(asks_for_agent);

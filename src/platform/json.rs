@@ -1,6 +1,7 @@
 //! Platforms declared with JSON pointers.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -45,6 +46,7 @@ pub struct JsonPlatform {
     user_scope: Option<String>,
     session_id: Option<String>,
     event_id: Option<String>,
+    repeats: Option<Duration>,
     new_session: Option<String>,
     session_data: Option<String>,
     reply_session_data: Option<String>,
@@ -68,6 +70,7 @@ impl JsonPlatform {
             user_scope: None,
             session_id: None,
             event_id: None,
+            repeats: None,
             new_session: None,
             session_data: None,
             reply_session_data: None,
@@ -150,6 +153,23 @@ impl JsonPlatform {
     #[must_use]
     pub fn event_id(mut self, pointer: impl Into<String>) -> Self {
         self.event_id = Some(pointer.into());
+        self
+    }
+
+    /// Sets how long the platform sends an event again until it is answered with success:
+    /// [`Event::repeats`]. Events with an [`event_id`](Self::event_id) are then served once.
+    /// Default: none, the platform does not repeat events, or it reads the reply.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_persistence::platform::JsonPlatform;
+    ///
+    /// let day = Duration::from_secs(24 * 60 * 60);
+    /// let slack = JsonPlatform::new("slack").event_id("/event_id").repeats(day);
+    /// ```
+    #[must_use]
+    pub fn repeats(mut self, within: Duration) -> Self {
+        self.repeats = Some(within);
         self
     }
 
@@ -242,12 +262,13 @@ impl Platform for JsonPlatform {
         let new_session = NewSession::from_flag(find(&self.new_session), NewSession::Unknown);
         let scope = id(find(&self.user_scope));
         let has_scope = scope.is_some() || self.user_scope.is_none();
-        let event = Event::default()
+        let mut event = Event::default()
             .user_id(id(find(&self.user_id)).filter(|_| has_scope))
             .scope(scope)
             .id(id_or_number(find(&self.event_id)))
             .session(id(find(&self.session_id)), new_session)
             .plain_session_data(filled_object(find(&self.session_data)).map(Cow::Borrowed));
+        event.repeats = self.repeats;
         Some(vec![event])
     }
 

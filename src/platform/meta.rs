@@ -1,6 +1,7 @@
 //! Batches of Meta's messaging platforms: Messenger and Instagram send the same under two names.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
@@ -22,6 +23,11 @@ const RECEIPTS: [&str; 10] = [
     "policy_enforcement",
     "policy-enforcement",
 ];
+
+/// How long Meta repeats an event that was not answered with 200: at once, and with decreasing
+/// frequency over the next 36 hours
+/// (<https://developers.facebook.com/docs/graph-api/webhooks/getting-started>).
+const REPEATS: Duration = Duration::from_secs(36 * 60 * 60);
 
 /// The longest member of an entry that is copied to each of its events. Meta's ids and times have
 /// up to 20 digits; longer ones would multiply the request by the number of its events.
@@ -166,7 +172,7 @@ impl<'a> Batch<'a> {
             List::Standby => format!("{event_id}/standby").into(),
         };
         let event_id = if is_id(&event_id) { event_id } else { by_content(element) };
-        let event = Event::default().user_id(user_id).id(Some(event_id));
+        let event = Event::default().user_id(user_id).id(Some(event_id)).repeats(REPEATS);
         Some(if is_receipt { event.receipt() } else { event })
     }
 

@@ -14,13 +14,13 @@ use tokio::time::timeout;
 use super::reply::ReplyWriter;
 use super::reserved::Reserved;
 use super::stream::{self, Handoff, Opened};
-use super::{Failure, InnerService, Served, acknowledge};
+use super::{Failure, InnerService, Served, acknowledge, kept_reply};
 use crate::body::{FromBuffered, NoUser, ResponseBody, put_back};
 use crate::database::Database;
 use crate::error::{BoxError, Error, Kind};
 use crate::incoming::EventRequest;
 use crate::observe::Observer;
-use crate::transaction::{Attempt, Ran, Shared, UserGuard, transact};
+use crate::transaction::{Attempt, Ran, Shared, Transacted, UserGuard, transact};
 use crate::turn::{AfterReply, Exchange, History, Keep, Session, StreamEnd, User};
 
 /// Serves one event. `guard` is the user's place, if the caller holds it already. A reply that is
@@ -65,9 +65,15 @@ where
         inner => inner,
     })?;
     Ok(match answer {
-        None => acknowledge(platform.empty_reply()),
-        Some(Answer { response, unwritten: None }) => response,
-        Some(Answer { response, unwritten: Some(writer) }) => writer.write(response).await,
+        Transacted::StaysDeleted => acknowledge(platform.empty_reply()),
+        Transacted::Handled(handled) => handled
+            .reply
+            .and_then(kept_reply::to_repeat)
+            .unwrap_or_else(|| acknowledge(platform.empty_reply())),
+        Transacted::Ran(Answer { response, unwritten: None }) => response,
+        Transacted::Ran(Answer { response, unwritten: Some(writer) }) => {
+            writer.write(response).await
+        }
     })
 }
 
@@ -145,12 +151,13 @@ where
     if status.as_u16() >= 400 {
         drop(turn.take_detached());
     }
-    let writer = ReplyWriter {
+    let mut writer = ReplyWriter {
         shared: Arc::clone(shared),
         turn,
         request: bytes,
         head,
         observer: observer.clone(),
+        is_written: false,
     };
     let response = match stream::ends_with_body(config, &response) {
         false => response.map(ResponseBody::inner),

@@ -9,6 +9,7 @@ mod event;
 #[cfg(feature = "axum")]
 mod extract;
 mod future;
+mod kept_reply;
 mod recognise;
 mod reply;
 mod reserved;

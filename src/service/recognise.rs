@@ -12,7 +12,7 @@ use http_body::Body;
 
 use crate::body::{self, OriginalBody};
 use crate::error::{BoxError, Error, Kind};
-use crate::incoming::{Alias, EventRequest, Identity, Recognised};
+use crate::incoming::{Alias, EventRequest, Identity, KEPT_FOR, Recognised};
 use crate::options::Config;
 use crate::platform::{
     Claim, ClientSession, Event, Input, MAX_EVENTS, NamedPlatform, PlatformRequest, claim, is_id,
@@ -143,7 +143,9 @@ fn ambiguous(one: &NamedPlatform, other: &NamedPlatform) -> Error {
     Error::new(Kind::Ambiguous, message)
 }
 
-/// Sets the batch size of each event to the number of its user's events.
+/// Sets the batch size of each event to the number of its user's events. Their ids are kept, since
+/// a batch is repeated if one of its events fails; their replies are not, since no platform reads
+/// them.
 fn count(requests: &mut [EventRequest]) {
     let key = |request: &EventRequest| {
         let user = request.event.as_ref()?.user.as_ref()?;
@@ -157,6 +159,8 @@ fn count(requests: &mut [EventRequest]) {
         let size = key(request).and_then(|key| sizes.get(&key).copied());
         if let (Some(event), Some(size)) = (&mut request.event, size) {
             event.batch_size = size;
+            event.id_kept_for.get_or_insert(KEPT_FOR);
+            event.keeps_reply = false;
         }
     }
 }
@@ -186,6 +190,9 @@ fn recognised(
     if elements.session.is_none() && !platform.platform.has_client_sessions() {
         config.warn_of_sessions(&platform.name);
     }
+    // A created id is another one with each repeat, so the repeat would not find the record.
+    let is_created = user.as_ref().is_some_and(|user| user.is_created);
+    let id = event.id.filter(|id| !is_created && is_id(id));
     let asks_platform = elements.history.as_ref().is_some_and(|history| history.asks_platform());
     Some(Recognised {
         platform: platform.clone(),
@@ -196,8 +203,10 @@ fn recognised(
         is_receipt: event.is_receipt,
         client_session,
         deletion_requested: event.deletion_requested && config.forget_on_skill_disabled,
-        id: event.id.filter(|id| is_id(id)).map(Into::into),
+        id: id.map(Into::into),
         batch_size: 0,
+        id_kept_for: event.repeats.or(config.deduplicate.then_some(KEPT_FOR)),
+        keeps_reply: config.deduplicate && event.repeats.is_none(),
         without_request: false,
         left: None,
         input: if asks_platform { platform.platform.input(request) } else { Input::default() },

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::Body;
 
+use super::kept_reply;
 use super::unwritten::Unwritten;
 use crate::body::ResponseBody;
 use crate::error::BoxError;
@@ -16,7 +17,7 @@ use crate::observe::Observer;
 use crate::options::Config;
 use crate::platform::{PlatformRequest, Reply, ReplyState};
 use crate::transaction::Shared;
-use crate::turn::{Exchange, Keep, Turn};
+use crate::turn::{Exchange, Keep, StoredReply, Turn};
 
 const NOT_HANDED_OVER: &str = "the user is not stored, because the id created for them";
 
@@ -30,6 +31,8 @@ pub(super) struct ReplyWriter<D> {
     /// The head of the request, if the platform may write into the reply.
     pub(super) head: Option<Parts>,
     pub(super) observer: Observer,
+    /// Set once the session is written into the reply.
+    pub(super) is_written: bool,
 }
 
 impl<D> ReplyWriter<D> {
@@ -43,11 +46,12 @@ impl<D> ReplyWriter<D> {
     /// Returns no exchange if the reply cannot hand over the id that was created for the user. The
     /// turn must not be stored then, since no later request could belong to that user.
     pub(super) async fn read_for_record<R: Body<Error: Into<BoxError>>>(
-        &self,
+        &mut self,
         mut response: Response<ResponseBody<R>>,
         keep: Keep,
     ) -> (Response<ResponseBody<R>>, Option<Exchange>) {
-        let mut exchange = Exchange::default();
+        let is_failure = response.status().is_server_error();
+        let mut exchange = Exchange { is_failure, ..Exchange::default() };
         let history = self.config().stored_elements.history.as_ref();
         let history = history.filter(|_| keep == Keep::All && self.turn.user().is_some());
         if history.is_some_and(|history| history.request) {
@@ -60,7 +64,12 @@ impl<D> ReplyWriter<D> {
         }
         let created = self.turn.created_user_id();
         let created = created.filter(|_| self.is_stored(keep) && !self.turn.is_degraded());
-        let Some(created) = created else { return (response, Some(exchange)) };
+        let Some(created) = created else {
+            if self.turn.keeps_reply() && self.is_stored(keep) {
+                (response, exchange.reply) = self.keep(response).await;
+            }
+            return (response, Some(exchange));
+        };
         let (response, read) = read(self.config(), response, may_be_object).await;
         let state = ReplyState { session: None, created_user_id: Some(created) };
         let handed_over = read
@@ -92,12 +101,33 @@ impl<D> ReplyWriter<D> {
         Some(Exchange { request, ..Exchange::default() })
     }
 
+    /// Completes the reply before the turn is stored, and returns it in the form that is kept with
+    /// the event's id. The handles are closed, since the session in the reply is final.
+    async fn keep<R: Body<Error: Into<BoxError>>>(
+        &mut self,
+        response: Response<ResponseBody<R>>,
+    ) -> (Response<ResponseBody<R>>, Option<StoredReply>) {
+        let (response, read) = kept_reply::read(self.config(), response).await;
+        if read.is_none() {
+            return (response, None);
+        }
+        self.turn.close();
+        let response = self.write(response).await;
+        self.is_written = true;
+        let (response, read) = kept_reply::read(self.config(), response).await;
+        let kept = read.and_then(|body| kept_reply::to_keep(&response, &body));
+        (response, kept)
+    }
+
     /// Has the platform write the client's session and a created user id into the reply. The turn
     /// has ended by then, so the user's next turn does not wait for it.
     pub(super) async fn write<R: Body<Error: Into<BoxError>>>(
         &self,
         response: Response<ResponseBody<R>>,
     ) -> Response<ResponseBody<R>> {
+        if self.is_written {
+            return response;
+        }
         let session = self.turn.client_session((self.config().clock)());
         let state =
             ReplyState { session: session.as_ref(), created_user_id: self.turn.created_user_id() };
@@ -175,7 +205,9 @@ fn check(headers: &HeaderMap) -> Result<(), Unwritten> {
     }
     // JSON is often declared as text: a `String` returned from an axum handler is.
     match content_type(headers) {
-        Some(content_type) if !is_json(content_type) && !is_text(content_type.as_bytes()) => {
+        Some(content_type)
+            if !is_json(content_type) && !is_of_type(content_type, b"text/plain") =>
+        {
             Err(Unwritten::ContentType)
         }
         _ => Ok(()),
@@ -186,12 +218,13 @@ fn is_declared_json(headers: &HeaderMap) -> bool {
     content_type(headers).is_some_and(is_json) && !is_encoded(headers)
 }
 
-fn is_encoded(headers: &HeaderMap) -> bool {
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     encodings.any(|encoding| !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
-fn is_text(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|byte| matches!(byte, b';' | b',')).next();
-    essence.unwrap_or_default().trim_ascii().eq_ignore_ascii_case(b"text/plain")
+/// Returns whether the content type is `essence`, whatever its parameters.
+pub(super) fn is_of_type(content_type: &HeaderValue, essence: &[u8]) -> bool {
+    let first = content_type.as_bytes().split(|byte| matches!(byte, b';' | b',')).next();
+    first.unwrap_or_default().trim_ascii().eq_ignore_ascii_case(essence)
 }

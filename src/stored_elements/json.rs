@@ -17,6 +17,8 @@ impl<'de> Deserialize<'de> for StoredElements {
             user: json.user.0.is_some(),
             session: json.session.0,
             history: json.history.0,
+            messages: json.messages.0.is_some(),
+            history_budget: json.history_budget,
             created_at: json.created_at.0.is_some(),
             updated_at: json.updated_at.0.is_some(),
             meta_data: json.meta_data.0.is_some(),
@@ -30,6 +32,9 @@ struct Json {
     user: Setting<()>,
     session: Setting<SessionElement>,
     history: Setting<HistoryElement>,
+    messages: Setting<()>,
+    #[serde(deserialize_with = "history_budget")]
+    history_budget: usize,
     created_at: Setting<()>,
     updated_at: Setting<()>,
     meta_data: Setting<()>,
@@ -42,6 +47,8 @@ impl Default for Json {
             user: off.user.into(),
             session: Setting(off.session),
             history: Setting(off.history),
+            messages: off.messages.into(),
+            history_budget: off.history_budget,
             created_at: off.created_at.into(),
             updated_at: off.updated_at.into(),
             meta_data: off.meta_data.into(),
@@ -175,6 +182,11 @@ fn expires_after_seconds<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Du
             Err(D::Error::custom("`expiresAfterSeconds` is not more than 0; set it to more than 0"))
         }
     }
+}
+
+fn history_budget<'de, D: Deserializer<'de>>(json: D) -> Result<usize, D::Error> {
+    // `count` returns no `None`.
+    count(json, "historyBudget").map(Option::unwrap_or_default)
 }
 
 fn size<'de, D: Deserializer<'de>>(json: D) -> Result<Option<usize>, D::Error> {

@@ -31,6 +31,7 @@ use crate::error::{Error, Kind};
 /// | [`user`](Self::user) | on | `user.data` |
 /// | [`session`](Self::session) | off | `session` |
 /// | [`history`](Self::history) | off | `history.items` |
+/// | [`messages`](Self::messages) | on | `history.messages` |
 /// | [`created_at`](Self::created_at) | on | `createdAt` |
 /// | [`updated_at`](Self::updated_at) | on | `updatedAt` |
 /// | [`meta_data`](Self::meta_data) | off | `metaData` |
@@ -42,13 +43,16 @@ use crate::error::{Error, Kind};
 ///
 /// It deserializes from Jovo's JSON: each element is a boolean or an object, and `enabled: false`
 /// takes precedence over the other settings in the object. `session: {expiresAfterSeconds}` and
-/// `history: {size}` switch the element on. An unknown key is an error that names it. So is a size
-/// or expiry of zero or less, although Jovo takes zero for its default.
+/// `history: {size}` switch the element on. `messages` and `historyBudget` are our own. An unknown
+/// key is an error that names it. So is a size or expiry of zero or less, although Jovo takes zero
+/// for its default.
 #[derive(Clone, Debug)]
 pub struct StoredElements {
     pub(crate) user: bool,
     pub(crate) session: Option<SessionElement>,
     pub(crate) history: Option<HistoryElement>,
+    pub(crate) messages: bool,
+    pub(crate) history_budget: usize,
     pub(crate) created_at: bool,
     pub(crate) updated_at: bool,
     pub(crate) meta_data: bool,
@@ -60,6 +64,8 @@ impl Default for StoredElements {
             user: true,
             session: None,
             history: None,
+            messages: true,
+            history_budget: 100 * 1024,
             created_at: true,
             updated_at: true,
             meta_data: false,
@@ -124,6 +130,37 @@ impl StoredElements {
         self
     }
 
+    /// Sets whether the messages of [`History::push_message`](crate::History::push_message) are
+    /// stored. They do not depend on [`history`](Self::history), and an app that pushes none stores
+    /// none. Default: `true`.
+    ///
+    /// ```
+    /// use tower_persistence::StoredElements;
+    ///
+    /// let elements = StoredElements::new().messages(false);
+    /// ```
+    #[must_use]
+    pub fn messages(mut self, on: bool) -> Self {
+        self.messages = on;
+        self
+    }
+
+    /// Sets how many bytes of JSON the history's items and messages may take together, so that a
+    /// record does not outgrow its database: DynamoDB takes 400 KB. The oldest go first, from the
+    /// longer of the two lists. Default: 100 KiB (102,400). With 0, every request is answered with
+    /// a [configuration](Error::is_configuration) error.
+    ///
+    /// ```
+    /// use tower_persistence::StoredElements;
+    ///
+    /// let elements = StoredElements::new().history_budget(300 * 1024);
+    /// ```
+    #[must_use]
+    pub fn history_budget(mut self, bytes: usize) -> Self {
+        self.history_budget = bytes;
+        self
+    }
+
     /// Sets whether `createdAt` is stored. Default: `true`.
     ///
     /// ```
@@ -168,7 +205,8 @@ impl StoredElements {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let in_history = self.history.as_ref().and_then(HistoryElement::zero_setting);
         let in_session = || self.session.as_ref().and_then(SessionElement::zero_setting);
-        match in_history.or_else(in_session) {
+        let budget = (self.history_budget == 0).then_some("StoredElements::history_budget");
+        match in_history.or_else(in_session).or(budget) {
             None => Ok(()),
             Some(option) => Err(Error::new(
                 Kind::Configuration,

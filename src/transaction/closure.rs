@@ -3,7 +3,7 @@
 use std::future::{Future, ready};
 use std::sync::Arc;
 
-use super::{Attempt, Ran, Shared, UserGuard, transact};
+use super::{Attempt, Ran, Shared, Transacted, UserGuard, transact};
 use crate::database::Database;
 use crate::error::Error;
 use crate::incoming::Recognised;
@@ -45,7 +45,7 @@ where
 {
     let run = |attempt: Attempt| {
         let mut step = observer.call();
-        let work = step.call(|| run(Handles::new(&attempt.turn)));
+        let work = step.call(|| run(Handles::new(&attempt.turn, attempt.conversation)));
         async move {
             let result = work.await;
             step.returned(result.is_ok());
@@ -54,5 +54,8 @@ where
             Ok(Ran::Keep { output: ready((output, Some(Exchange::default()))), keep: Keep::All })
         }
     };
-    transact(shared, event, guard, observer, run).await
+    transact(shared, event, guard, observer, run).await.map(|transacted| match transacted {
+        Transacted::Ran(output) => Some(output),
+        Transacted::Handled(_) | Transacted::StaysDeleted => None,
+    })
 }

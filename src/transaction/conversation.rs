@@ -19,7 +19,6 @@ pub(super) struct ConversationSlot<D> {
     /// The event with the conversation in the user's place.
     event: Recognised,
     observer: Observer,
-    holds_place: bool,
     /// Set if an earlier attempt has stored what the event did to the conversation.
     is_applied: bool,
     opened: OnceCell<Arc<Turn>>,
@@ -28,8 +27,10 @@ pub(super) struct ConversationSlot<D> {
 
 /// The conversation's place among its turns.
 enum Place {
-    /// Not taken yet, or not held.
+    /// Not taken yet.
     Free,
+    /// Not taken, or given back: the conversation's other turns do not wait for this one.
+    Left,
     Held(#[allow(dead_code, reason = "held until it is dropped")] UserGuard),
     /// The turn has ended.
     Closed,
@@ -41,17 +42,17 @@ impl<D: Database> ConversationSlot<D> {
         shared: &Arc<Shared<D>>,
         event: &Recognised,
         observer: &Observer,
-        holds_place: bool,
         is_applied: bool,
     ) -> Option<Arc<Self>> {
+        // Work after the reply holds up nobody.
+        let place = if event.left.is_some() { Place::Left } else { Place::Free };
         Some(Arc::new(Self {
             shared: Arc::clone(shared),
             event: event.of_conversation()?,
             observer: observer.clone(),
-            holds_place,
             is_applied,
             opened: OnceCell::new(),
-            place: Mutex::new(Place::Free),
+            place: Mutex::new(place),
         }))
     }
 
@@ -59,12 +60,13 @@ impl<D: Database> ConversationSlot<D> {
         let Shared { config, locks, .. } = &*self.shared;
         let Some(conversation) = &self.event.user else { return Err(ended()) };
         let key = &conversation.storage_key;
-        if self.holds_place {
+        if matches!(*self.place(), Place::Free) {
             let guard = locks.queue(key).wait(config.queue_timeout).await?;
             let mut place = self.place();
             match *place {
                 Place::Closed => return Err(ended()),
-                _ => *place = Place::Held(guard),
+                Place::Left => {}
+                Place::Free | Place::Held(_) => *place = Place::Held(guard),
             }
         }
         let basis = load::load(&self.shared, key, &self.observer).await?;
@@ -78,9 +80,9 @@ impl<D: Database> ConversationSlot<D> {
             meta_data: false,
             ..(*config.stored_elements).clone()
         };
-        let (event, now) = (self.event.clone(), (config.clock)());
+        let (event, clock) = (self.event.clone(), Arc::clone(&config.clock));
         let database_id = self.shared.database_id();
-        Ok(Arc::new(Turn::begin(event, basis, &Arc::new(elements), database_id, now)))
+        Ok(Arc::new(Turn::begin(event, basis, &Arc::new(elements), database_id, clock)))
     }
 
     /// Ends the access to the conversation, and returns its turn if there is something to store.
@@ -88,7 +90,7 @@ impl<D: Database> ConversationSlot<D> {
         let place = std::mem::replace(&mut *self.place(), Place::Closed);
         let turn = self.opened.get().map(|turn| DiscardOnDrop(Arc::clone(turn)));
         // What is noted as done is not applied again.
-        let turn = turn.filter(|turn| !self.is_applied && !turn.0.was_handled());
+        let turn = turn.filter(|turn| !self.is_applied && turn.0.was_handled().is_none());
         Closed { turn, _place: place }
     }
 
@@ -109,6 +111,15 @@ impl<D: Database> CloseOnDrop<D> {
     /// Ends the access to the conversation.
     pub(super) fn close(&self) -> Option<Closed> {
         self.0.as_ref().map(|slot| slot.close())
+    }
+
+    /// Gives the conversation's place back, since the turn goes on after the head of its reply.
+    pub(super) fn leave(&self) {
+        let Some(slot) = &self.0 else { return };
+        let mut place = slot.place();
+        if !matches!(*place, Place::Closed) {
+            *place = Place::Left;
+        }
     }
 }
 
@@ -145,7 +156,7 @@ impl<D: Database> OpenConversation for ConversationSlot<D> {
                     turn.discard();
                     Err(ended())
                 }
-                Place::Free | Place::Held(_) => Ok(Arc::clone(turn)),
+                Place::Free | Place::Left | Place::Held(_) => Ok(Arc::clone(turn)),
             }
         })
     }

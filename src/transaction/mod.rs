@@ -31,7 +31,7 @@ use crate::error::{Error, Kind};
 use crate::incoming::Recognised;
 use crate::observe::Observer;
 use crate::policy::OnConflict;
-use crate::turn::{Basis, Conversation, Exchange, Keep, Turn};
+use crate::turn::{Basis, Conversation, Exchange, Handled, Keep, Turn};
 use crate::under_way::UnderWay;
 
 /// One run of the handler.
@@ -56,8 +56,17 @@ pub(crate) enum Ran<T, F> {
     Sent { output: F },
 }
 
-/// Runs `run` as one turn of the event's user. Returns `None` if the event was handled before, or
-/// follows a request whose user was deleted since.
+/// The result of a turn.
+pub(crate) enum Transacted<T> {
+    Ran(T),
+    /// The event was handled before, or by another process at the same time.
+    Handled(Handled),
+    /// The turn follows a request whose user was deleted since.
+    StaysDeleted,
+}
+
+/// Runs `run` as one turn of the event's user, unless the event was handled before, or follows a
+/// request whose user was deleted since.
 ///
 /// Nothing is stored if `run` fails, or if the future is dropped before `run` has returned. After
 /// that the turn is completed even if the future is dropped.
@@ -73,7 +82,7 @@ pub(crate) async fn transact<D, T, E, F, R, O>(
     guard: Option<UserGuard>,
     observer: &Observer,
     mut run: F,
-) -> Result<Option<T>, E>
+) -> Result<Transacted<T>, E>
 where
     D: Database,
     E: From<Error>,
@@ -90,7 +99,7 @@ where
     let key = event.user.as_ref().map(|user| Arc::clone(&user.storage_key));
     let Some(mut loaded) = detached::basis(&event, basis) else {
         observer.skip("stays_deleted");
-        return Ok(None);
+        return Ok(Transacted::StaysDeleted);
     };
     // Work after a reply is never done twice.
     let on_conflict = match &event.left {
@@ -109,19 +118,14 @@ where
         // that one, there is no event for another.
         let event = if is_last { next.take() } else { next.clone() };
         let Some(event) = event else { return Err(too_many_conflicts().into()) };
-        let conversation = CloseOnDrop(ConversationSlot::new(
-            shared,
-            &event,
-            observer,
-            true,
-            is_conversation_stored,
-        ));
-        let (elements, now) = (&config.stored_elements, (config.clock)());
-        let turn = Turn::begin(event, loaded, elements, shared.database_id(), now);
+        let conversation =
+            CloseOnDrop(ConversationSlot::new(shared, &event, observer, is_conversation_stored));
+        let (elements, clock) = (&config.stored_elements, Arc::clone(&config.clock));
+        let turn = Turn::begin(event, loaded, elements, shared.database_id(), clock);
         let turn = DiscardOnDrop(Arc::new(turn));
-        if turn.0.was_handled() {
+        if let Some(handled) = turn.0.was_handled() {
             observer.skip("handled");
-            return Ok(None);
+            return Ok(Transacted::Handled(handled));
         }
         let attempt = Attempt {
             turn: Arc::clone(&turn.0),
@@ -132,13 +136,16 @@ where
         let (output, keep, on_conflict) = match run(attempt).await? {
             Ran::Discard(output, reason) => {
                 observer.skip(reason);
-                return Ok(Some(output));
+                return Ok(Transacted::Ran(output));
             }
             Ran::Keep { output, keep } => (output, keep, on_conflict),
-            Ran::Sent { output } => match on_conflict {
-                OnConflict::Rerun { .. } => (output, Keep::All, OnConflict::Merge),
-                on_conflict => (output, Keep::All, on_conflict),
-            },
+            Ran::Sent { output } => {
+                conversation.leave();
+                match on_conflict {
+                    OnConflict::Rerun { .. } => (output, Keep::All, OnConflict::Merge),
+                    on_conflict => (output, Keep::All, on_conflict),
+                }
+            }
         };
         let completion = Completion {
             _guard: guard.clone(),
@@ -152,7 +159,8 @@ where
         };
         let work = Box::pin(completion.complete(output));
         match run_to_completion(work, &shared.saves).await? {
-            Completed::Saved(output) => return Ok(Some(output)),
+            Completed::Saved(output) => return Ok(Transacted::Ran(output)),
+            Completed::Handled(handled) => return Ok(Transacted::Handled(handled)),
             Completed::Conflict { current, has_stored_conversation } => {
                 is_conversation_stored |= has_stored_conversation;
                 loaded = Basis::Record(current);

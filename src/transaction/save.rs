@@ -15,7 +15,7 @@ use crate::error::{Error, Kind};
 use crate::observe::{Observer, StepSpan};
 use crate::policy::OnConflict;
 use crate::record::Record;
-use crate::turn::{Exchange, Keep, Outcome, Turn};
+use crate::turn::{Exchange, Handled, Keep, Outcome, Turn};
 
 /// A turn to be completed. It owns its parts, since a save goes on in a task of its own if the
 /// client hangs up.
@@ -35,6 +35,9 @@ pub(super) struct Completion<D: Database> {
 /// The result of completing a turn.
 pub(super) enum Completed<T> {
     Saved(T),
+    /// The event was handled meanwhile, and the reply to it is kept. Nothing of this turn is
+    /// stored.
+    Handled(Handled),
     /// Another process has stored this record since the turn loaded its own, and the policy is to
     /// run the handler again.
     Conflict {
@@ -53,6 +56,8 @@ enum Resolved {
     /// Nothing is stored of this turn: its user was deleted, or another process has handled the
     /// event.
     Dropped,
+    /// As [`Dropped`](Self::Dropped), and the reply to the event is kept.
+    Handled(Handled),
     /// Another process has stored this record, and the policy is to run the handler again.
     Rerun(VersionedRecord),
 }
@@ -90,23 +95,26 @@ impl<D: Database> Completion<D> {
             Outcome::Save { key, .. } => Some(Arc::clone(key)),
             Outcome::Nothing(_) | Outcome::Delete { .. } => None,
         };
-        let resolved = self.store(&turn.0, outcome).await?;
-        if let Resolved::Rerun(current) = resolved {
-            return Ok(Completed::Conflict { current, has_stored_conversation });
-        }
+        let resolved = match self.store(&turn.0, outcome).await? {
+            Resolved::Rerun(current) => {
+                return Ok(Completed::Conflict { current, has_stored_conversation });
+            }
+            Resolved::Handled(handled) => return Ok(Completed::Handled(handled)),
+            resolved => resolved,
+        };
         if let Some(key) = saved_key {
             self.link(&key).await;
         }
         match resolved {
             Resolved::Written => detached::begin(shared, &turn.0, true, observer),
             Resolved::Unchanged => detached::begin(shared, &turn.0, false, observer),
-            Resolved::Dropped | Resolved::Rerun(_) => {}
+            Resolved::Dropped | Resolved::Handled(_) | Resolved::Rerun(_) => {}
         }
         Ok(Completed::Saved(output))
     }
 
-    /// Ties the user's further ids to the record under `key`. The turn is stored by then, so a failure
-    /// is only logged: the user's next turn finishes.
+    /// Ties the user's further ids to the record under `key`. The turn is stored by then, so a
+    /// failure is only logged: the user's next turn finishes.
     async fn link(&self, key: &str) {
         let Self { shared, observer, .. } = self;
         let limit = shared.config.save_timeout;
@@ -177,10 +185,14 @@ impl<D: Database> Completion<D> {
             };
             // Another process has handled the event, or this one has, by an earlier save, the
             // answer to which was lost.
-            if turn.is_handled(&current.record) {
+            if let Some(handled) = turn.handled(&current.record) {
                 step.conflict("handled");
                 step.end("handled");
-                return Ok(Resolved::Dropped);
+                // Without a kept reply, this run's own is a better one than none.
+                return Ok(match handled.reply {
+                    Some(_) => Resolved::Handled(handled),
+                    None => Resolved::Dropped,
+                });
             }
             match self.on_conflict {
                 OnConflict::Rerun { .. } => {

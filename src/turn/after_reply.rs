@@ -189,6 +189,7 @@ impl Turn {
         let mut event = Recognised::without_request(self.platform().clone(), user);
         event.sessionless = self.state().session.times().is_none();
         event.session_id = self.event.session_id.clone();
+        event.conversation = self.event.conversation.clone();
         event.left = Some(left);
         Some(event)
     }

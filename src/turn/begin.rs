@@ -1,7 +1,6 @@
 //! The start of a turn: makes of the loaded record the state that the handler finds.
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::SystemTime;
 
 use serde_json::Value;
 
@@ -16,6 +15,7 @@ use crate::incoming::Recognised;
 use crate::platform::NewSession;
 use crate::record::Record;
 use crate::stored_elements::StoredElements;
+use crate::timestamp::Clock;
 
 impl Turn {
     /// Begins the turn of an event. A loaded record has been checked by then.
@@ -24,8 +24,9 @@ impl Turn {
         loaded: Basis,
         elements: &Arc<StoredElements>,
         database_id: usize,
-        now: SystemTime,
+        clock: Arc<Clock>,
     ) -> Self {
+        let now = clock();
         let mut record = match loaded.record() {
             Some(record) => record.clone(),
             None => new_record(elements),
@@ -66,12 +67,14 @@ impl Turn {
             };
             count_session(&mut record, counts);
         }
+        let id = EventId::of(&recognised);
         let event = TurnEvent {
             platform: recognised.platform,
             user: recognised.user,
             session_id: recognised.session_id,
-            id: recognised.id.map(|id| EventId::new(&id, recognised.batch_size)),
+            id,
             is_receipt: recognised.is_receipt,
+            conversation: recognised.conversation,
             is_conversation: recognised.is_conversation,
             without_request: recognised.without_request,
             deletion_requested: recognised.deletion_requested,
@@ -88,12 +91,15 @@ impl Turn {
             typed: TypedState::default(),
             output: None,
             history_entry: None,
+            messages: Vec::new(),
+            noted: None,
             detached: Some(Vec::new()),
         };
         Self {
             elements: Arc::clone(elements),
             database_id,
             event,
+            clock,
             began: now,
             loaded,
             is_new_session,

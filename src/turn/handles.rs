@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::state::Turn;
-use super::{History, Session, User};
+use super::{Conversation, History, Session, User};
 
 /// The handles of a turn without a request, as its closure gets them.
 ///
@@ -29,14 +29,17 @@ pub struct Handles {
     pub session: Session,
     /// The handle to the history.
     pub history: History,
+    /// The conversation of the request, if the turn follows one that has a conversation.
+    pub conversation: Option<Conversation>,
 }
 
 impl Handles {
-    pub(crate) fn new(turn: &Arc<Turn>) -> Self {
+    pub(crate) fn new(turn: &Arc<Turn>, conversation: Option<Conversation>) -> Self {
         Self {
             user: User(Arc::clone(turn)),
             session: Session(Arc::clone(turn)),
             history: History(Arc::clone(turn)),
+            conversation,
         }
     }
 }

@@ -223,6 +223,9 @@ pub(super) fn put_in_front(record: &mut Record, entry: Value, size: usize) {
 /// Shows the number of entries, but not their content.
 impl fmt::Debug for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("History").field("items", &self.read(<[_]>::len)).finish()
+        f.debug_struct("History")
+            .field("items", &self.read(<[_]>::len))
+            .field("messages", &self.messages().len())
+            .finish()
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::data::Data;
 use super::state::{CONVERSATION_DATA, Turn, USER_DATA};
 use super::writes::{Writes, conflict};
-use super::{aliases, data, handled, history, receipts, sessions};
+use super::{aliases, data, handled, history, messages, receipts, sessions};
 use crate::error::Error;
 use crate::record::Record;
 use crate::timestamp;
@@ -51,7 +51,11 @@ impl Turn {
         if let (Some(entry), Some(history)) = (&state.history_entry, &self.elements.history) {
             history::put_in_front(&mut merged, entry.clone(), history.size);
         }
-        handled::add(self, &mut merged);
+        messages::merge(self, &state, &mut merged);
+        if state.adds_to_history() {
+            messages::trim(&mut merged, self.elements.history_budget);
+        }
+        handled::merge(self, &state, &mut merged);
         aliases::add(self, &mut merged, self.began);
         if !self.event.is_receipt {
             receipts::unmark(&mut merged);

@@ -5,8 +5,9 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+use super::handled::StoredReply;
 use super::state::{Basis, Phase, State, Turn};
-use super::{aliases, handled, history, receipts, sessions};
+use super::{aliases, handled, history, messages, receipts, sessions};
 use crate::database::Version;
 use crate::platform::ClientSession;
 use crate::record::Record;
@@ -38,10 +39,16 @@ pub(crate) enum Outcome {
     },
 }
 
-/// The request and the response, if the history stores them.
-#[derive(Debug, Default)]
+/// The parts of request and reply that the record needs.
+#[derive(Default)]
 pub(crate) struct Exchange {
+    /// Set if the reply is a 5xx.
+    pub(crate) is_failure: bool,
+    /// The reply, if it is kept for repeats of the event.
+    pub(crate) reply: Option<StoredReply>,
+    /// The request, if the history stores it.
     pub(crate) request: Option<Value>,
+    /// The response, if the history stores it.
     pub(crate) response: Option<Value>,
 }
 
@@ -54,17 +61,28 @@ impl Turn {
         drop(self.take_detached());
     }
 
+    /// Refuses later writes, since the reply is final. The turn can still be sealed.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Answered;
+        }
+    }
+
     /// Ends the turn, and returns the action to take.
     pub(crate) fn seal(
         self: &Arc<Self>,
-        exchange: Exchange,
+        mut exchange: Exchange,
         keep: Keep,
         now: SystemTime,
     ) -> Outcome {
         // The app's closures read the handles, so they run before the seal, and without the lock.
         let custom = history::custom_elements(self);
         let mut state = self.state();
-        let phase = std::mem::replace(&mut state.phase, Phase::Sealed);
+        let phase = match std::mem::replace(&mut state.phase, Phase::Sealed) {
+            Phase::Answered => Phase::Open,
+            phase => phase,
+        };
         let user = match self.user() {
             _ if self.is_degraded() => return Outcome::Nothing("degraded"),
             None => return Outcome::Nothing("unchanged"),
@@ -77,7 +95,7 @@ impl Turn {
         };
         let (is_whole, is_receipt) = (keep == Keep::All, self.event.is_receipt);
         match phase {
-            Phase::Sealed => return Outcome::Nothing("unchanged"),
+            Phase::Sealed | Phase::Answered => return Outcome::Nothing("unchanged"),
             Phase::Forgotten => return delete(key),
             Phase::Open if self.event.deletion_requested && is_whole => {
                 return delete(key);
@@ -88,11 +106,17 @@ impl Turn {
             Phase::Open if is_receipt => return Outcome::Nothing("receipt"),
             Phase::Open => {}
         }
+        // A failed event is done only as far as it wrote something.
+        if state.is_written || !exchange.is_failure {
+            handled::note(self, &mut state, exchange.reply.take(), now);
+        }
         let has_entry = !is_receipt || (self.event.without_request && state.output.is_some());
         if is_whole && has_entry {
             history::add_entry(self, &mut state, exchange, custom);
         }
-        handled::add(self, &mut state.record);
+        if state.adds_to_history() {
+            messages::trim(&mut state.record, self.elements.history_budget);
+        }
         aliases::add(self, &mut state.record, now);
         match &self.loaded {
             _ if !is_receipt => receipts::unmark(&mut state.record),

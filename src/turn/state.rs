@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::after_reply::DetachedWork;
 use super::data::Data;
 use super::ending::Ending;
-use super::handled::EventId;
+use super::handled::{EventId, Noted};
 use super::place::SessionPlace;
 use super::receipts;
 use super::typed::TypedState;
@@ -20,6 +20,7 @@ use crate::incoming::Identity;
 use crate::platform::{Input, NamedPlatform};
 use crate::record::Record;
 use crate::stored_elements::StoredElements;
+use crate::timestamp::Clock;
 
 /// One turn, shared by the handles of its event.
 pub(crate) struct Turn {
@@ -27,6 +28,7 @@ pub(crate) struct Turn {
     /// An id that tells the databases of two layers apart.
     pub(super) database_id: usize,
     pub(super) event: TurnEvent,
+    pub(super) clock: Arc<Clock>,
     pub(super) began: SystemTime,
     pub(super) loaded: Basis,
     pub(super) is_new_session: bool,
@@ -46,6 +48,7 @@ pub(super) struct TurnEvent {
     pub(super) session_id: Option<Arc<str>>,
     pub(super) id: Option<EventId>,
     pub(super) is_receipt: bool,
+    pub(super) conversation: Option<Identity>,
     /// Set if the record is a conversation's, not a user's.
     pub(super) is_conversation: bool,
     pub(super) without_request: bool,
@@ -104,8 +107,19 @@ pub(super) struct State {
     pub(super) output: Option<Value>,
     /// The entry that this turn adds to the history.
     pub(super) history_entry: Option<Value>,
+    /// The messages that this turn adds to the history.
+    pub(super) messages: Vec<Value>,
+    /// The event of this turn, once it is noted in the record.
+    pub(super) noted: Option<Noted>,
     /// The work to begin when the turn is stored; `None` if none can be started any more.
     pub(super) detached: Option<Vec<DetachedWork>>,
+}
+
+impl State {
+    /// Returns whether the turn adds to the history. One to which it adds nothing stays as it is.
+    pub(super) fn adds_to_history(&self) -> bool {
+        self.history_entry.is_some() || !self.messages.is_empty()
+    }
 }
 
 /// Selects the data to read or write.
@@ -125,6 +139,8 @@ pub(super) const CONVERSATION_DATA: [&str; 2] = ["conversation", "data"];
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
+    /// The reply is final. Nothing may be written that it does not show.
+    Answered,
     Forgotten,
     Sealed,
 }
@@ -137,7 +153,7 @@ impl Phase {
             Self::Forgotten => {
                 "the user was forgotten in this turn: write again from the next request on"
             }
-            Self::Sealed => {
+            Self::Answered | Self::Sealed => {
                 "the turn has ended: write before the handler answers, or end the turn with the \
                  body (`turn_end`)"
             }

@@ -107,6 +107,35 @@ pub(crate) fn on_mongodb(servers: &Servers) -> Vec<Trial> {
     ]
 }
 
+#[cfg(feature = "postgres")]
+pub(crate) fn on_postgres(servers: &Servers) -> Vec<Trial> {
+    vec![
+        servers.trial("config", async |endpoint| {
+            let (url, table) = (crate::postgres::of_user(&endpoint), name());
+            let config = json!({ "type": "postgres", "connectionString": url, "tableName": table,
+                "maxConnections": 2, "timeoutMs": 60000, "readyTimeoutMs": 60000 });
+            assert_config_remembers(config.clone(), &table).await;
+            crate::postgres::drop_table(&url, &table).await;
+
+            let mut without = config;
+            without["createTableOnInit"] = false.into();
+            let config: PersistenceConfig = serde_json::from_value(without).unwrap();
+            let layer = PersistenceLayer::from_config(config).await.unwrap();
+            let error = layer.database().ensure_ready().await.unwrap_err();
+            assert!(error.is_configuration() && error.to_string().contains("table_sql"), "{error}");
+        }),
+        servers.trial("url", async |endpoint| {
+            let (url, table) = (crate::postgres::of_user(&endpoint), name());
+            let database = connect(&crate::postgres::with(&url, "table", &table)).await.unwrap();
+            let shown = format!("{database:?}");
+            assert!(shown.contains("PostgresDb") && shown.contains(&table), "{shown}");
+            let elements = tower_persistence::StoredElements::new().session(true);
+            assert_remembers(&PersistenceLayer::new(database).stored_elements(elements)).await;
+            crate::postgres::drop_table(&url, &table).await;
+        }),
+    ]
+}
+
 #[cfg(feature = "redis")]
 pub(crate) fn on_redis(servers: &Servers) -> Vec<Trial> {
     vec![servers.trial("config", async |endpoint| {

@@ -49,6 +49,42 @@ pub(crate) fn mongodb(_: &str) -> bool {
     true
 }
 
+#[cfg(feature = "postgres")]
+pub(crate) fn postgres(endpoint: &str) -> bool {
+    let url = crate::postgres::of_user(endpoint);
+    let asked = std::thread::spawn(move || {
+        crate::run(async {
+            let ask = async {
+                loop {
+                    match tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
+                        Ok((client, connection)) => {
+                            let connection = tokio::spawn(connection);
+                            let asked = client.check_connection().await;
+                            connection.abort();
+                            return asked;
+                        }
+                        // It is recovering what it stored before it was killed.
+                        Err(error)
+                            if error.code()
+                                == Some(&tokio_postgres::error::SqlState::CANNOT_CONNECT_NOW) =>
+                        {
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+            };
+            matches!(tokio::time::timeout(LIMIT, ask).await, Ok(Ok(())))
+        })
+    });
+    asked.join().unwrap_or(false)
+}
+
+#[cfg(not(feature = "postgres"))]
+pub(crate) fn postgres(_: &str) -> bool {
+    true
+}
+
 /// Checks a write. A server that is loading its data answers with an error.
 pub(crate) fn redis(endpoint: &str) -> bool {
     let address = endpoint.rsplit('/').next().unwrap_or_default();

@@ -24,7 +24,13 @@ mod bounded;
 #[cfg(all(
     feature = "file",
     feature = "testing",
-    any(feature = "dynamodb", feature = "mongodb", feature = "redis", feature = "sqlite")
+    any(
+        feature = "dynamodb",
+        feature = "mongodb",
+        feature = "postgres",
+        feature = "redis",
+        feature = "sqlite"
+    )
 ))]
 mod choosing;
 #[cfg(all(feature = "file", feature = "testing"))]
@@ -54,6 +60,8 @@ mod mongodb;
 #[cfg(all(feature = "file", feature = "testing"))]
 #[allow(dead_code)]
 mod outage;
+#[cfg(all(feature = "file", feature = "testing", feature = "postgres"))]
+mod postgres;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod process;
 #[cfg(all(feature = "file", feature = "testing", feature = "redis"))]
@@ -67,6 +75,7 @@ mod servers;
     feature = "axum",
     feature = "aws-config",
     feature = "mongodb",
+    feature = "postgres",
     feature = "redis",
     feature = "sqlite"
 ))]
@@ -78,12 +87,14 @@ fn main() {
 
     let arguments = Arguments::from_args();
     let (dynamodb, mongodb) = (dynamodb(), mongodb());
+    let postgres = servers::postgres();
     let redis = redis();
     explain_the_drivers_panics();
     let mut trials = conformance::trials();
     trials.push(bounded::self_test());
     trials.extend(dynamodb.self_tests());
     trials.extend(mongodb.self_tests());
+    trials.extend(postgres.self_tests());
     trials.extend(redis.self_tests());
     #[cfg(feature = "sqlite")]
     trials.extend(choosing::on_sqlite());
@@ -91,6 +102,11 @@ fn main() {
     {
         trials.extend(crate::mongodb::trials(&mongodb));
         trials.extend(choosing::on_mongodb(&mongodb));
+    }
+    #[cfg(feature = "postgres")]
+    {
+        trials.extend(crate::postgres::trials(&postgres));
+        trials.extend(choosing::on_postgres(&postgres));
     }
     #[cfg(feature = "redis")]
     {
@@ -116,6 +132,7 @@ fn main() {
         feature = "axum",
         feature = "aws-config",
         feature = "mongodb",
+        feature = "postgres",
         feature = "redis",
         feature = "sqlite"
     ))]
@@ -128,17 +145,19 @@ fn main() {
         feature = "axum",
         feature = "aws-config",
         feature = "mongodb",
+        feature = "postgres",
         feature = "redis",
         feature = "sqlite"
     ))]
     {
         let one_at_a_time = Arguments { test_threads: Some(1), ..arguments };
-        let trials = voice_app::trials(&dynamodb, &mongodb, &redis);
+        let trials = voice_app::trials(&dynamodb, &mongodb, &postgres, &redis);
         conclusions.push(libtest_mimic::run(&one_at_a_time, trials));
     }
     // `exit` drops nothing.
     dynamodb.stop();
     mongodb.stop();
+    postgres.stop();
     redis.stop();
     conclusions.iter().for_each(libtest_mimic::Conclusion::exit_if_failed);
 }
@@ -147,10 +166,11 @@ fn main() {
 fn main() {
     use libtest_mimic::Trial;
 
-    let ignored = ["FileDb", "MemoryDb", "DynamoDb", "MongoDb", "RedisDb"].map(|name| {
-        let why = || Err("it needs all features: run scripts/test".into());
-        Trial::test(name, why).with_kind("run scripts/test").with_ignored_flag(true)
-    });
+    let ignored =
+        ["FileDb", "MemoryDb", "DynamoDb", "MongoDb", "PostgresDb", "RedisDb"].map(|name| {
+            let why = || Err("it needs all features: run scripts/test".into());
+            Trial::test(name, why).with_kind("run scripts/test").with_ignored_flag(true)
+        });
     libtest_mimic::run(&Arguments::from_args(), ignored.into()).exit();
 }
 

@@ -116,7 +116,7 @@ impl Server {
         fs::read_to_string(self.directory.path().join("output")).unwrap_or_default()
     }
 
-    /// Starts it, and returns whether it accepts connections. If not, it has ended.
+    /// Starts it, and returns whether it answers. If not, it has ended.
     fn try_start(&mut self) -> bool {
         let data = self.data();
         fs::create_dir_all(&data).unwrap();
@@ -131,7 +131,9 @@ impl Server {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let since = Instant::now();
         while process.try_wait().unwrap().is_none() && since.elapsed() < START {
-            if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {
+            if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+                && (self.program.answers)(&self.endpoint())
+            {
                 self.process = Some(process);
                 return true;
             }

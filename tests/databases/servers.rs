@@ -114,6 +114,25 @@ pub(crate) fn mongodb() -> Servers {
     Servers::new("mongodb", hint, "MONGODB_URI", program)
 }
 
+/// Finds PostgreSQL's programs in the directory `POSTGRES_BIN`, or the server at `POSTGRES_URL`.
+pub(crate) fn postgres() -> Servers {
+    let program = env::var_os("POSTGRES_BIN").map(|_| Program {
+        name: "PostgreSQL",
+        scheme: "postgres",
+        command: "sh".into(),
+        arguments: |port, data| {
+            let script = include_str!("postgres/start.sh").into();
+            let programs = env::var_os("POSTGRES_BIN").unwrap_or_default();
+            let port = port.to_string().into();
+            vec!["-c".into(), script, "start".into(), programs, port, data.into()]
+        },
+        answers: health::postgres,
+        may_be_killed: |_| true,
+    });
+    let hint = "install Python with pip and run scripts/test, or set POSTGRES_URL";
+    Servers::new("postgres", hint, "POSTGRES_URL", program)
+}
+
 /// Finds Valkey as `VALKEY_SERVER`, or the server at `REDIS_URL`.
 pub(crate) fn redis() -> Servers {
     let program = env::var_os("VALKEY_SERVER").map(|command| Program {

@@ -1,5 +1,6 @@
 //! The promises that must hold when a schedule has ended.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,31 +28,41 @@ fn of_request(plan: &Plan, end: &End, request: Request) -> Option<String> {
     let data = end.stored[request.user].as_ref();
     let times = data.and_then(|data| data.get(&key)).map_or(Some(0), Value::as_u64);
     let Some(times) = times else { return Some("stored as what it is not".to_owned()) };
-    let answer = end.answers[&request.number];
-    let has_run = end.notes.runs.contains_key(&request.number);
+    let delivered = &end.answers[&request.number];
+    let (answer, is_redelivered) = (delivered.last(), delivered.answers.len() > 1);
+    let count = |runs: &HashMap<usize, usize>| runs.get(&request.number).copied().unwrap_or(0);
+    let (runs, degraded) = (count(&end.notes.runs), count(&end.notes.degraded));
     let is_saved = end.notes.saved.contains(&request.number);
-    let is_degraded = end.notes.degraded.contains(&request.number);
+    let (is_degraded, always) = (degraded > 0, degraded > 0 && degraded == runs);
     let overwrites = plan.on_conflict == OnConflict::Overwrite;
     match answer {
         _ if is_degraded && plan.on_outage != OnOutage::Degrade => {
             Some("ran without memory, which the policy forbids".to_owned())
         }
-        _ if is_degraded && (times > 0 || is_saved) => {
+        _ if always && (times > 0 || is_saved) => {
             Some(format!("ran without memory, and is stored {times} times"))
         }
+        _ if times > 1 => Some(format!("{answer:?}, and stored {times} times")),
         Answer::Status(200) | Answer::Cancelled if is_degraded => None,
-        _ if is_degraded && request.handler != Handler::Fails => {
+        _ if always && !is_redelivered && request.handler != Handler::Fails => {
             Some(format!("ran without memory, and is answered with {answer:?}"))
         }
-        _ if times > 1 => Some(format!("{answer:?}, and stored {times} times")),
-        Answer::Status(200) if !is_saved => {
+        // An earlier delivery may have been stored although its save reported an error.
+        Answer::Status(200) if !is_saved && !is_redelivered => {
             Some("acknowledged, and no save of it has succeeded".to_owned())
         }
         Answer::Status(200) if times == 0 && !overwrites => {
             Some("acknowledged, and not stored".to_owned())
         }
-        Answer::Status(409) if times > 0 => Some("a conflict, and stored".to_owned()),
-        _ if times > 0 && !has_run => Some("stored, and has not run".to_owned()),
+        Answer::Status(200)
+            if end.replies.get(&request.number).is_some_and(|it| *it != delivered.body) =>
+        {
+            Some(format!("answered with {:?}, which is not the stored reply", delivered.body))
+        }
+        Answer::Status(409) if times > 0 && !is_redelivered => {
+            Some("a conflict, and stored".to_owned())
+        }
+        _ if times > 0 && runs == 0 => Some("stored, and has not run".to_owned()),
         _ if times > 0 && request.handler == Handler::Fails => {
             Some("the handler failed, and it is stored".to_owned())
         }
@@ -78,13 +89,13 @@ fn of_user(plan: &Plan, end: &End, user: usize) -> Option<String> {
 
 /// A request without interference is served at once, with memory.
 fn of_locks(plan: &Plan, end: &End) -> Option<String> {
-    if plan.last_requests().any(|last| end.notes.degraded.contains(&last.number)) {
+    if plan.last_requests().any(|last| end.notes.degraded.contains_key(&last.number)) {
         return Some("all is well again, and a handler runs without memory".to_owned());
     }
     let mut last = plan.last_requests();
-    let refused = last.find(|last| end.answers[&last.number] != Answer::Status(200));
+    let refused = last.find(|last| end.answers[&last.number].last() != Answer::Status(200));
     if let Some(refused) = refused {
-        let answer = end.answers[&refused.number];
+        let answer = end.answers[&refused.number].last();
         return Some(format!("all is over and well again, and {refused:?} gets {answer:?}"));
     }
     let is_late = end.last_took > Duration::from_secs(1);

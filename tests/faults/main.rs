@@ -15,6 +15,9 @@
 //!   stored, but a later save of another process may have replaced it, as that policy intends.)
 //! * Under `OnOutage::Degrade`, a handler that runs without memory can tell, and its writes are
 //!   stored nowhere. This is the only 200 that stores nothing.
+//! * In half of the schedules a request is sent again until it is answered with 200, up to five
+//!   times, each time to a process drawn at random. All of the above holds for these deliveries
+//!   together, and the 200 has the reply that is stored with the event's id.
 //! * Otherwise it is stored at most once, and not at all if the handler did not run or failed, or
 //!   if the answer is 409.
 //! * A failed load is never saved over: each save names a version that the database returned to the
@@ -132,6 +135,9 @@ fn the_schedules_are_worth_running() {
         "ran twice",
         "degraded",
         "not acknowledged but stored",
+        "answered again",
+        "redelivered with success",
+        "redelivered in vain",
     ];
     for what in expected {
         assert!(tally.get(what).is_some_and(|count| *count >= 10), "{what}: {tally:#?}");

@@ -29,6 +29,9 @@ impl Random {
     }
 }
 
+/// The number of times that a platform sends an event until it is answered with success.
+pub(crate) const DELIVERIES: usize = 5;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
@@ -36,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) on_outage: OnOutage,
     pub(crate) users: usize,
     pub(crate) processes: usize,
+    /// Set if an event is sent again until it is answered with success, up to [`DELIVERIES`] times.
+    pub(crate) redelivers: bool,
     /// Set if one database fails for all, rather than each process's own connection.
     pub(crate) faults_in_common: bool,
     pub(crate) rates: Rates,
@@ -47,10 +52,11 @@ pub(crate) struct Request {
     /// Unique in the plan.
     pub(crate) number: usize,
     pub(crate) user: usize,
-    pub(crate) process: usize,
+    /// The processes to which it is sent, one after the other.
+    pub(crate) processes: [usize; DELIVERIES],
     pub(crate) starts_at: Duration,
     pub(crate) handler: Handler,
-    /// The number of polls of the response after which the client hangs up.
+    /// The number of polls of the first response after which the client hangs up.
     pub(crate) polls: Option<u64>,
 }
 
@@ -84,6 +90,7 @@ impl Plan {
             on_outage,
             users,
             processes,
+            redelivers: random.one_in(2),
             faults_in_common: random.one_in(2),
             rates: rates(&mut random),
             requests: (0..count)
@@ -98,7 +105,7 @@ impl Plan {
         (0..self.users * processes).map(move |index| Request {
             number: count + index,
             user: index / processes,
-            process: index % processes,
+            processes: [index % processes; DELIVERIES],
             starts_at: Duration::ZERO,
             handler: Handler::Answers,
             polls: None,
@@ -122,7 +129,7 @@ impl Request {
             number,
             // Half of the requests are those of the first user, so that they interfere.
             user: if random.one_in(2) { 0 } else { random.below(users as u64) as usize },
-            process: random.below(processes as u64) as usize,
+            processes: std::array::from_fn(|_| random.below(processes as u64) as usize),
             starts_at: Duration::from_millis(random.below(16) * 100),
             handler: match random.below(10) {
                 0 => Handler::Fails,

@@ -45,8 +45,10 @@ pub(crate) struct Notes {
     pub(crate) saved: BTreeSet<usize>,
     /// The number of runs of each request's handler.
     pub(crate) runs: HashMap<usize, usize>,
-    /// The requests whose handler ran without memory.
-    pub(crate) degraded: BTreeSet<usize>,
+    /// The number of runs of each request's handler without memory.
+    pub(crate) degraded: HashMap<usize, usize>,
+    /// The requests that were answered with success although the handler did not run again.
+    pub(crate) answered_again: BTreeSet<usize>,
     /// The states, by process and user.
     turns: HashMap<(usize, usize), Turn>,
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::{Layer, ServiceExt, service_fn};
@@ -19,7 +19,7 @@ use tower_persistence::platform::Alexa;
 use tower_persistence::testing::{Fault, Faulty, InjectedFault};
 use tower_persistence::{Database, Error, MemoryDb, PersistenceLayer, User};
 
-use crate::plan::{Handler, Plan, Request};
+use crate::plan::{DELIVERIES, Handler, Plan, Request};
 use crate::process::{CLAIMED_BY, COUNT, Notes, Process, request_of, traces, user_id};
 
 type HttpRequest = http::Request<Full<Bytes>>;
@@ -31,11 +31,28 @@ pub(crate) enum Answer {
     Cancelled,
 }
 
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Delivered {
+    /// The answer to each delivery.
+    pub(crate) answers: Vec<Answer>,
+    /// The body of the last answer.
+    pub(crate) body: String,
+}
+
+impl Delivered {
+    pub(crate) fn last(&self) -> Answer {
+        self.answers[self.answers.len() - 1]
+    }
+}
+
 /// The outcome of a schedule.
 #[derive(Debug)]
 pub(crate) struct End {
     /// The answers, by request.
-    pub(crate) answers: BTreeMap<usize, Answer>,
+    pub(crate) answers: BTreeMap<usize, Delivered>,
+    /// The replies that are stored for repeats, by request.
+    pub(crate) replies: BTreeMap<usize, String>,
     pub(crate) notes: Notes,
     /// The stored records, by user.
     pub(crate) stored: Vec<Option<Map<String, Value>>>,
@@ -75,7 +92,8 @@ async fn run_plan(plan: &Plan) -> End {
         let notes = Arc::clone(&notes);
         let process = Process { number, database: database.clone(), began, notes };
         let layer = PersistenceLayer::new(process).platforms(vec![Box::new(Alexa)]);
-        layer.on_conflict(plan.on_conflict).on_outage(plan.on_outage)
+        let layer = layer.on_conflict(plan.on_conflict).on_outage(plan.on_outage);
+        layer.deduplicate(plan.redelivers)
     };
     let layers = databases.iter().enumerate().map(layer).collect();
     let world = Arc::new(World { plan: plan.clone(), began, notes: Arc::clone(&notes), layers });
@@ -99,29 +117,75 @@ async fn run_plan(plan: &Plan) -> End {
         answers.insert(request.number, world.send(request).await);
         last_took = last_took.max(began.elapsed());
     }
-    let mut stored = Vec::new();
+    let (mut stored, mut replies) = (Vec::new(), BTreeMap::new());
     for user in 0..plan.users {
         let item = items.load(&user_id(user)).await.unwrap();
-        let user = item.and_then(|stored| stored.record.fields().get("user").cloned());
+        let fields = item.map(|stored| stored.record.fields().clone()).unwrap_or_default();
+        replies.extend(fields.get("handledEvents").into_iter().flat_map(stored_replies));
+        let user = fields.get("user").cloned();
         stored.push(user.map(|user| user["data"].as_object().cloned().unwrap_or_default()));
     }
     let notes = std::mem::take(&mut *notes.lock().unwrap());
     let faults = databases.iter().map(Faulty::log).collect();
-    End { answers, notes, stored, faults, last_took }
+    End { answers, replies, notes, stored, faults, last_took }
+}
+
+/// Returns the stored replies with the numbers of their requests.
+fn stored_replies(handled: &Value) -> impl Iterator<Item = (usize, String)> {
+    handled.as_array().unwrap().iter().map(|event| {
+        let number = event["id"].as_str().unwrap().strip_prefix("alexa:request-");
+        let body = event["reply"]["body"].as_str().unwrap();
+        (number.unwrap().parse().unwrap(), body.to_owned())
+    })
 }
 
 impl World {
-    /// Sends a request, and waits for its answer as long as its client does.
-    async fn send(self: &Arc<Self>, request: Request) -> Answer {
-        sleep_until(self.began + request.starts_at + Duration::from_millis(request.number as u64))
-            .await;
+    /// Sends a request, and again until it is answered with success if the schedule says so.
+    async fn send(self: &Arc<Self>, request: Request) -> Delivered {
+        let own = Duration::from_millis(request.number as u64);
+        sleep_until(self.began + request.starts_at + own).await;
+        let most = if self.plan.redelivers { DELIVERIES } else { 1 };
+        let mut answers = Vec::new();
+        loop {
+            let polls = request.polls.filter(|_| answers.is_empty());
+            let before = self.runs(request);
+            let process = request.processes[answers.len()];
+            let (answer, body) = self.deliver(request, process, polls).await;
+            answers.push(answer);
+            let is_done = answer == Answer::Status(200);
+            if is_done && self.runs(request) == before {
+                self.notes.lock().unwrap().answered_again.insert(request.number);
+            }
+            if is_done || answers.len() == most {
+                return Delivered { answers, body };
+            }
+            sleep(Duration::from_millis(100) + own).await;
+        }
+    }
+
+    fn runs(&self, request: Request) -> usize {
+        self.notes.lock().unwrap().runs.get(&request.number).copied().unwrap_or(0)
+    }
+
+    /// Sends a request once, and waits for its answer as long as its client does.
+    async fn deliver(
+        self: &Arc<Self>,
+        request: Request,
+        process: usize,
+        polls: Option<u64>,
+    ) -> (Answer, String) {
         let world = Arc::clone(self);
         let handler = service_fn(move |http| Arc::clone(&world).handle(http));
-        let service = self.layers[request.process].layer(handler);
+        let service = self.layers[process].layer(handler);
         let response = service.oneshot(http_request(request));
-        match up_to(request.polls, response).await {
-            Some(response) => Answer::Status(response.unwrap().status().as_u16()),
-            None => Answer::Cancelled,
+        match up_to(polls, response).await {
+            Some(response) => {
+                let (head, body) = response.unwrap().into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let body = String::from_utf8(body.into()).unwrap();
+                (Answer::Status(head.status.as_u16()), body)
+            }
+            None => (Answer::Cancelled, String::new()),
         }
     }
 
@@ -131,20 +195,24 @@ impl World {
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let request = *http.extensions().get::<Request>().unwrap();
         let user = http.extensions().get::<User>().unwrap();
-        {
+        let run = {
             let mut notes = self.notes.lock().unwrap();
-            *notes.runs.entry(request.number).or_default() += 1;
             if user.is_degraded() {
-                notes.degraded.insert(request.number);
+                *notes.degraded.entry(request.number).or_default() += 1;
             }
-        }
+            let runs = notes.runs.entry(request.number).or_default();
+            *runs += 1;
+            *runs
+        };
         self.look(request, user);
         let written = write(request, user);
         if let Handler::AnswersAfter(delay) = request.handler {
             sleep(delay).await;
         }
         let is_answered = written.is_ok() && request.handler != Handler::Fails;
-        let mut response = Response::new(Full::default());
+        // No two runs answer alike.
+        let body = format!("run {run} of request {}", request.number);
+        let mut response = Response::new(Full::from(body));
         *response.status_mut() = if is_answered { 200 } else { 500 }.try_into().unwrap();
         Ok(response)
     }
@@ -204,18 +272,25 @@ impl End {
             Fault::Outage { .. } => "Outage".to_owned(),
             fault => format!("{fault:?}"),
         });
-        let answers = self.answers.values().map(|answer| match answer {
+        let answers = self.answers.values().flat_map(|it| &it.answers).map(|answer| match answer {
             Answer::Status(status) => format!("answered {status}"),
             Answer::Cancelled => "cancelled".to_owned(),
         });
         let runs = self.notes.runs.values().filter(|runs| **runs > 1);
         let runs = runs.map(|_| "ran twice".to_owned());
-        let degraded = self.notes.degraded.iter().map(|_| "degraded".to_owned());
+        let degraded = self.notes.degraded.keys().map(|_| "degraded".to_owned());
         let unsure = self.stored.iter().flatten().flat_map(|data| data.keys());
         let unsure = unsure.filter_map(|key| request_of(key));
-        let unsure = unsure.filter(|number| self.answers[number] != Answer::Status(200));
+        let unsure = unsure.filter(|number| self.answers[number].last() != Answer::Status(200));
         let unsure = unsure.map(|_| "not acknowledged but stored".to_owned());
-        faults.chain(answers).chain(runs).chain(degraded).chain(unsure).collect()
+        let again = self.notes.answered_again.iter().map(|_| "answered again".to_owned());
+        let late = self.answers.values().filter(|it| it.answers.len() > 1);
+        let late = late.map(|it| match it.last() {
+            Answer::Status(200) => "redelivered with success".to_owned(),
+            _ => "redelivered in vain".to_owned(),
+        });
+        let kinds = faults.chain(answers).chain(runs).chain(degraded).chain(unsure);
+        kinds.chain(again).chain(late).collect()
     }
 }
 

@@ -171,14 +171,15 @@ async fn a_failure_is_one_whatever_its_reply_says() {
 }
 
 #[tokio::test]
-async fn an_event_that_comes_alone_is_not_remembered() {
+async fn an_event_of_a_batch_that_comes_again_alone_is_recognised_and_the_other_way_round() {
     let layer = PersistenceLayer::new(TestDb::default());
-    let (app, _) = counter(&layer, &failing(&[]));
-    for expected in [1, 2] {
-        send_json(&app, &messenger("anna", "m-1")).await.assert_ok();
-        assert_eq!(messages(&layer, "anna").await, Some(expected));
-    }
-    assert!(stored(&layer.database().items, "anna").await.unwrap().get("handledEvents").is_none());
+    let (app, seen) = counter(&layer, &failing(&[]));
+    send_json(&app, &messenger_batch(&[("anna", "m-1"), ("anna", "m-2")])).await.assert_ok();
+    send_json(&app, &messenger("anna", "m-2")).await.assert_ok();
+    send_json(&app, &messenger("anna", "m-3")).await.assert_ok();
+    send_json(&app, &messenger_batch(&[("anna", "m-3"), ("anna", "m-4")])).await.assert_ok();
+    assert_eq!(mids(&seen), ["m-1", "m-2", "m-3", "m-4"]);
+    assert_eq!(messages(&layer, "anna").await, Some(4));
 }
 
 #[tokio::test]
@@ -220,12 +221,13 @@ async fn postbacks_receipts_and_deletions_have_ids_as_well() {
         json!({ "timestamp": 5, "message": { "mid": "m-2", "is_deleted": true } }),
     ];
     let entry = json!({ "id": "page-1", "time": 1, "messaging": events.map(of_anna) });
-    for object in ["page", "instagram"] {
+    // Both have one record for the user, and ids of their own.
+    for (object, expected) in [("page", 6), ("instagram", 12)] {
         let batch = json!({ "object": object, "entry": [entry] });
         for _ in 0..2 {
             send_json(&app, &batch).await.assert_ok();
         }
-        assert_eq!(messages(&layer, "anna").await, Some(6));
+        assert_eq!(messages(&layer, "anna").await, Some(expected));
     }
 }
 
@@ -281,7 +283,7 @@ async fn a_repeat_in_another_process_at_the_same_time_counts_once() {
         assert_eq!(first.await.unwrap(), 200);
         let item = stored(&items, "anna").await.unwrap();
         assert_eq!(item["user"]["data"]["messages"], 2, "{on_conflict:?}");
-        assert_eq!(item["handledEvents"], json!(["m-2", "m-1"]));
+        assert_eq!(handled(&item), ["facebookmessenger:m-2", "facebookmessenger:m-1"]);
     }
 }
 

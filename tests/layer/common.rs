@@ -48,6 +48,13 @@ pub(crate) fn alexa_audio(user: &str) -> Value {
     })
 }
 
+/// Returns a message of Google Business Messages, which has no client-side sessions, and whose
+/// repeats are not recognised by default.
+pub(crate) fn google_business(user: &str) -> Value {
+    let message = json!({ "messageId": "message-1", "text": "hello" });
+    json!({ "agent": "a", "conversationId": user, "requestId": "request-1", "message": message })
+}
+
 /// Returns a message on Messenger, which has no sessions of its own.
 pub(crate) fn messenger(user: &str, mid: &str) -> Value {
     messenger_batch(&[(user, mid)])
@@ -166,6 +173,12 @@ pub(crate) async fn send_json(app: &App, body: &Value) -> Answer {
 pub(crate) async fn stored(database: &impl Database, user: &str) -> Option<Value> {
     let stored = database.load(user).await.unwrap()?;
     Some(serde_json::to_value(stored.record).unwrap())
+}
+
+/// Returns the ids of the handled events that a record holds, newest first.
+pub(crate) fn handled(record: &Value) -> Vec<&str> {
+    let events = record.get("handledEvents").and_then(Value::as_array);
+    events.into_iter().flatten().map(|event| event["id"].as_str().unwrap()).collect()
 }
 
 /// Stores a record as another process would.

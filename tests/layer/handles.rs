@@ -204,7 +204,7 @@ async fn an_element_that_is_off_reads_empty_refuses_writes_and_stays_as_it_is() 
         }
         Ok(())
     });
-    send_json(&app, &messenger("user-1", "m-1")).await.assert_ok();
+    send_json(&app, &google_business("user-1")).await.assert_ok();
     assert_eq!(stored(&layer.database().items, "user-1").await.unwrap(), item);
     assert_eq!(layer.database().calls().saves, 0);
 }

@@ -155,11 +155,11 @@ async fn each_platforms_sessions_may_expire_after_a_time_of_their_own() {
     let layer = PersistenceLayer::new(TestDb::default()).clock(clock.reader());
     let layer = layer.stored_elements(StoredElements::new().session(element));
     let app = counter(&layer);
-    for (steps_of_messenger, steps_of_alexa) in [(1, 1), (2, 1)] {
-        assert_eq!(replied(&app, &messenger("anna", "m")).await["steps"], steps_of_messenger);
+    for (mid, steps_of_messenger, steps_of_alexa) in [("m-1", 1, 1), ("m-2", 2, 1)] {
+        assert_eq!(replied(&app, &messenger("anna", mid)).await["steps"], steps_of_messenger);
         assert_eq!(replied(&app, &alexa("bert")).await["steps"], steps_of_alexa);
         clock.advance(hour);
     }
     clock.advance(Duration::from_millis(1));
-    assert_eq!(replied(&app, &messenger("anna", "m")).await["steps"], 1);
+    assert_eq!(replied(&app, &messenger("anna", "m-3")).await["steps"], 1);
 }

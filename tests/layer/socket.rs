@@ -55,7 +55,7 @@ async fn start(layer: PersistenceLayer<TestDb>) -> SocketAddr {
 }
 
 /// Sends `text` on its own connection and returns the whole response.
-async fn exchange(address: SocketAddr, text: String) -> String {
+pub(crate) async fn exchange(address: SocketAddr, text: String) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -70,7 +70,7 @@ fn head(headers: &str) -> String {
     )
 }
 
-fn whole(body: &str) -> String {
+pub(crate) fn whole(body: &str) -> String {
     format!("{}{body}", head(&format!("content-length: {}", body.len())))
 }
 

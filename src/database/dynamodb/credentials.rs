@@ -17,8 +17,8 @@ use aws_smithy_runtime_api::client::identity::{
     Identity, IdentityFuture, ResolveIdentity, SharedIdentityResolver,
 };
 
-use super::flight::Flight;
 use super::inner::Inner;
+use crate::database::flight::Flight;
 use crate::error::{BoxError, Error, Kind};
 
 /// The time for which to keep credentials without an expiry. Same as the SDK's: a profile may be

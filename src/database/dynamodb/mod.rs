@@ -9,7 +9,6 @@ mod credentials;
 mod environment;
 mod expression;
 mod failure;
-mod flight;
 mod inner;
 mod item;
 mod known;

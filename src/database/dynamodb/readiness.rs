@@ -10,9 +10,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use aws_sdk_dynamodb::types::ScalarAttributeType;
 
 use super::failure::{self, Trouble};
-use super::flight::Flight;
 use super::inner::Inner;
 use super::time_to_live::TimeToLive;
+use crate::database::flight::Flight;
 use crate::error::Error;
 
 /// The user id of the test read. It need not exist.

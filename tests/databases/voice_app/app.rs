@@ -134,6 +134,10 @@ impl Connection {
 
     /// A visit of the user's.
     pub(crate) async fn visit(&mut self, user: &str) -> Answer {
+        self.post(alexa(user).to_string()).await
+    }
+
+    pub(crate) async fn post(&mut self, body: String) -> Answer {
         let mut sender = match self.sender.take().filter(|sender| !sender.is_closed()) {
             Some(sender) => sender,
             None => match self.connect().await {
@@ -144,7 +148,7 @@ impl Connection {
         let request = Request::post("/")
             .header("host", &self.address)
             .header("content-type", "application/json")
-            .body(Full::from(alexa(user).to_string()));
+            .body(Full::from(body));
         let Ok(response) = sender.send_request(request.unwrap()).await else {
             return Answer::BrokenOff;
         };

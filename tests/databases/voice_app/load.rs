@@ -14,7 +14,7 @@ use crate::bounded::case;
 use crate::layer::user;
 use crate::process::Server;
 use crate::servers::Servers;
-use crate::{dynamodb, mongodb, redis};
+use crate::{dynamodb, mongodb, postgres, redis};
 
 const CONNECTIONS: usize = 64;
 const USERS: usize = 32;
@@ -22,7 +22,12 @@ const RESTARTS: u32 = 2;
 /// What is waited for at most, until each user is served.
 const LONG: Duration = Duration::from_secs(60);
 
-pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers, redis: &Servers) -> Vec<Trial> {
+pub(crate) fn trials(
+    dynamodb: &Servers,
+    mongodb: &Servers,
+    postgres: &Servers,
+    redis: &Servers,
+) -> Vec<Trial> {
     vec![
         case("file::load".to_owned(), async || {
             let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -44,6 +49,10 @@ pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers, redis: &Servers) -> 
         }),
         mongodb.trial_with_own_server("load", &[], async |server| {
             let (database, url) = mongodb::of_app(&server.endpoint()).await;
+            over_server(server, &database, &url).await;
+        }),
+        postgres.trial_with_own_server("load", &[], async |server| {
+            let (database, url) = postgres::of_app(&server.endpoint()).await;
             over_server(server, &database, &url).await;
         }),
         redis.trial_with_own_server("load", &[], async |server| {

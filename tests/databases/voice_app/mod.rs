@@ -8,8 +8,13 @@ use libtest_mimic::Trial;
 
 use crate::servers::Servers;
 
-pub(crate) fn trials(dynamodb: &Servers, mongodb: &Servers, redis: &Servers) -> Vec<Trial> {
-    let mut trials = two_processes::trials(dynamodb, mongodb, redis);
-    trials.extend(load::trials(dynamodb, mongodb, redis));
+pub(crate) fn trials(
+    dynamodb: &Servers,
+    mongodb: &Servers,
+    postgres: &Servers,
+    redis: &Servers,
+) -> Vec<Trial> {
+    let mut trials = two_processes::trials(dynamodb, mongodb, postgres, redis);
+    trials.extend(load::trials(dynamodb, mongodb, postgres, redis));
     trials
 }

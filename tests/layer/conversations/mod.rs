@@ -1,5 +1,6 @@
 //! The data that the participants of a conversation share.
 
+mod beyond;
 mod kill;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ type Outcome<T> = Option<Result<T, Error>>;
 /// Runs one piece of work at a time, in a task of its own: the work outlives a caller that gives
 /// up, and concurrent callers wait for the same work.
 #[derive(Debug)]
-pub(super) struct Flight<T>(Mutex<Option<watch::Receiver<Outcome<T>>>>);
+pub(crate) struct Flight<T>(Mutex<Option<watch::Receiver<Outcome<T>>>>);
 
 impl<T> Default for Flight<T> {
     fn default() -> Self {
@@ -21,7 +21,7 @@ impl<T> Default for Flight<T> {
 
 impl<T: Clone + Send + Sync + 'static> Flight<T> {
     /// Waits for the work in progress, or starts it.
-    pub(super) async fn join<W>(&self, work: W) -> Result<T, Error>
+    pub(crate) async fn join<W>(&self, work: W) -> Result<T, Error>
     where
         W: Future<Output = Result<T, Error>> + Send + 'static,
     {
@@ -36,7 +36,7 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
     }
 
     /// Starts the work unless it is in progress.
-    pub(super) fn begin<W>(&self, work: W) -> watch::Receiver<Outcome<T>>
+    pub(crate) fn begin<W>(&self, work: W) -> watch::Receiver<Outcome<T>>
     where
         W: Future<Output = Result<T, Error>> + Send + 'static,
     {
