@@ -378,7 +378,7 @@ async fn others_writes_are_not_overwritten(endpoint: String) {
     }
     // Beside the parts that we change it may do so: both stay.
     let id = user("beside");
-    save(&db, &id, &with_data(&json!({ "a": 1, "map": {}, "gone": {} })), None).await;
+    save(&db, &id, &with_data(&json!({ "a": 1, "box1": {}, "gone": {} })), None).await;
     let stored = load(&db, &id).await;
     let update = async |expression: &str| {
         let request = raw.client.update_item().table_name(&raw.table).key("userId", s(&id));
@@ -390,18 +390,18 @@ async fn others_writes_are_not_overwritten(endpoint: String) {
         request.set_expression_attribute_values(values).send().await.unwrap();
     };
     update("SET #u.#d.b = :v").await;
-    let ours = with_data(&json!({ "a": 2, "map": { "c": { "d": 1 } } }));
+    let ours = with_data(&json!({ "a": 2, "box1": { "c": { "d": 1 } } }));
     let saved = db.save(&id, &ours, Expected::Version(&stored.version)).await.unwrap();
     assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
     let stored = load(&db, &id).await;
-    let both = json!({ "a": 2, "b": 7, "map": { "c": { "d": 1 } } });
+    let both = json!({ "a": 2, "b": 7, "box1": { "c": { "d": 1 } } });
     assert_eq!(json_of(&stored)["user"]["data"], both);
     // The map around a new part is gone, or something else.
-    for expression in ["REMOVE #u.#d.map.c", "SET #u.#d.map = :v"] {
+    for expression in ["REMOVE #u.#d.box1", "SET #u.#d.box1 = :v"] {
         let stored = load(&db, &id).await;
         update(expression).await;
         let mut fields = json_of(&stored);
-        fields["user"]["data"]["map"]["c"]["new"] = json!(1);
+        fields["user"]["data"]["box1"]["new"] = json!(1);
         let saved = db.save(&id, &record(&fields), Expected::Version(&stored.version)).await;
         assert!(matches!(saved.unwrap(), Saved::Conflict(Some(_))), "{expression}");
         let current = load(&db, &id).await;
