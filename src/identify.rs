@@ -45,11 +45,25 @@ impl Identify {
     ///
     /// let identify = Identify::by_extension(|id: &UserId| id.0.to_string());
     /// ```
+    ///
+    /// The closure may return an `Option`: here only MCP's tokens name the user. The subject of a
+    /// platform's own token, such as Google Chat's, is the platform.
+    ///
+    /// ```
+    /// use tower_persistence::{Identify, Verified};
+    ///
+    /// let identify = Identify::by_extension(|verified: &Verified| {
+    ///     let subject = verified.subject().filter(|_| verified.platform() == "mcp");
+    ///     subject.map(str::to_owned)
+    /// });
+    /// ```
     #[must_use]
-    pub fn by_extension<T: Send + Sync + 'static>(
-        subject: impl Fn(&T) -> String + Send + Sync + 'static,
-    ) -> Self {
-        Self::by(move |head| head.extensions.get::<T>().map(&subject))
+    pub fn by_extension<T, S>(subject: impl Fn(&T) -> S + Send + Sync + 'static) -> Self
+    where
+        T: Send + Sync + 'static,
+        S: Into<Option<String>>,
+    {
+        Self::by(move |head| subject(head.extensions.get::<T>()?).into())
     }
 
     /// Takes the subject from a header that a proxy in front sets.

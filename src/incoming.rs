@@ -118,6 +118,8 @@ pub(crate) struct Identity {
     pub(crate) person_id: Option<Arc<str>>,
     /// Set if the platform created the id for this turn.
     pub(crate) is_created: bool,
+    /// Set if an authentication layer in front has identified the user.
+    pub(crate) is_authenticated: bool,
 }
 
 /// The key of a user's further id.

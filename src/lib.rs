@@ -234,6 +234,8 @@ pub mod _documentation {
         doc = include_str!("../docs/verify.md")
     )]
     pub mod verify {}
+    #[doc = include_str!("../docs/scaling.md")]
+    pub mod scaling {}
 }
 
 /// Runs the README's code with the tests.

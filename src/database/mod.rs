@@ -28,6 +28,8 @@
 
 mod any;
 mod arc;
+#[cfg(any(feature = "dynamodb", feature = "mongodb"))]
+mod changes;
 #[cfg(feature = "circuit-breaker")]
 mod circuit_breaker;
 #[cfg(feature = "dynamodb")]

@@ -16,7 +16,13 @@ pub struct Version {
     text: Arc<str>,
     /// The state that was loaded under this version, so that a save can compare with it. It plays
     /// no part in equality, and `Debug` does not show it.
-    #[cfg(any(feature = "dynamodb", feature = "postgres", feature = "sqlite", feature = "redis"))]
+    #[cfg(any(
+        feature = "dynamodb",
+        feature = "mongodb",
+        feature = "postgres",
+        feature = "sqlite",
+        feature = "redis"
+    ))]
     loaded: Option<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
@@ -34,6 +40,7 @@ impl Version {
             text: version.into(),
             #[cfg(any(
                 feature = "dynamodb",
+                feature = "mongodb",
                 feature = "postgres",
                 feature = "sqlite",
                 feature = "redis"
@@ -53,13 +60,25 @@ impl Version {
     }
 
     /// Attaches the state that was loaded under this version.
-    #[cfg(any(feature = "dynamodb", feature = "postgres", feature = "sqlite", feature = "redis"))]
+    #[cfg(any(
+        feature = "dynamodb",
+        feature = "mongodb",
+        feature = "postgres",
+        feature = "sqlite",
+        feature = "redis"
+    ))]
     pub(crate) fn with_loaded<T: Send + Sync + 'static>(self, loaded: T) -> Self {
         Self { loaded: Some(Arc::new(loaded)), ..self }
     }
 
     /// Returns the state that [`with_loaded`](Self::with_loaded) attached.
-    #[cfg(any(feature = "dynamodb", feature = "postgres", feature = "sqlite", feature = "redis"))]
+    #[cfg(any(
+        feature = "dynamodb",
+        feature = "mongodb",
+        feature = "postgres",
+        feature = "sqlite",
+        feature = "redis"
+    ))]
     pub(crate) fn loaded<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.loaded.as_deref()?.downcast_ref()
     }

@@ -1,8 +1,11 @@
 //! The place that `poll_ready` reserved in the inner service, and its return.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 use super::InnerService;
 
@@ -24,16 +27,8 @@ impl<S> Reserved<S> {
     }
 
     /// Runs `work`, and gives the place back if `work` has to wait before it takes the service.
-    pub(crate) async fn kept_until_pending<F: Future>(&self, work: F) -> F::Output {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            let poll = work.as_mut().poll(cx);
-            if poll.is_pending() {
-                drop(lock(&self.ready).take());
-            }
-            poll
-        })
-        .await
+    pub(crate) fn kept_until_pending<F: Future>(&self, work: F) -> KeptUntilPending<'_, S, F> {
+        KeptUntilPending { reserved: self, work }
     }
 
     /// Returns a service that is ready to be called.
@@ -50,6 +45,29 @@ impl<S> Reserved<S> {
         }
         let mut service = lock(&self.clone).clone();
         poll_fn(|cx| service.poll_ready(cx)).await.map(|()| service)
+    }
+}
+
+pin_project! {
+    /// The future of [`Reserved::kept_until_pending`]. Not an `async fn`, which would hold the large
+    /// work twice and copy it.
+    pub(crate) struct KeptUntilPending<'r, S, F> {
+        reserved: &'r Reserved<S>,
+        #[pin]
+        work: F,
+    }
+}
+
+impl<S, F: Future> Future for KeptUntilPending<'_, S, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let poll = this.work.poll(cx);
+        if poll.is_pending() {
+            drop(lock(&this.reserved.ready).take());
+        }
+        poll
     }
 }
 

@@ -70,7 +70,7 @@ struct Lane {
 
 /// Groups the events by user, and takes each user's place.
 fn lanes<D>(shared: &Shared<D>, events: Vec<EventRequest>) -> Vec<Lane> {
-    let mut lanes: Vec<(Vec<Arc<str>>, Vec<(usize, EventRequest)>)> = Vec::new();
+    let mut lanes = Vec::new();
     let mut of_key: HashMap<Arc<str>, usize> = HashMap::new();
     for (position, request) in events.into_iter().enumerate() {
         let user = request.event.as_ref().and_then(|event| event.user.as_ref());
@@ -80,7 +80,7 @@ fn lanes<D>(shared: &Shared<D>, events: Vec<EventRequest>) -> Vec<Lane> {
         // Events that share one of their ids are one user's.
         let known = keys.iter().find_map(|key| of_key.get(key).copied());
         let at = known.unwrap_or_else(|| {
-            lanes.push((Vec::new(), Vec::new()));
+            lanes.push((Vec::<Arc<str>>::new(), Vec::new()));
             lanes.len() - 1
         });
         for key in keys {

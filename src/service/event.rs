@@ -132,7 +132,7 @@ where
     } else {
         parts.extensions.insert(NoUser);
     }
-    if let Some(conversation) = conversation {
+    if let Some(conversation) = conversation.clone() {
         parts.extensions.insert(conversation);
     }
     let request = put_back(parts, bytes.clone());
@@ -164,6 +164,9 @@ where
         true => match stream::open(response, &writer.turn).await {
             Opened::Whole(response) => response,
             Opened::Stream(reply) => {
+                if let Some(conversation) = conversation {
+                    conversation.0.leave();
+                }
                 let mut step = observer.stream();
                 let limit = config.stream_idle_timeout;
                 let end = handoff.pass(reply, &writer.turn, &shared.saves, limit).await;

@@ -159,7 +159,8 @@ where
             event::serve(reserved, shared, parts, *request, None, handoff).await
         }
         Recognition::Batch(platform, events) => {
-            batch::serve(reserved, shared, &platform, &parts, events).await
+            // Boxed, so that the future of a single event stays small.
+            Box::pin(batch::serve(reserved, shared, &platform, &parts, events)).await
         }
         Recognition::Acknowledged(platform) => Ok(acknowledge(platform.platform.empty_reply())),
     }

@@ -137,11 +137,14 @@ fn find_events(config: &Config, head: &Parts, bytes: Bytes) -> Result<Recognitio
     })
 }
 
-/// Insists that the events with a user or a session were verified as this platform's.
+/// Insists that the events with a user or a session were verified as this platform's, or that their
+/// user was authenticated.
 fn insist(recognition: &Recognition, verified: Option<&Verified>) -> Result<(), Error> {
     let mut events = recognition.requests().iter().filter_map(|request| request.event.as_ref());
     let is_missing = |event: &Recognised| {
-        verified.is_none_or(|verified| verified.platform() != &*event.platform.name)
+        let is_authenticated = event.user.as_ref().is_some_and(|user| user.is_authenticated);
+        let is_other = |verified: &Verified| verified.platform() != &*event.platform.name;
+        !is_authenticated && verified.is_none_or(is_other)
     };
     let Some(event) = events.find(|event| is_missing(event)) else { return Ok(()) };
     let message = match verified {
@@ -247,7 +250,9 @@ fn conversation(config: &Config, platform: &NamedPlatform, event: &Event<'_>) ->
 fn authenticated(subject: &str, event: &mut Event<'_>) -> Option<Identity> {
     let storage_key = UserKeys::identity_key(subject)?;
     let person_id = event.person_id.take().filter(|id| is_id(id)).map(Into::into);
-    Some(Identity { id: subject.into(), storage_key, person_id, ..Identity::default() })
+    let id = subject.into();
+    let is_authenticated = true;
+    Some(Identity { id, storage_key, person_id, is_authenticated, ..Identity::default() })
 }
 
 /// Identifies the user: by the id in the request, or by one that the platform creates.
@@ -272,5 +277,6 @@ fn identity(
     let also_known_as = mem::take(&mut event.also_known_as);
     let aliases = also_known_as.into_iter().filter_map(|id| key(id).map(Alias::from)).collect();
     let person_id = event.person_id.take().filter(|id| is_id(id)).map(Into::into);
-    Some(Identity { id: id.into(), storage_key, aliases, person_id, is_created })
+    let id = id.into();
+    Some(Identity { id, storage_key, aliases, person_id, is_created, is_authenticated: false })
 }

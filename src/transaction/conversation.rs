@@ -112,15 +112,6 @@ impl<D: Database> CloseOnDrop<D> {
     pub(super) fn close(&self) -> Option<Closed> {
         self.0.as_ref().map(|slot| slot.close())
     }
-
-    /// Gives the conversation's place back, since the turn goes on after the head of its reply.
-    pub(super) fn leave(&self) {
-        let Some(slot) = &self.0 else { return };
-        let mut place = slot.place();
-        if !matches!(*place, Place::Closed) {
-            *place = Place::Left;
-        }
-    }
 }
 
 impl<D: Database> Drop for CloseOnDrop<D> {
@@ -142,6 +133,13 @@ impl<D: Database> OpenConversation for ConversationSlot<D> {
 
     fn platform(&self) -> &str {
         &self.event.platform.name
+    }
+
+    fn leave(&self) {
+        let mut place = self.place();
+        if !matches!(*place, Place::Closed) {
+            *place = Place::Left;
+        }
     }
 
     fn open(&self) -> BoxFuture<'_, Result<Arc<Turn>, Error>> {

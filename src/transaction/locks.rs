@@ -28,9 +28,11 @@ struct Place {
 /// The user's turn. The next turn begins when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct UserGuard {
-    // Guards come before places, so that a lock is free before its place is counted out.
-    _held: Arc<(OwnedMutexGuard<()>, HeldPlace, Vec<(OwnedMutexGuard<()>, HeldPlace)>)>,
+    _held: Arc<(Held, Vec<Held>)>,
 }
+
+/// A lock, and its place. The lock comes first, so that it is free before the place is counted out.
+type Held = (OwnedMutexGuard<()>, HeldPlace);
 
 /// A place in the queue for a user's turn, which is taken when this is made, not when it is waited
 /// for.
@@ -93,7 +95,7 @@ impl QueuedTurn {
         for (lock, place) in further {
             held.push((lock.wait(limit).await?, place));
         }
-        Ok(UserGuard { _held: Arc::new((guard, place, held)) })
+        Ok(UserGuard { _held: Arc::new(((guard, place), held)) })
     }
 }
 

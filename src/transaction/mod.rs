@@ -139,13 +139,10 @@ where
                 return Ok(Transacted::Ran(output));
             }
             Ran::Keep { output, keep } => (output, keep, on_conflict),
-            Ran::Sent { output } => {
-                conversation.leave();
-                match on_conflict {
-                    OnConflict::Rerun { .. } => (output, Keep::All, OnConflict::Merge),
-                    on_conflict => (output, Keep::All, on_conflict),
-                }
-            }
+            Ran::Sent { output } => match on_conflict {
+                OnConflict::Rerun { .. } => (output, Keep::All, OnConflict::Merge),
+                on_conflict => (output, Keep::All, on_conflict),
+            },
         };
         let completion = Completion {
             _guard: guard.clone(),

@@ -152,7 +152,9 @@ fn apply(mine: &mut Map<String, Value>, base: &Map<String, Value>, theirs: &Map<
                 let numbers = (data::number(Some(&*current)), data::number(Some(is)));
                 if let ((Some(now), Some(is)), Some(was)) = (numbers, data::number(was)) {
                     let sum = is.checked_sub(was).and_then(|added| now.checked_add(added));
-                    sum.map(|sum| *current = sum.into());
+                    if let Some(sum) = sum {
+                        *current = sum.into();
+                    }
                 }
             }
         }

@@ -24,6 +24,9 @@ pub(crate) trait OpenConversation: Send + Sync {
     fn platform(&self) -> &str;
 
     fn open(&self) -> BoxFuture<'_, Result<Arc<Turn>, Error>>;
+
+    /// Gives the conversation's place back, since the turn goes on after the head of its reply.
+    fn leave(&self);
 }
 
 /// The conversation of a request: a channel, a group or a thread, in which several users may speak.

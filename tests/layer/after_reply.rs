@@ -799,7 +799,9 @@ async fn it_does_not_begin_if_nothing_of_the_turn_may_be_stored() {
     let batch = messenger_batch(&[("anna", "m-1"), ("anna", "m-2")]);
     let request = tokio::spawn(async move { send_json(&app, &batch).await });
     layer.database().until_waiting().await;
-    let handled = json!({ "handledEvents": ["m-2", "m-1"] });
+    let entry = |id| json!({ "id": id, "until": "2999-01-01T00:00:00.000Z" });
+    let ids = ["facebookmessenger:m-2", "facebookmessenger:m-1"];
+    let handled = json!({ "handledEvents": ids.map(entry) });
     store(&layer.database().items, "anna", &handled).await;
     layer.database().on_save(Behaviour::Works);
     layer.database().go();

@@ -106,3 +106,12 @@ async fn an_identity_is_no_users_bare_id() {
     send_json(&app, &alexa("identity:anna")).await.assert_ok();
     assert_eq!(layer.database().len(), 2);
 }
+
+#[tokio::test]
+async fn an_authenticated_user_counts_as_verified() {
+    let layer = layer(claims()).require_verified(true);
+    let app = counting(&layer);
+    send(&app, authenticated(&json!({ "chat": 1 }), "anna")).await.assert_ok();
+    let answer = send_json(&app, &json!({ "chat": 1, "user": "anna" })).await;
+    assert!(answer.error().is_unverified());
+}

@@ -15,11 +15,14 @@ use axum::response::sse::{Event, Sse};
 use axum::routing::post;
 use axum::{Json, Router};
 use futures_util::{Stream, stream};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tower_persistence::platform::JsonPlatform;
-use tower_persistence::{Database, Error, PersistenceLayer, StreamedTurn, TurnEnd, User, connect};
+use tower_persistence::{
+    Database, Error, History, PersistenceLayer, StreamedTurn, TurnEnd, connect,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -59,29 +62,19 @@ struct Question {
     message: String,
 }
 
-#[derive(Deserialize, Serialize)]
-struct Message {
-    role: String,
-    content: String,
-}
-
-/// The key of the user's data under which the conversation stands.
-const TRANSCRIPT: &str = "transcript";
-
 /// Answers word by word. The turn is open until the stream ends: whatever was written is stored,
 /// also if the client hangs up in the middle of a sentence.
 async fn chat_with_model(
-    user: User,
+    history: History,
     turn: StreamedTurn,
     Json(Question { message }): Json<Question>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Error>>>, Error> {
-    let mut transcript: Vec<Message> = user.get(TRANSCRIPT)?.unwrap_or_default();
-    let words = answer(&message, transcript.len());
-    transcript.push(Message { role: "user".to_owned(), content: message });
-    transcript.push(Message { role: "assistant".to_owned(), content: String::new() });
-    user.set(TRANSCRIPT, &transcript)?;
+    // A model would get as many of them as it can read.
+    let earlier = history.messages_within(4_000, |message| message.bytes());
+    let words = answer(&message, earlier.len()).into_iter();
+    history.push_message("user", message)?;
 
-    let answer = Answer { words: words.into_iter(), transcript, user, turn, is_done: false };
+    let answer = Answer { words, said: String::new(), history, turn, is_done: false };
     Ok(Sse::new(stream::try_unfold(answer, |mut answer| async move {
         Ok(answer.next().await?.map(|event| (event, answer)))
     })))
@@ -90,8 +83,8 @@ async fn chat_with_model(
 /// An answer that is being given.
 struct Answer {
     words: std::vec::IntoIter<String>,
-    transcript: Vec<Message>,
-    user: User,
+    said: String,
+    history: History,
     turn: StreamedTurn,
     is_done: bool,
 }
@@ -103,17 +96,28 @@ impl Answer {
             if self.is_done {
                 return Ok(None);
             }
-            self.is_done = true;
+            self.keep()?;
             // Clients take the marker for the end, so the turn is stored before.
             self.turn.finish().await?;
             return Ok(Some(Event::default().data("[DONE]")));
         };
         sleep(Duration::from_millis(50)).await;
-        if let Some(message) = self.transcript.last_mut() {
-            message.content += &word;
-        }
-        self.user.set(TRANSCRIPT, &self.transcript)?;
+        self.said += &word;
         Ok(Some(Event::default().data(word)))
+    }
+
+    fn keep(&mut self) -> Result<(), Error> {
+        self.is_done = true;
+        self.history.push_message("assistant", &self.said).map(drop)
+    }
+}
+
+/// The client has hung up: what was said until then has been paid for.
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !self.is_done && !self.said.is_empty() {
+            let _ = self.keep();
+        }
     }
 }
 
@@ -128,6 +132,8 @@ fn answer(question: &str, earlier: usize) -> Vec<String> {
 }
 
 /// Returns the conversation so far.
-async fn transcript(user: User) -> Result<Json<Vec<Message>>, Error> {
-    Ok(Json(user.get(TRANSCRIPT)?.unwrap_or_default()))
+async fn transcript(history: History) -> Json<Value> {
+    let messages = history.messages();
+    let messages = messages.iter().map(|it| json!({ "role": it.role, "content": it.content }));
+    Json(messages.collect())
 }

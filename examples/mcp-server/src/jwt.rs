@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::{Deserialize, Serialize};
 
 /// What the token says of its user.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Claims {
     /// The user, whatever client the request comes from.
     pub sub: String,
@@ -18,7 +18,7 @@ pub struct Claims {
 }
 
 /// Lets only requests with a valid token pass.
-pub async fn authenticate(
+pub(crate) async fn authenticate(
     State(key): State<DecodingKey>,
     mut request: Request,
     next: Next,

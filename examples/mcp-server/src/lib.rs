@@ -28,7 +28,7 @@ pub fn app<D: Database>(database: D, secret: &[u8]) -> Router {
         .with_legacy_session_mode(false)
         .with_json_response(true);
     let mcp: StreamableHttpService<Notes, LocalSessionManager> =
-        StreamableHttpService::new(|| Ok(Notes::new()), Default::default(), config);
+        StreamableHttpService::new(|| Ok(Notes), Default::default(), config);
     let persistence = PersistenceLayer::new(database)
         .platforms(vec![Box::new(Mcp), Box::new(UseChat)])
         .identify(Identify::by_extension(|claims: &Claims| claims.sub.clone()));

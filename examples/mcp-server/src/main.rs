@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use mcp_server::{Claims, app};
 use tokio::net::TcpListener;
-use tower_persistence::FileDb;
+use tower_persistence::{Database, FileDb};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

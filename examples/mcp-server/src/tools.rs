@@ -2,7 +2,6 @@
 
 use axum::http::request::Parts;
 use rmcp::handler::server::common::Extension;
-use rmcp::handler::server::router::tool::ToolRouter;
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{ServerCapabilities, ServerConfig};
 use rmcp::{ErrorData, ServerHandler, schemars, tool, tool_handler, tool_router};
@@ -11,9 +10,7 @@ use tower_persistence::{Error, User};
 
 /// A notebook for each user.
 #[derive(Clone)]
-pub(crate) struct Notes {
-    tool_router: ToolRouter<Self>,
-}
+pub(crate) struct Notes;
 
 #[derive(Deserialize, schemars::JsonSchema)]
 pub(crate) struct Note {
@@ -23,10 +20,6 @@ pub(crate) struct Note {
 
 #[tool_router]
 impl Notes {
-    pub(crate) fn new() -> Self {
-        Self { tool_router: Self::tool_router() }
-    }
-
     #[tool(description = "Remembers a note for the user")]
     fn remember(
         &self,

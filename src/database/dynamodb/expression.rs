@@ -4,15 +4,15 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Map, Value};
 
 use super::attributes::{EXPIRES, ORDER, TIMES, TOMBSTONE, VERSION};
 use super::inner::{Inner, seconds};
-use super::item::{Attributes, Writer};
+use super::item::{Attributes, Types, Writer};
 use super::known::{Content, Item, Known};
+use crate::database::changes::Change;
 use crate::error::Error;
 
-/// The number of fields that a condition compares: an expression has at most 300 operators.
+/// The number of changes that a condition compares: an expression has at most 300 operators.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
 const MAX_COMPARED: usize = 100;
 
@@ -39,6 +39,31 @@ impl Expression {
     fn compared(&mut self, name: &str, operator: &str, value: AttributeValue) -> String {
         let (name, value) = (self.name(name), self.value(value));
         format!("{name}{operator}{value}")
+    }
+
+    /// Names a part of an attribute.
+    fn path(&mut self, path: &[&str]) -> String {
+        path.iter().map(|name| self.name(name)).collect::<Vec<_>>().join(".")
+    }
+
+    /// Requires that a part has the value that was loaded.
+    fn is_unchanged(&mut self, change: &Change<'_>, types: &Types) -> Result<String, Error> {
+        let Change { path, old, .. } = change;
+        let part = self.path(path);
+        if let Some(old) = old {
+            let old = Writer::new(Some(types)).part(path, old)?;
+            return Ok(format!("{part}={}", self.value(old)));
+        }
+        let absent = format!("attribute_not_exists({part})");
+        match part.rsplit_once('.') {
+            None => Ok(absent),
+            // Without the map around it, DynamoDB could not set the part, and would say that the
+            // expression is wrong.
+            Some((map, _)) => {
+                let kind = self.value(AttributeValue::S("M".to_owned()));
+                Ok(format!("{absent} AND attribute_type({map},{kind})"))
+            }
+        }
     }
 
     fn is_absent(&mut self, name: &str) -> String {
@@ -72,13 +97,13 @@ impl Inner {
         ORDER.map(|name| expression.is_absent(name)).join(" AND ")
     }
 
-    /// Requires that the item is the known one, and that the fields `touched` have their old
-    /// values. The version alone does not suffice: other writers leave it unchanged, and Jovo may
-    /// write twice in a millisecond or without `updatedAt`.
+    /// Requires that the item is the known one, and that the parts to change have their old values.
+    /// The version alone does not suffice: other writers leave it unchanged, and Jovo may write
+    /// twice in a millisecond or without `updatedAt`.
     pub(super) fn is_still(
         &self,
         known: &Known,
-        touched: &[&str],
+        changes: &[Change<'_>],
         expression: &mut Expression,
     ) -> Result<String, Error> {
         let mut conditions =
@@ -90,39 +115,45 @@ impl Inner {
         let Content::Item(Item { record, types }) = &known.content else {
             return Ok(conditions.join(" AND "));
         };
-        let touched = touched.iter().copied().filter(|name| !TIMES.contains(name));
-        let names = TIMES.into_iter().chain(touched.take(MAX_COMPARED));
-        let (present, absent): (Vec<_>, Vec<_>) =
-            names.partition(|name| record.fields().contains_key(*name));
-        let before = Writer::new(Some(types)).fields(only(record.fields(), &present))?;
-        conditions
-            .extend(before.into_iter().map(|(name, value)| expression.compared(&name, "=", value)));
-        conditions.extend(absent.into_iter().map(|name| expression.is_absent(name)));
+        let times = TIMES.map(|name| Change {
+            path: vec![name],
+            old: record.fields().get(name),
+            new: None,
+        });
+        let changes = changes.iter().filter(|change| !TIMES.contains(&change.field()));
+        for change in times.iter().chain(changes.take(MAX_COMPARED)) {
+            conditions.push(expression.is_unchanged(change, types)?);
+        }
         Ok(conditions.join(" AND "))
     }
 }
 
-/// Selects the fields with these names.
-pub(super) fn only<'a>(
-    fields: &'a Map<String, Value>,
-    names: &'a [&'a str],
-) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    names.iter().filter_map(|name| fields.get_key_value(*name))
-}
-
-/// Builds an update that sets some attributes and removes others.
-pub(super) fn update(expression: &mut Expression, set: Attributes, removed: &[&str]) -> String {
-    let removed: Vec<String> = removed
-        .iter()
-        .filter(|name| !set.contains_key(**name))
-        .map(|name| expression.name(name))
-        .collect();
-    let set: Vec<String> =
-        set.into_iter().map(|(name, value)| expression.compared(&name, "=", value)).collect();
+/// Builds an update that sets the attributes `own`, sets and removes the changed parts, and removes
+/// the attributes `removed`.
+pub(super) fn update<'a>(
+    expression: &mut Expression,
+    own: Attributes,
+    parts: Vec<(&Change<'_>, Option<AttributeValue>)>,
+    removed: impl Iterator<Item = &'a str>,
+) -> String {
+    let (mut set, mut gone) = (Vec::new(), Vec::new());
+    for (change, value) in parts {
+        match value {
+            Some(value) => {
+                let part = expression.path(&change.path);
+                set.push(format!("{part}={}", expression.value(value)));
+            }
+            None if own.contains_key(change.field()) => {}
+            None => gone.push(expression.path(&change.path)),
+        }
+    }
+    let removed = removed.filter(|name| !own.contains_key(*name));
+    gone.extend(removed.map(|name| expression.name(name)));
+    set.extend(own.into_iter().map(|(name, value)| expression.compared(&name, "=", value)));
     let mut update = format!("SET {}", set.join(","));
-    if !removed.is_empty() {
+    if !gone.is_empty() {
         update.push_str(" REMOVE ");
-        update.push_str(&removed.join(","));
+        update.push_str(&gone.join(","));
     }
     update
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::number::{self, Decimal};
+use super::path::{Walk, shown};
 use crate::error::Error;
 
 pub(super) type Attributes = HashMap<String, AttributeValue>;
@@ -89,8 +90,7 @@ impl Reader {
     fn array(&mut self, list: Vec<AttributeValue>) -> Result<Value, Error> {
         let mut array = Vec::with_capacity(list.len());
         for (index, value) in list.into_iter().enumerate() {
-            let index = index.to_string();
-            array.push(self.at(&index, |reader| reader.value(value))?);
+            array.push(self.at_index(index, |reader| reader.value(value))?);
         }
         Ok(Value::Array(array))
     }
@@ -133,20 +133,40 @@ impl<'a> Writer<'a> {
     ) -> Result<Attributes, Error> {
         let mut attributes = Attributes::new();
         for (name, value) in fields {
-            let value = self.at(name, |writer| {
-                if name.is_empty() {
-                    return Err(writer.refused("has an empty name, which DynamoDB does not take"));
-                }
-                if name.len() > MAX_NAME {
-                    return Err(Error::encode(format!(
-                        "the name of a field has more than the {MAX_NAME} bytes that DynamoDB takes; shorten it"
-                    )));
-                }
-                writer.value(value)
-            })?;
+            let value = self.member(name, |writer| writer.value(value))?;
             attributes.insert(name.clone(), value);
         }
         Ok(attributes)
+    }
+
+    /// Writes the part of a record to which these names lead.
+    pub(super) fn part(&mut self, path: &[&str], value: &Value) -> Result<AttributeValue, Error> {
+        match path {
+            [] => self.value(value),
+            [name] => self.member(name, |writer| writer.value(value)),
+            [name, rest @ ..] => {
+                self.member(name, |writer| writer.deeper(|writer| writer.part(rest, value)))
+            }
+        }
+    }
+
+    /// Writes a member below a name that DynamoDB takes.
+    fn member<T>(
+        &mut self,
+        name: &str,
+        write: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.at(name, |writer| {
+            if name.is_empty() {
+                return Err(writer.refused("has an empty name, which DynamoDB does not take"));
+            }
+            if name.len() > MAX_NAME {
+                return Err(Error::encode(format!(
+                    "the name of a field has more than the {MAX_NAME} bytes that DynamoDB takes; shorten it"
+                )));
+            }
+            write(writer)
+        })
     }
 
     fn value(&mut self, value: &Value) -> Result<AttributeValue, Error> {
@@ -169,9 +189,8 @@ impl<'a> Writer<'a> {
     }
 
     fn elements(&mut self, array: &[Value]) -> Result<Vec<AttributeValue>, Error> {
-        let one = |(index, value): (usize, &Value)| {
-            self.at(&index.to_string(), |writer| writer.value(value))
-        };
+        let one =
+            |(index, value): (usize, &Value)| self.at_index(index, |writer| writer.value(value));
         array.iter().enumerate().map(one).collect()
     }
 
@@ -220,43 +239,6 @@ impl<'a> Writer<'a> {
 
     fn refused(&self, why: &str) -> Error {
         Error::encode(format!("`{}` {why}", shown(&self.path)))
-    }
-}
-
-/// Returns the part of a path that errors may show: down to the first key of user data, because
-/// deeper names may be user data themselves.
-pub(super) fn shown(path: &str) -> &str {
-    let mut end = 0;
-    loop {
-        let rest = path.get(end + 1..).unwrap_or_default();
-        end = rest.find('/').map_or(path.len(), |slash| end + 1 + slash);
-        if end == path.len() || !is_known(&path[..end]) {
-            return &path[..end];
-        }
-    }
-}
-
-/// Returns whether the names directly below this path may be shown.
-pub(super) fn is_known(path: &str) -> bool {
-    ["/user", "/user/data", "/session", "/session/data", "/history"].contains(&path)
-}
-
-/// Walks through a value and tracks its path.
-trait Walk {
-    fn path(&mut self) -> &mut String;
-
-    /// Does `work` one step further down the path.
-    fn at<T>(&mut self, step: &str, work: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.path().len();
-        self.path().push('/');
-        if step.contains(['~', '/']) {
-            self.path().push_str(&step.replace('~', "~0").replace('/', "~1"));
-        } else {
-            self.path().push_str(step);
-        }
-        let done = work(self);
-        self.path().truncate(length);
-        done
     }
 }
 

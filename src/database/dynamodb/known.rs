@@ -8,6 +8,7 @@ use super::attributes::TIMES;
 use super::item::Types;
 use super::number::{self, Decimal};
 use crate::database::Version;
+use crate::database::changes::{Change, Rules, changes};
 use crate::record::Record;
 
 /// The state that a [`Version`] carries: the old values that a save compares and keeps, so that it
@@ -28,9 +29,9 @@ pub(super) enum Content {
     Unknown,
 }
 
-/// The fields of the item. A save writes only the changed ones, so that other writers' fields stay,
-/// and only if they still have their old values. It removes the fields that the record no longer
-/// has.
+/// The fields of the item. A save writes only the parts of them that changed, so that other writers'
+/// changes beside these stay, and only if they still have their old values. It removes those that
+/// the record no longer has.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) record: Record,
@@ -76,18 +77,29 @@ impl Item {
         TIMES.map(|name| fields.get(name).map(Value::to_string).unwrap_or_default()).join(" ")
     }
 
-    /// Returns the names of the fields that `record` changes, and of those that it no longer has.
-    pub(super) fn changes<'a>(
-        &'a self,
-        record: &'a Map<String, Value>,
-    ) -> (Vec<&'a str>, Vec<&'a str>) {
-        let before = self.record.fields();
-        let is_changed = |(name, value): &(&String, &Value)| {
-            !before.get(*name).is_some_and(|before| is_same(before, value))
-        };
-        let changed = record.iter().filter(is_changed).map(|(name, _)| name.as_str());
-        let gone = before.keys().filter(|name| !record.contains_key(*name)).map(String::as_str);
-        (changed.collect(), gone.collect())
+    /// Lists the parts that `record` changes.
+    pub(super) fn changes<'a>(&'a self, record: &'a Map<String, Value>) -> Vec<Change<'a>> {
+        changes(self.record.fields(), record, self)
+    }
+}
+
+impl Rules for Item {
+    fn is_same(&self, old: &Value, new: &Value) -> bool {
+        is_same(old, new)
+    }
+
+    fn may_enter(&self, _field: &str) -> bool {
+        true
+    }
+
+    /// Placeholders stand for every name. An empty one is refused with the object that holds it.
+    fn may_name(&self, name: &str) -> bool {
+        !name.is_empty()
+    }
+
+    /// Maps of DynamoDB have no order.
+    fn keeps_order(&self, _old: &Map<String, Value>, _new: &Map<String, Value>) -> bool {
+        true
     }
 }
 
@@ -104,6 +116,9 @@ fn is_same(one: &Value, other: &Value) -> bool {
                 && one.iter().zip(other).all(|(one, other)| is_same(one, other))
         }
         (Value::Object(one), Value::Object(other)) => {
+            if one.keys().eq(other.keys()) {
+                return one.values().zip(other.values()).all(|(one, other)| is_same(one, other));
+            }
             let is_there = |(name, one)| other.get(name).is_some_and(|other| is_same(one, other));
             one.len() == other.len() && one.iter().all(is_there)
         }

@@ -4,13 +4,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
 use super::attributes::{EXPIRES, VERSION};
-use super::expression::{Expression, only, update};
+use super::expression::{self, Expression};
 use super::failure::{self, Trouble};
 use super::inner::{Inner, seconds};
 use super::item::{Attributes, Types, Writer};
 use super::known::{Content, Item, Known};
 use super::send::Refused;
-use super::size;
+use super::{path, size};
+use crate::database::changes::Change;
 use crate::database::tombstone::is_nothing;
 use crate::database::{Loaded, Saved, Version};
 use crate::error::Error;
@@ -89,12 +90,11 @@ impl Inner {
         let expected_item = known.filter(|known| !matches!(known.content, Content::Tombstone));
         let sent = match known.map(|known| (known, &known.content)) {
             Some((known, Content::Item(item))) => {
-                let (changed, gone) = item.changes(fields);
-                if changed.len() + gone.len() <= MAX_UPDATE {
-                    self.update(key.clone(), (known, item), (fields, &changed, &gone), own).await
+                let changes = item.changes(fields);
+                if changes.len() <= MAX_UPDATE {
+                    self.update(key.clone(), (known, item), (fields, &changes), own).await
                 } else {
-                    let touched = [changed, gone].concat();
-                    self.replace(key.clone(), known, &touched, fields, own).await
+                    self.replace(key.clone(), known, &changes, fields, own).await
                 }
             }
             // Expects absence, a tombstone, or an item of which only the version is known. In each
@@ -135,32 +135,43 @@ impl Inner {
         &self,
         key: Attributes,
         (known, item): (&Known, &Item),
-        (fields, changed, gone): (&Map<String, Value>, &[&str], &[&str]),
+        (fields, changes): (&Map<String, Value>, &[Change<'_>]),
         own: Attributes,
     ) -> Result<Written, Error> {
         let mut writer = Writer::new(Some(&item.types));
-        let mut set = writer.fields(only(fields, changed))?;
-        let is_untouched = |path: &str| {
-            let name = name_of(path);
-            !changed.contains(&&*name) && !gone.contains(&&*name)
-        };
+        let mut parts = Vec::with_capacity(changes.len());
+        for change in changes {
+            let value = change.new.map(|new| writer.part(&change.path, new)).transpose()?;
+            parts.push((change, value));
+        }
         let mut types = writer.types;
-        types.extend(
-            item.types
+        if !item.types.is_empty() {
+            let changed: Vec<String> =
+                changes.iter().map(|change| path::pointer(&change.path)).collect();
+            let is_in = |path: &str, change: &String| {
+                path.strip_prefix(change.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            let untouched = item
+                .types
                 .iter()
-                .filter(|(path, _)| is_untouched(path))
-                .map(|(path, kind)| (path.clone(), kind.clone())),
-        );
-        set.extend(own);
+                .filter(|(path, _)| !changed.iter().any(|change| is_in(path, change)));
+            types.extend(untouched.map(|(path, kind)| (path.clone(), kind.clone())));
+        }
         // Checks the changes only: other writers may have added more to the item, and only DynamoDB
         // knows its full size.
-        size::check(key.iter().chain(&set))?;
+        let named = parts
+            .iter()
+            .filter_map(|(change, value)| Some((change.path.last().copied()?, value.as_ref()?)));
+        let attributes = key.iter().chain(&own).map(|(name, value)| (name.as_str(), value));
+        if !size::fits(named.chain(attributes)) {
+            return Err(size::too_large(Writer::new(None).fields(fields)?.iter()));
+        }
         let mut expression = Expression::default();
-        let condition = self.is_still(known, &[changed, gone].concat(), &mut expression)?;
+        let condition = self.is_still(known, changes, &mut expression)?;
         // A projection with a value is among the attributes to set and is not removed.
         let projections = self.projections.iter().map(|projection| projection.attribute.as_str());
-        let removed: Vec<&str> = gone.iter().copied().chain(projections).collect();
-        let update = update(&mut expression, set, &removed);
+        let update = expression::update(&mut expression, own, parts, projections);
         Ok((self.update_item(key, expression, update, condition).await?, types))
     }
 
@@ -169,7 +180,7 @@ impl Inner {
         &self,
         key: Attributes,
         known: &Known,
-        touched: &[&str],
+        changes: &[Change<'_>],
         fields: &Map<String, Value>,
         own: Attributes,
     ) -> Result<Written, Error> {
@@ -179,7 +190,7 @@ impl Inner {
         };
         self.put(key, fields, types, own, |expression| match known.content {
             Content::Tombstone => Ok(self.is_absent_or(known, expression)),
-            _ => self.is_still(known, touched, expression),
+            _ => self.is_still(known, changes, expression),
         })
         .await
     }
@@ -242,10 +253,4 @@ impl Inner {
 
 fn written_version(item: &Attributes) -> Option<&String> {
     item.get(VERSION)?.as_s().ok()
-}
-
-/// Returns the name of the top-level field to which a path belongs.
-fn name_of(path: &str) -> String {
-    let name = path.split('/').nth(1).unwrap_or_default();
-    name.replace("~1", "/").replace("~0", "~")
 }

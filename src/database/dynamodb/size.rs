@@ -4,8 +4,9 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::item::{Attributes, is_known};
+use super::item::Attributes;
 use super::number::Decimal;
+use super::path::is_known;
 use crate::error::Error;
 
 /// The largest item: 400 KB, names included.
@@ -16,15 +17,27 @@ const MAX_ITEM: usize = 400 * 1024;
 pub(super) fn check<'a>(
     item: impl Iterator<Item = (&'a String, &'a AttributeValue)> + Clone,
 ) -> Result<(), Error> {
-    let size: usize = item.clone().map(|(name, value)| name.len() + bytes(value)).sum();
-    if size <= MAX_ITEM { Ok(()) } else { Err(too_large(item)) }
+    if size(item.clone().map(|(name, value)| (name.as_str(), value))) <= MAX_ITEM {
+        Ok(())
+    } else {
+        Err(too_large(item))
+    }
+}
+
+/// Returns whether attributes and parts of attributes fit into an item.
+pub(super) fn fits<'a>(parts: impl Iterator<Item = (&'a str, &'a AttributeValue)>) -> bool {
+    size(parts) <= MAX_ITEM
+}
+
+fn size<'a>(named: impl Iterator<Item = (&'a str, &'a AttributeValue)>) -> usize {
+    named.map(|(name, value)| name.len() + bytes(value)).sum()
 }
 
 /// Makes the error of an item that is too large, and names its largest fields.
 pub(super) fn too_large<'a>(
     item: impl Iterator<Item = (&'a String, &'a AttributeValue)> + Clone,
 ) -> Error {
-    let size: usize = item.clone().map(|(name, value)| name.len() + bytes(value)).sum();
+    let size = size(item.clone().map(|(name, value)| (name.as_str(), value)));
     let mut fields = Vec::new();
     for (name, value) in item {
         list("", name, value, &mut fields);

@@ -1,11 +1,12 @@
 //! The system calls that some file systems lack or answer in their own way. Tests replace them.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::path::Path;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Calls {
+    pub(super) metadata: fn(&Path) -> io::Result<Metadata>,
     pub(super) rename: fn(&Path, &Path) -> io::Result<()>,
     pub(super) sync_directory: fn(&Path) -> io::Result<()>,
     pub(super) set_permissions: fn(&File, Permissions) -> io::Result<()>,
@@ -16,6 +17,7 @@ pub(super) struct Calls {
 impl Default for Calls {
     fn default() -> Self {
         Self {
+            metadata: |path| fs::metadata(path),
             rename: |from, to| fs::rename(from, to),
             sync_directory,
             set_permissions: File::set_permissions,

@@ -116,7 +116,7 @@ impl Disk {
     }
 
     pub(super) fn fingerprint(&self) -> io::Result<Fingerprint> {
-        fs::metadata(&self.path).map(|metadata| Fingerprint::from(&metadata))
+        (self.calls.metadata)(&self.path).map(|metadata| Fingerprint::from(&metadata))
     }
 
     /// Reads the file. The fingerprint is older than the content, so that a write in between is

@@ -217,8 +217,14 @@ impl FileDb {
         if self.handle.shared.is_closed() {
             return Err(self.ended());
         }
-        let shared = self.handle.shared.clone();
-        if !blocking(move || shared.is_current()).await? {
+        let shared = &self.handle.shared;
+        let is_current = if shared.is_slow() {
+            let shared = shared.clone();
+            blocking(move || shared.is_current()).await?
+        } else {
+            shared.is_current()
+        };
+        if !is_current {
             self.ask(Command::Refresh).await?;
         }
         Ok(())

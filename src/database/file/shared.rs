@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -42,7 +43,13 @@ pub(super) struct Shared {
     known: Mutex<Known>,
     unreported: Mutex<Option<Error>>,
     closed: AtomicBool,
+    /// Set if the last look at the file took long, as on a network file system.
+    is_slow: AtomicBool,
 }
+
+/// The time that a look at the file may take on a thread that runs futures. On a local disk it
+/// takes some microseconds, less than handing it to another thread.
+const QUICK: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -63,6 +70,7 @@ impl Shared {
             known: Mutex::new(Known { current: Some(fingerprint), next: None }),
             unreported: Mutex::new(None),
             closed: AtomicBool::new(false),
+            is_slow: AtomicBool::new(false),
         }
     }
 
@@ -93,9 +101,17 @@ impl Shared {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether the last look at the file took long enough to be done on a thread that may
+    /// block. The first one follows the reading of the file, so its metadata is cached.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_slow.load(Ordering::Relaxed)
+    }
+
     /// Returns whether the file is unchanged by other programs, as loads see it. Blocks.
     pub(super) fn is_current(&self) -> bool {
+        let began = std::time::Instant::now();
         let found = self.disk.fingerprint().ok();
+        self.is_slow.store(began.elapsed() > QUICK, Ordering::Relaxed);
         let known = self.known();
         found.is_some() && (found == known.current || found == known.next)
     }

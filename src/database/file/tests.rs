@@ -259,3 +259,42 @@ async fn half_pairs_are_warned_of_once() {
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].contains("half of a surrogate pair"), "{log:?}");
 }
+
+/// A look at a slow file is left to a thread that may block, until it is quick again.
+#[tokio::test]
+async fn a_slow_file_does_not_hold_up_other_futures() {
+    const SLOW: &str = "slow";
+    static LOOKS: Mutex<Vec<std::thread::ThreadId>> = Mutex::new(Vec::new());
+
+    let (directory, path) = file("[]");
+    let metadata = |path: &Path| {
+        LOOKS.lock().unwrap_or_else(PoisonError::into_inner).push(std::thread::current().id());
+        if path.with_file_name(SLOW).exists() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        fs::metadata(path)
+    };
+    let db = open(&path, Calls { metadata, ..Calls::default() }).unwrap();
+    let is_here = async || {
+        assert_eq!(db.load("user-1").await.unwrap(), None);
+        let last = LOOKS.lock().unwrap_or_else(PoisonError::into_inner).last().copied();
+        last == Some(std::thread::current().id())
+    };
+    // A machine under load may delay one look, and even several, but not all of them.
+    let mut looks = 0;
+    while !is_here().await {
+        looks += 1;
+        assert!(looks < 1000);
+    }
+    let obstacle = directory.path().join(SLOW);
+    fs::write(&obstacle, "").unwrap();
+    is_here().await;
+    for _ in 0..3 {
+        assert!(!is_here().await);
+    }
+    fs::remove_file(&obstacle).unwrap();
+    while !is_here().await {
+        looks += 1;
+        assert!(looks < 1000);
+    }
+}

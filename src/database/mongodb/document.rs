@@ -6,8 +6,9 @@ use mongodb::bson::raw::{RawDocument, RawDocumentBuf};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde_json::Map;
 
+use super::encoded;
 use super::fields::{EXPIRES_AT, FIELDS, ID, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
-use super::known::Known;
+use super::known::{self, Known};
 use super::value::{self, Numbers, Refused};
 use crate::database::tombstone::LIFETIME;
 use crate::database::{Loaded, Version, VersionedRecord};
@@ -16,7 +17,7 @@ use crate::record::Record;
 
 /// The largest document, in bytes.
 /// <https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-BSON-Document-Size>
-const MAX_SIZE: usize = 16 * 1024 * 1024;
+pub(super) const MAX_SIZE: usize = 16 * 1024 * 1024;
 
 /// Matches a document without any of Jovo's fields: a tombstone over which no other program has
 /// written. MongoDB removes a tombstone only while this holds. An index cannot ask for a missing
@@ -39,40 +40,58 @@ impl Layout {
     }
 
     /// Interprets a document: an expired one as no record.
-    pub(super) fn found(self, document: &Document) -> Loaded {
-        match (self.has_expired(document), is_tombstone(document)) {
-            (true, _) => Loaded::Absent(None),
-            (false, true) => Loaded::Absent(Some(Known::new(document, &Map::new()).version())),
-            (false, false) => Loaded::Present(self.stored(document)),
+    pub(super) fn found(self, raw: &RawDocument) -> Result<Loaded, Error> {
+        let (known, integers) = Known::of(raw, self)?;
+        if known.has_expired() {
+            return Ok(Loaded::Absent(None));
         }
+        if known.is_tombstone {
+            return Ok(Loaded::Absent(Some(known.version())));
+        }
+        self.stored(raw, known, integers.as_ref()).map(Loaded::Present)
     }
 
-    fn stored(self, document: &Document) -> VersionedRecord {
-        let numbers = numbers(document);
-        let fields = document.iter().filter(|(name, _)| !self.is_reserved(name));
-        let json =
-            |(name, field): (&String, _)| (name.clone(), value::json(field, numbers.of(name)));
-        let record = Record::new(fields.map(json).collect());
-        let version = self.known(document, &record).version();
-        VersionedRecord { record, version }
+    /// Makes the record of a document, from its bytes: a `Document` in between would cost as much
+    /// again. Deserializing would mistake an object of the user's, such as `{"$oid": "…"}`, for
+    /// another type.
+    fn stored(
+        self,
+        raw: &RawDocument,
+        mut known: Known,
+        integers: Option<&Document>,
+    ) -> Result<VersionedRecord, Error> {
+        let numbers = known.numbers(integers);
+        let mut fields = Map::new();
+        for element in raw {
+            let (name, value) = element.map_err(undecodable)?;
+            let name = name.as_str();
+            if self.is_reserved(name) {
+                continue;
+            }
+            let mut is_foreign = false;
+            let value = encoded::read(value, numbers.of(name), &mut is_foreign);
+            fields.insert(name.to_owned(), value.map_err(undecodable)?);
+            if is_foreign {
+                known.foreign.push(name.to_owned());
+            }
+        }
+        known.record = Record::new(fields);
+        Ok(VersionedRecord { record: known.record.clone(), version: known.version() })
     }
 
-    /// Describes the document of this record, for its version.
-    pub(super) fn known(self, document: &Document, record: &Record) -> Known {
+    /// Describes the document of this record, as this crate writes it.
+    pub(super) fn written(self, id: &str, document: &Document, record: &Record) -> Known {
         let expires_at = self.expires_after.and_then(|_| document.get_datetime(EXPIRES_AT).ok());
-        Known { expires_at: expires_at.copied(), ..Known::new(document, record.fields()) }
+        Known { expires_at: expires_at.copied(), ..Known::written(id, document, record) }
     }
 
-    /// Returns whether a document has expired. MongoDB removes expired documents about once a
-    /// minute.
-    pub(super) fn has_expired(self, document: &Document) -> bool {
-        let is_over = |name| {
-            document.get(name).and_then(Bson::as_datetime).is_some_and(|at| *at <= DateTime::now())
-        };
-        match is_tombstone(document) {
-            true => is_over(TOMBSTONE),
-            false => self.expires_after.is_some() && is_over(EXPIRES_AT),
+    /// Returns the fields that each write of this crate sets besides those of the record.
+    pub(super) fn own(self, updated_at: &str) -> Document {
+        let mut own = doc! { MARK: format!("{updated_at}/{}", Version::unique()) };
+        if let Some(expires_after) = self.expires_after {
+            own.insert(EXPIRES_AT, from_now(expires_after));
         }
+        own
     }
 
     /// Makes the document of a record that replaces `old`.
@@ -89,15 +108,12 @@ impl Layout {
             let field = value::bson(field, old, 1).map_err(|refused| refused.under(name))?;
             document.insert(name.as_str(), field);
         }
-        let mark = format!("{}/{}", updated_at(&document), Version::unique());
-        document.insert(MARK, mark);
-        if let Some(expires_after) = self.expires_after {
-            document.insert(EXPIRES_AT, from_now(expires_after));
-        }
+        let own = self.own(updated_at(&document));
+        document.extend(own);
         Ok(document)
     }
 
-    fn check_name(self, name: &str) -> Result<(), Refused> {
+    pub(super) fn check_name(self, name: &str) -> Result<(), Refused> {
         if self.is_reserved(name) {
             return Err(
                 Refused::new("is kept for the database's own use; use another name").under(name)
@@ -119,13 +135,6 @@ pub(super) fn tombstone(id: &str) -> Document {
     doc! { ID: id, MARK: Version::unique().as_str(), TOMBSTONE: from_now(LIFETIME) }
 }
 
-/// Returns whether a document is a tombstone. One with any other field is not: another program has
-/// written over it.
-pub(super) fn is_tombstone(document: &Document) -> bool {
-    document.get_datetime(TOMBSTONE).is_ok()
-        && document.keys().all(|name| [ID, MARK, TOMBSTONE].contains(&name.as_str()))
-}
-
 fn from_now(duration: Duration) -> DateTime {
     let duration = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     let now = DateTime::from_system_time(SystemTime::now()).timestamp_millis();
@@ -138,28 +147,24 @@ fn updated_at(document: &Document) -> &str {
 
 /// Tells which floating-point numbers of a document are integers, depending on whether Jovo wrote
 /// it last.
-pub(super) fn numbers(document: &Document) -> Numbers<'_> {
-    let mark = document.get(MARK).and_then(Bson::as_str).and_then(|mark| mark.rsplit_once('/'));
-    match (mark, document.get_document(INTEGERS)) {
-        (Some((written_with, _)), integers) if written_with == updated_at(document) => {
-            integers.map_or(Numbers::Exact, Numbers::Listed)
-        }
-        _ => Numbers::JavaScript,
+fn numbers(document: &Document) -> Numbers<'_> {
+    let of = |name| document.get(name).unwrap_or(&Bson::Null);
+    match document.get_document(INTEGERS) {
+        _ if !known::is_ours(of(MARK), of(UPDATED_AT)) => Numbers::JavaScript,
+        Ok(listed) => Numbers::Listed(listed),
+        Err(_) => Numbers::Exact,
     }
 }
 
-/// Returns whether both documents come from the same write of this crate.
-pub(super) fn is_same_write(one: &Document, other: &Document) -> bool {
-    one.get(MARK) == other.get(MARK) && updated_at(one) == updated_at(other)
+/// Decodes the bytes of a document.
+pub(super) fn decode(raw: &RawDocument) -> Result<Document, Error> {
+    Document::try_from(raw).map_err(undecodable)
 }
 
-/// Decodes the bytes of a document. Deserializing them would mistake an object of the user's, such
-/// as `{"$oid": "…"}`, for another type.
-pub(super) fn decode(raw: &RawDocument) -> Result<Document, Error> {
+/// Makes the error of a document whose bytes are not BSON.
+pub(super) fn undecodable<E>(_: E) -> Error {
     // The text of the cause may quote a key.
-    Document::try_from(raw).map_err(|_| {
-        Error::decode("a document of MongoDB cannot be decoded; repair it in the collection")
-    })
+    Error::decode("a document of MongoDB cannot be decoded; repair it in the collection")
 }
 
 /// Encodes a document, and refuses one that is too large.

@@ -1,80 +1,91 @@
-//! Remembers the state in which a document was loaded. The version holds it.
+//! Remembers the state in which a document was loaded or written. The version carries it.
 
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::OnceLock;
+use mongodb::bson::raw::{RawBsonRef, RawDocument};
+use mongodb::bson::{Bson, DateTime, Document, doc};
 
-use mongodb::bson::raw::RawDocument;
-use mongodb::bson::{Bson, DateTime, Document, bson, doc};
-use serde_json::{Map, Value};
-
-use super::document;
-use super::fields::{CREATED_AT, ID, MARK, UPDATED_AT};
-use super::value::{self, Numbers};
+use super::document::{self, Layout};
+use super::fields::{CREATED_AT, EXPIRES_AT, ID, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
+use super::value::Numbers;
 use crate::database::Version;
+use crate::error::Error;
+use crate::record::Record;
 
-/// The content of a [`Version`]: the condition of a save, and the fields that need not be written.
-#[derive(Clone, Debug, PartialEq)]
+/// The state that a [`Version`] carries: the condition of a save, and the record that was loaded, so
+/// that only what differs from it is written.
+#[derive(Clone)]
 pub(super) struct Known {
-    /// The fingerprint of the id.
-    pub(super) user: [i64; 2],
+    pub(super) id: String,
     pub(super) mark: Bson,
     pub(super) updated_at: Bson,
     pub(super) created_at: Bson,
     pub(super) is_tombstone: bool,
     /// Set if Jovo wrote last: its integers beyond 32 bits are floating-point numbers.
     pub(super) is_javascript: bool,
-    /// The date at which the user expires, if users do.
+    /// The date at which the document expires, if it does.
     pub(super) expires_at: Option<DateTime>,
-    pub(super) fields: BTreeMap<String, Field>,
-}
-
-/// Describes a field of the record as it is in the document.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Field {
-    /// The fingerprint of its value in the record.
-    fingerprint: [i64; 2],
-    /// Set if the field holds types that JSON does not tell apart. A save that changes it reads it
-    /// again.
-    pub(super) is_foreign: bool,
-}
-
-impl Field {
-    pub(super) fn new(json: &Value, value: &Bson, numbers: Numbers<'_>) -> Self {
-        Self { fingerprint: fingerprint(json), is_foreign: value::is_foreign(value, numbers) }
-    }
-
-    pub(super) fn is_changed(self, json: &Value) -> bool {
-        self.fingerprint != fingerprint(json)
-    }
-}
-
-/// Hashes a value to 128 bits. The keys are random and private to the process: equal fingerprints
-/// cannot be forged, and to another process every field looks changed and is written.
-fn fingerprint(value: impl Hash) -> [i64; 2] {
-    static KEYS: OnceLock<[RandomState; 2]> = OnceLock::new();
-    let keys = KEYS.get_or_init(|| [RandomState::new(), RandomState::new()]);
-    keys.each_ref().map(|keys| keys.hash_one(&value).cast_signed())
+    pub(super) record: Record,
+    /// The fields that hold types that JSON does not tell apart. A save that changes one of them
+    /// reads it again.
+    pub(super) foreign: Vec<String>,
 }
 
 impl Known {
-    /// Describes a document that holds these fields of a record.
-    pub(super) fn new(document: &Document, fields: &Map<String, Value>) -> Self {
-        let numbers = document::numbers(document);
-        let field = |(name, json): (&String, _)| {
-            let value = document.get(name)?;
-            Some((name.clone(), Field::new(json, value, numbers.of(name))))
+    /// Describes a document that is still encoded, without its record. Returns the list of its
+    /// integers as well.
+    pub(super) fn of(raw: &RawDocument, layout: Layout) -> Result<(Self, Option<Document>), Error> {
+        let mut known = Self {
+            id: String::new(),
+            mark: Bson::Null,
+            updated_at: Bson::Null,
+            created_at: Bson::Null,
+            is_tombstone: false,
+            is_javascript: false,
+            expires_at: None,
+            record: Record::default(),
+            foreign: Vec::new(),
         };
+        let (mut integers, mut ends, mut has_fields) = (None, None, false);
+        for element in raw {
+            let (name, value) = element.map_err(document::undecodable)?;
+            let bson = || Bson::try_from(value).map_err(document::undecodable);
+            match (name.as_str(), value) {
+                (ID, RawBsonRef::String(id)) => id.clone_into(&mut known.id),
+                (MARK, _) => known.mark = bson()?,
+                (UPDATED_AT, _) => known.updated_at = bson()?,
+                (CREATED_AT, _) => known.created_at = bson()?,
+                (TOMBSTONE, RawBsonRef::DateTime(end)) => ends = Some(end),
+                (EXPIRES_AT, RawBsonRef::DateTime(at)) if layout.expires_after.is_some() => {
+                    known.expires_at = Some(at);
+                }
+                (INTEGERS, RawBsonRef::Document(listed)) => {
+                    integers = Some(Document::try_from(listed).map_err(document::undecodable)?);
+                }
+                _ => {}
+            }
+            has_fields |= ![ID, MARK, TOMBSTONE].contains(&name.as_str());
+        }
+        // A tombstone with any other field is not one: another program has written over it.
+        if let Some(end) = ends.filter(|_| !has_fields) {
+            known.is_tombstone = true;
+            known.expires_at = Some(end);
+        }
+        known.is_javascript = !is_ours(&known.mark, &known.updated_at);
+        Ok((known, integers))
+    }
+
+    /// Describes a document that this crate writes.
+    pub(super) fn written(id: &str, document: &Document, record: &Record) -> Self {
         let of = |name| document.get(name).cloned().unwrap_or(Bson::Null);
         Self {
-            user: fingerprint(document.get_str(ID).unwrap_or_default()),
+            id: id.to_owned(),
             mark: of(MARK),
             updated_at: of(UPDATED_AT),
             created_at: of(CREATED_AT),
-            is_tombstone: document::is_tombstone(document),
-            is_javascript: numbers == Numbers::JavaScript,
+            is_tombstone: false,
+            is_javascript: false,
             expires_at: None,
-            fields: fields.iter().filter_map(field).collect(),
+            record: record.clone(),
+            foreign: Vec::new(),
         }
     }
 
@@ -93,61 +104,75 @@ impl Known {
         filter
     }
 
-    /// Returns whether this is the document of that user.
-    pub(super) fn is_of(&self, id: &str) -> bool {
-        self.user == fingerprint(id)
+    /// Returns whether the field holds types that JSON does not tell apart.
+    pub(super) fn is_foreign(&self, name: &str) -> bool {
+        self.foreign.iter().any(|foreign| foreign == name)
     }
 
-    /// Returns whether the user has expired, so that MongoDB may have removed the document.
+    /// Returns whether this is the document of that user.
+    pub(super) fn is_of(&self, id: &str) -> bool {
+        self.id == id
+    }
+
+    /// Returns whether the document has expired. MongoDB removes expired documents about once a
+    /// minute.
     pub(super) fn has_expired(&self) -> bool {
         self.expires_at.is_some_and(|at| at <= DateTime::now())
     }
 
-    /// Encodes the state as BSON in hexadecimal digits, which is exact for every type of a field.
-    pub(super) fn version(&self) -> Version {
-        let fields = self.fields.iter().map(|(name, field)| {
-            let [one, other] = field.fingerprint;
-            (name.clone(), bson!([one, other, field.is_foreign]))
-        });
-        let known = doc! {
-            "i": self.user.to_vec(), "m": &self.mark, "u": &self.updated_at, "c": &self.created_at,
-            "t": self.is_tombstone, "j": self.is_javascript, "e": self.expires_at,
-            "f": fields.collect::<Document>(),
-        };
-        let bytes = known.to_vec().unwrap_or_default();
-        Version::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    /// Returns whether both documents come from the same write of this crate.
+    pub(super) fn is_same_write(&self, other: &Self) -> bool {
+        self.mark == other.mark && self.updated_at == other.updated_at
     }
 
-    /// Decodes a version. Returns `None` for a version that no database of this kind made.
-    pub(super) fn parse(version: &Version) -> Option<Self> {
-        let digits = version.as_str().as_bytes();
-        let bytes = digits.chunks(2).map(|pair| {
-            std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
-        });
-        let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
-        let known = document::decode(RawDocument::from_bytes(&bytes).ok()?).ok()?;
-        let [Bson::Int64(one), Bson::Int64(other)] = known.get_array("i").ok()?.as_slice() else {
-            return None;
+    /// Tells which floating-point numbers of the document are integers.
+    pub(super) fn numbers<'a>(&self, integers: Option<&'a Document>) -> Numbers<'a> {
+        match integers {
+            _ if self.is_javascript => Numbers::JavaScript,
+            Some(listed) => Numbers::Listed(listed),
+            None => Numbers::Exact,
+        }
+    }
+
+    /// Makes the version that carries this state. Its text is that of the condition.
+    pub(super) fn version(self) -> Version {
+        let text = |value: &Bson| match value {
+            Bson::String(text) => text.clone(),
+            other => other.to_string(),
         };
-        let user = [*one, *other];
-        let fields = known.get_document("f").ok()?.iter().map(|(name, field)| {
-            let [Bson::Int64(one), Bson::Int64(other), Bson::Boolean(is_foreign)] =
-                field.as_array()?.as_slice()
-            else {
-                return None;
-            };
-            let field = Field { fingerprint: [*one, *other], is_foreign: *is_foreign };
-            Some((name.clone(), field))
-        });
-        Some(Self {
-            user,
-            mark: known.get("m")?.clone(),
-            updated_at: known.get("u")?.clone(),
-            created_at: known.get("c")?.clone(),
-            is_tombstone: known.get_bool("t").ok()?,
-            is_javascript: known.get_bool("j").ok()?,
-            expires_at: known.get_datetime("e").ok().copied(),
-            fields: fields.collect::<Option<_>>()?,
-        })
+        let text = [&self.mark, &self.updated_at, &self.created_at].map(text).join(" ");
+        Version::new(text).with_loaded(self)
+    }
+
+    /// Returns the state that a version carries; `None` for a version that no database of this kind
+    /// made.
+    pub(super) fn carried(version: &Version) -> Option<&Self> {
+        version.loaded()
+    }
+}
+
+/// Returns whether the mark counts: whether this crate wrote the document last.
+pub(super) fn is_ours(mark: &Bson, updated_at: &Bson) -> bool {
+    let written_with = mark.as_str().and_then(|mark| mark.rsplit_once('/'));
+    written_with
+        .is_some_and(|(written_with, _)| written_with == updated_at.as_str().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_version_carries_the_known_state_without_showing_it() {
+        let record: Record =
+            serde_json::from_value(json!({ "user": { "data": { "name": "SECRET" } } })).unwrap();
+        let known = Known::written("SECRET", &doc! { MARK: "/1" }, &record);
+        let version = known.version();
+        assert_eq!(version.to_string(), "/1 null null");
+        assert!(!format!("{version:?}").contains("SECRET"));
+        assert_eq!(Known::carried(&version).unwrap().record, record);
+        assert!(Known::carried(&Version::from(7)).is_none());
     }
 }

@@ -3,6 +3,7 @@
 mod builder;
 mod connection;
 mod document;
+mod encoded;
 mod failure;
 mod fields;
 mod known;
@@ -17,6 +18,7 @@ mod value;
 use std::fmt;
 use std::sync::Arc;
 
+use mongodb::bson::raw::RawDocumentBuf;
 use mongodb::bson::{Document, doc};
 use mongodb::error::Error as DriverError;
 
@@ -45,8 +47,8 @@ use crate::record::Record;
 /// * A load is one read. A save is one write, which a majority of the servers has stored when it
 ///   returns. A save reads once more after a conflict, and before it changes a field with types
 ///   that JSON lacks.
-/// * A save writes the top-level fields that have changed, as Jovo v4 does. Fields that other
-///   programs add meanwhile stay.
+/// * A save writes the parts of the record that have changed, down to `user.data.orders.today`.
+///   Fields beside them that other programs change meanwhile stay.
 /// * Types that JSON lacks (dates, object ids, binary data…) load as strings, with dates in RFC
 ///   3339, or as [Extended JSON]. A save leaves the types of unchanged values in the database as
 ///   they are, including `Int64` and `Double`.
@@ -139,13 +141,12 @@ impl MongoDb {
         failure::failure(action, &self.shared.place(), error)
     }
 
-    async fn find(&self, filter: Document) -> Result<Option<Document>, Error> {
+    async fn find(&self, filter: Document) -> Result<Option<RawDocumentBuf>, Error> {
         let found = self.shared.collection().await?.find_one(filter).await;
-        let found = found.map_err(|error| self.failed("reading from", &error))?;
-        found.map(|raw| document::decode(&raw)).transpose()
+        found.map_err(|error| self.failed("reading from", &error))
     }
 
-    async fn find_user(&self, id: &str) -> Result<Option<Document>, Error> {
+    async fn find_user(&self, id: &str) -> Result<Option<RawDocumentBuf>, Error> {
         self.find(doc! { ID: { "$eq": id } }).await
     }
 }
@@ -165,7 +166,7 @@ impl Database for MongoDb {
 
     async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         let document = self.shared.in_time("reading from", self.find_user(id)).await?;
-        let found = document.map(|document| self.shared.layout.found(&document));
+        let found = document.map(|document| self.shared.layout.found(&document)).transpose()?;
         Ok(found.unwrap_or(Loaded::Absent(None)).with_version())
     }
 

@@ -1,14 +1,13 @@
 //! Saves a record on the condition of its version, and interprets the result.
 
-use mongodb::bson::Document;
-use mongodb::bson::raw::RawDocumentBuf;
+use mongodb::bson::raw::{RawDocument, RawDocumentBuf};
 
 use super::MongoDb;
 use super::known::Known;
-use super::update::{Changes, Write};
+use super::update::{Changes, Update, Write};
 use super::{document, failure};
 use crate::database::tombstone::is_nothing;
-use crate::database::{Expected, Saved, Version};
+use crate::database::{Expected, Saved};
 use crate::error::Error;
 use crate::record::Record;
 
@@ -36,16 +35,16 @@ impl MongoDb {
         if is_nothing(version) {
             return self.insert(id, record, Replaceable::Nothing).await;
         }
-        match Known::parse(version) {
+        match Known::carried(version) {
             Some(known) if known.is_tombstone => {
-                self.insert(id, record, Replaceable::Tombstone(&known)).await
+                self.insert(id, record, Replaceable::Tombstone(known)).await
             }
-            Some(known) => self.update(id, record, &known).await,
+            Some(known) => self.update(id, record, known).await,
             // No document has such a version.
             None => {
                 self.shared.layout.document(id, record, None)?;
                 let current = self.find_user(id).await?;
-                Ok(current.map_or(Saved::Conflict(None), |current| self.conflict(&current)))
+                current.map_or(Ok(Saved::Conflict(None)), |current| self.conflict(&current))
             }
         }
     }
@@ -59,32 +58,32 @@ impl MongoDb {
     ) -> Result<Saved, Error> {
         let layout = self.shared.layout;
         let document = layout.document(id, record, None)?;
-        let version = layout.known(&document, record).version();
+        let written = layout.written(id, &document, record);
         let raw = document::raw(&document)?;
         if let Replaceable::Tombstone(tombstone) = replaceable
             && self.replace(id, &raw, tombstone).await?
         {
-            return Ok(Saved::Written(version));
+            return Ok(Saved::Written(written.version()));
         }
         let collection = self.shared.collection().await?;
         // Tries again if the obstacle disappeared before it was looked at or replaced.
         for _ in 0..3 {
             match collection.insert_one(&raw).await {
-                Ok(_) => return Ok(Saved::Written(version)),
+                Ok(_) => return Ok(Saved::Written(written.version())),
                 Err(error) if failure::is_duplicate_key(&error) => {}
                 Err(error) => return Err(self.failed("writing to", &error)),
             }
             let Some(current) = self.find_user(id).await? else { continue };
-            let known = Known::new(&current, &serde_json::Map::new());
+            let (known, _) = Known::of(&current, layout)?;
             let is_in_the_way =
                 !known.is_tombstone || !matches!(replaceable, Replaceable::AnyTombstone);
-            if layout.has_expired(&current) || !is_in_the_way {
+            if known.has_expired() || !is_in_the_way {
                 match self.replace(id, &raw, &known).await? {
-                    true => return Ok(Saved::Written(version)),
+                    true => return Ok(Saved::Written(written.version())),
                     false => continue,
                 }
             }
-            return Ok(self.compared(&document, version, &current));
+            return self.compared(written, &current);
         }
         Err(failure::failed(
             "writing to",
@@ -101,32 +100,31 @@ impl MongoDb {
         Ok(replaced.matched_count > 0)
     }
 
-    /// Writes the fields of the record that have changed.
+    /// Writes the parts of the record that have changed.
     async fn update(&self, id: &str, record: &Record, known: &Known) -> Result<Saved, Error> {
         let changes = Changes::new(known, record);
         let layout = self.shared.layout;
         let old = match changes.need_document() {
             true => match self.find(known.filter(id)).await? {
-                Some(old) => Some(old),
+                Some(old) => Some(document::decode(&old)?),
                 None => return self.after_conflict(id, known, None).await,
             },
             false => None,
         };
-        let update = changes.update(layout, id, old.as_ref())?;
-        let version = update.known.version();
-        let is_stored = match &update.write {
+        let Update { write, known: written } = changes.update(layout, id, old.as_ref())?;
+        let is_stored = match write {
             Write::Replacement(document) => {
-                self.replace(id, &document::raw(document)?, known).await?
+                self.replace(id, &document::raw(&document)?, known).await?
             }
             Write::Update(operators) => {
                 let collection = self.shared.collection().await?;
-                let updated = collection.update_one(known.filter(id), operators.clone()).await;
+                let updated = collection.update_one(known.filter(id), operators).await;
                 updated.map_err(|error| self.failed("writing to", &error))?.matched_count > 0
             }
         };
         match is_stored {
-            true => Ok(Saved::Written(version)),
-            false => self.after_conflict(id, known, Some((&update.document, version))).await,
+            true => Ok(Saved::Written(written.version())),
+            false => self.after_conflict(id, known, Some(written)).await,
         }
     }
 
@@ -136,13 +134,11 @@ impl MongoDb {
         &self,
         id: &str,
         known: &Known,
-        written: Option<(&Document, Version)>,
+        written: Option<Known>,
     ) -> Result<Saved, Error> {
         match (self.find_user(id).await?, written) {
-            (Some(current), Some((document, version))) => {
-                Ok(self.compared(document, version, &current))
-            }
-            (Some(current), None) => Ok(self.conflict(&current)),
+            (Some(current), Some(written)) => self.compared(written, &current),
+            (Some(current), None) => self.conflict(&current),
             // A deletion by this crate would have left a tombstone. A document that a TTL index
             // removed must not pass for a user who wanted to be forgotten.
             (None, _)
@@ -156,15 +152,16 @@ impl MongoDb {
         }
     }
 
-    fn compared(&self, document: &Document, version: Version, current: &Document) -> Saved {
+    fn compared(&self, written: Known, current: &RawDocument) -> Result<Saved, Error> {
+        let (stored, _) = Known::of(current, self.shared.layout)?;
         // The driver repeats a write whose answer was lost.
-        match document::is_same_write(document, current) {
-            true => Saved::Written(version),
+        match written.is_same_write(&stored) {
+            true => Ok(Saved::Written(written.version())),
             false => self.conflict(current),
         }
     }
 
-    fn conflict(&self, current: &Document) -> Saved {
-        Saved::Conflict(self.shared.layout.found(current).into_record())
+    fn conflict(&self, current: &RawDocument) -> Result<Saved, Error> {
+        Ok(Saved::Conflict(self.shared.layout.found(current)?.into_record()))
     }
 }

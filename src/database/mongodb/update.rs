@@ -1,21 +1,30 @@
-//! Makes the write of a save that replaces a document: of the changed fields alone, so that fields
-//! that other writers have added meanwhile stay.
+//! Makes the write of a save that replaces a document: of the changed parts alone, so that those
+//! that other writers have changed meanwhile stay.
 
 use std::collections::BTreeMap;
 
 use mongodb::bson::{Bson, Document, doc};
+use serde_json::{Map, Value};
 
 use super::document::{self, Layout};
+use super::encoded;
 use super::fields::{CREATED_AT, EXPIRES_AT, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
-use super::known::{Field, Known};
-use super::value::{Numbers, integers};
+use super::known::Known;
+use super::value::{self, Numbers, integers, is_foreign};
+use crate::database::changes::{Change, Rules, changes};
 use crate::error::Error;
 use crate::record::Record;
 
-/// Lists the fields of a record that differ from those of the loaded document.
+/// The size beyond which the whole document is made, to refuse one that is too large exactly: some
+/// fields are not part of the record, and types that JSON lacks take less as text.
+const LARGE: usize = document::MAX_SIZE - 64 * 1024;
+
+/// Lists the parts of a record that differ from those of the loaded document.
 pub(super) struct Changes<'a> {
     known: &'a Known,
     record: &'a Record,
+    parts: Vec<Change<'a>>,
+    /// The top-level fields that hold these parts.
     changed: Vec<&'a str>,
     removed: Vec<&'a str>,
 }
@@ -24,8 +33,38 @@ pub(super) struct Changes<'a> {
 pub(super) struct Update {
     pub(super) write: Write,
     pub(super) known: Known,
-    /// The document of the record, without the fields of other writers.
-    pub(super) document: Document,
+}
+
+/// A field with types that JSON lacks is compared with what is stored, and written whole.
+impl Rules for Known {
+    fn is_same(&self, old: &Value, new: &Value) -> bool {
+        old == new
+    }
+
+    fn may_enter(&self, field: &str) -> bool {
+        !self.is_foreign(field)
+    }
+
+    /// In a path a dot separates names, `$` may begin an operator, and digits an index.
+    /// <https://www.mongodb.com/docs/manual/core/document/#dot-notation>
+    fn may_name(&self, name: &str) -> bool {
+        is_named(name)
+            && !name.contains('\0')
+            && !name.starts_with(|first: char| first.is_ascii_digit())
+    }
+
+    /// MongoDB appends new members in the order of their names.
+    /// <https://www.mongodb.com/docs/manual/reference/operator/update/set/#behavior>
+    fn keeps_order(&self, old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
+        let kept = new.keys().take_while(|name| old.contains_key(*name)).count();
+        let is_kept = |name: &&String| new.contains_key(*name);
+        new.len() - kept <= 1 && old.keys().filter(is_kept).eq(new.keys().take(kept))
+    }
+}
+
+/// Returns whether an update can name a top-level field.
+fn is_named(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('$') && !name.contains('.')
 }
 
 pub(super) enum Write {
@@ -36,13 +75,12 @@ pub(super) enum Write {
 
 impl<'a> Changes<'a> {
     pub(super) fn new(known: &'a Known, record: &'a Record) -> Self {
-        let fields = record.fields();
-        let is_changed =
-            |name: &&str| known.fields.get(*name).is_none_or(|it| it.is_changed(&fields[*name]));
-        let changed = fields.keys().map(String::as_str).filter(is_changed).collect();
-        let is_removed = |name: &&str| !fields.contains_key(*name);
-        let removed = known.fields.keys().map(String::as_str).filter(is_removed).collect();
-        Self { known, record, changed, removed }
+        let (before, fields) = (known.record.fields(), record.fields());
+        let parts = changes(before, fields, known);
+        let mut names: Vec<&str> = parts.iter().map(Change::field).collect();
+        names.dedup();
+        let (changed, removed) = names.into_iter().partition(|name| fields.contains_key(*name));
+        Self { known, record, parts, changed, removed }
     }
 
     fn names(&self) -> impl Iterator<Item = &'a str> {
@@ -51,16 +89,17 @@ impl<'a> Changes<'a> {
 
     /// Returns whether an update cannot name the changed fields.
     fn need_replacement(&self) -> bool {
-        self.names().any(|name| name.is_empty() || name.starts_with('$') || name.contains('.'))
+        !self.names().all(is_named)
     }
 
     /// Returns whether the document has to be read again because a version does not hold its
     /// values.
     pub(super) fn need_document(&self) -> bool {
-        let is_foreign = |name| self.known.fields.get(name).is_some_and(|field| field.is_foreign);
         // The mark is made of these.
         let times = [CREATED_AT, UPDATED_AT].into_iter();
-        self.need_replacement() || self.names().chain(times).any(is_foreign)
+        self.need_replacement()
+            || !self.known.foreign.is_empty()
+                && self.names().chain(times).any(|name| self.known.is_foreign(name))
     }
 
     /// Makes the write. `old` is the stored document, where it had to be read.
@@ -70,18 +109,55 @@ impl<'a> Changes<'a> {
         id: &str,
         old: Option<&Document>,
     ) -> Result<Update, Error> {
+        let is_large = encoded::size_of_fields(self.record.fields()) > LARGE;
+        if old.is_none() && !self.known.is_javascript && !is_large {
+            return self.parts(layout, id);
+        }
         let document = layout.document(id, self.record, old)?;
         // Refuses a document that is too large, and names its largest fields.
         document::raw(&document)?;
         let lists = self.integers(&document);
-        let expires_at = layout.expires_after.and_then(|_| document.get_datetime(EXPIRES_AT).ok());
-        let known =
-            Known { expires_at: expires_at.copied(), ..self.known_after(&document, &lists) };
+        let foreign = self.foreign_after(&document, &lists);
+        let known = Known { foreign, ..layout.written(id, &document, self.record) };
         let write = match old.filter(|_| self.need_replacement()) {
             Some(old) => Write::Replacement(self.replacement(old, &document, lists)),
             None => Write::Update(self.operators(&document, lists)),
         };
-        Ok(Update { write, known, document })
+        Ok(Update { write, known })
+    }
+
+    /// Makes the write of the changed parts alone.
+    fn parts(&self, layout: Layout, id: &str) -> Result<Update, Error> {
+        let (mut set, mut unset) = (Document::new(), doc! { TOMBSTONE: true });
+        for Change { path, new, .. } in &self.parts {
+            let Some(new) = new else {
+                unset.insert(path.join("."), true);
+                continue;
+            };
+            if let [field] = path[..] {
+                layout.check_name(field)?;
+            }
+            let part = value::bson(new, None, path.len());
+            let part = part.map_err(|refused| {
+                path.iter().rev().fold(refused, |refused, name| refused.under(name))
+            })?;
+            set.insert(path.join("."), part);
+        }
+        let time = |name| self.record.fields().get(name).map(|time| value::bson(time, None, 1));
+        let times = [UPDATED_AT, CREATED_AT].map(|name| (name, time(name)));
+        let mut times = times.into_iter().filter_map(|(name, time)| Some((name, time?)));
+        let mut head = times.try_fold(Document::new(), |mut head, (name, time)| {
+            head.insert(name, time?);
+            Ok::<_, value::Refused>(head)
+        })?;
+        let own = layout.own(head.get_str(UPDATED_AT).unwrap_or_default());
+        head.extend(own.clone());
+        set.extend(own);
+        let foreign = self.known.foreign.iter();
+        let foreign = foreign.filter(|name| self.record.fields().contains_key(*name));
+        let foreign = foreign.cloned().collect();
+        let known = Known { foreign, ..layout.written(id, &head, self.record) };
+        Ok(Update { write: Write::Update(doc! { "$set": set, "$unset": unset }), known })
     }
 
     /// Lists for each changed field which of its floating-point numbers are integers.
@@ -98,8 +174,8 @@ impl<'a> Changes<'a> {
         let kept = |name: &&String| {
             !self.changed.contains(&name.as_str()) && self.record.fields().contains_key(*name)
         };
-        let foreign = self.known.fields.iter().filter(|(_, field)| field.is_foreign);
-        foreign.map(|(name, _)| name).filter(kept).map(|name| (name.clone(), true.into())).collect()
+        let foreign = self.known.foreign.iter();
+        foreign.filter(kept).map(|name| (name.clone(), true.into())).collect()
     }
 
     fn operators(&self, document: &Document, lists: BTreeMap<&str, Option<Bson>>) -> Document {
@@ -124,7 +200,7 @@ impl<'a> Changes<'a> {
         } else {
             let removed = self.removed.iter().map(|name| (*name, None));
             for (name, list) in lists.into_iter().chain(removed) {
-                let was_foreign = self.known.fields.get(name).is_some_and(|field| field.is_foreign);
+                let was_foreign = self.known.is_foreign(name);
                 match list {
                     Some(list) => drop(set.insert(format!("{INTEGERS}.{name}"), list)),
                     None if was_foreign => drop(unset.insert(format!("{INTEGERS}.{name}"), true)),
@@ -166,29 +242,21 @@ impl<'a> Changes<'a> {
         new
     }
 
-    fn known_after(&self, document: &Document, lists: &BTreeMap<&str, Option<Bson>>) -> Known {
-        let field = |(name, json): (&String, _)| {
-            let field = match (lists.get(name.as_str()), self.known.fields.get(name)) {
-                (None, Some(unchanged)) => *unchanged,
-                (list, _) => {
-                    let numbers = match list.and_then(Option::as_ref) {
-                        Some(Bson::Document(list)) => Numbers::Listed(list),
-                        Some(_) => Numbers::JavaScript,
-                        None => Numbers::Exact,
-                    };
-                    Field::new(json, document.get(name)?, numbers)
-                }
+    /// Lists the fields that hold types that JSON does not tell apart, after the write.
+    fn foreign_after(
+        &self,
+        document: &Document,
+        lists: &BTreeMap<&str, Option<Bson>>,
+    ) -> Vec<String> {
+        let is_foreign = |name: &&String| {
+            let Some(list) = lists.get(name.as_str()) else { return self.known.is_foreign(name) };
+            let numbers = match list {
+                Some(Bson::Document(list)) => Numbers::Listed(list),
+                Some(_) => Numbers::JavaScript,
+                None => Numbers::Exact,
             };
-            Some((name.clone(), field))
+            document.get(*name).is_some_and(|value| is_foreign(value, numbers))
         };
-        let of = |name| document.get(name).cloned().unwrap_or(Bson::Null);
-        Known {
-            mark: of(MARK),
-            updated_at: of(UPDATED_AT),
-            created_at: of(CREATED_AT),
-            is_javascript: false,
-            fields: self.record.fields().iter().filter_map(field).collect(),
-            ..self.known.clone()
-        }
+        self.record.fields().keys().filter(is_foreign).cloned().collect()
     }
 }

@@ -43,7 +43,7 @@ impl Numbers<'_> {
         }
     }
 
-    fn at(self, index: usize) -> Self {
+    pub(super) fn at(self, index: usize) -> Self {
         match self {
             Self::Listed(_) => self.of(&index.to_string()),
             all => all,
@@ -146,7 +146,7 @@ pub(super) fn is_foreign(value: &Bson, numbers: Numbers<'_>) -> bool {
     }
 }
 
-fn is_foreign_scalar(value: &Bson, numbers: Numbers<'_>) -> bool {
+pub(super) fn is_foreign_scalar(value: &Bson, numbers: Numbers<'_>) -> bool {
     match value {
         Bson::Document(_)
         | Bson::Array(_)

@@ -8,11 +8,9 @@ mod visitors;
 
 use std::borrow::Cow;
 
-use serde::de::DeserializeSeed;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use self::search::Search;
 use self::visitors::{Elements, LastMember, Text};
 pub(crate) use self::visitors::{Members, UpTo};
 use super::is_id;
@@ -24,14 +22,10 @@ pub(crate) fn members<'a, const N: usize>(
     paths: [&str; N],
 ) -> [Option<&'a RawValue>; N] {
     let mut found = [None; N];
-    let Some(raw) = raw else { return found };
-    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
-    let search = Search::new(&paths, &mut found);
-    match search.deserialize(&mut deserializer) {
-        Ok(()) => found,
-        // Something in the object cannot be parsed, such as a lone surrogate: step over it.
-        Err(_) => paths.map(|path| path.split('/').try_fold(raw, member)),
+    if let Some(raw) = raw {
+        search::find(raw.get(), &paths, &mut found);
     }
+    found
 }
 
 /// Returns the last member `name` of the object `raw`, without keeping the others.

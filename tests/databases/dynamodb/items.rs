@@ -326,7 +326,7 @@ async fn a_records_own_expiry_is_data(endpoint: String) {
     }
 }
 
-/// If our version cannot reveal another write, the changed fields are compared.
+/// If our version cannot reveal another write, the changed parts are compared.
 async fn others_writes_are_not_overwritten(endpoint: String) {
     let (db, raw) = ready(&endpoint).await;
     let changed = |id: &str, name: &str| {
@@ -355,7 +355,7 @@ async fn others_writes_are_not_overwritten(endpoint: String) {
         save(&db, &id, &with_data(&json!({})), Some(&current.version)).await;
     }
     // A script that ignores versions sets, adds and removes.
-    for expression in ["SET #u.#d.b = :v", "SET extra = :v", "REMOVE was"] {
+    for expression in ["SET #u.#d.a = :v", "SET #u.#d = :v", "SET extra = :v", "REMOVE was"] {
         let id = user("script");
         let fields = json!({ "user": { "data": { "a": 1.0 } }, "was": [null, "", -2.50, {}] });
         save(&db, &id, &record(&fields), None).await;
@@ -375,6 +375,37 @@ async fn others_writes_are_not_overwritten(endpoint: String) {
         let Saved::Conflict(Some(current)) = saved else { panic!("{expression}: {saved:?}") };
         assert_eq!(current.record, load(&db, &id).await.record);
         save(&db, &id, &ours, Some(&current.version)).await;
+    }
+    // Beside the parts that we change it may do so: both stay.
+    let id = user("beside");
+    save(&db, &id, &with_data(&json!({ "a": 1, "box1": {}, "gone": {} })), None).await;
+    let stored = load(&db, &id).await;
+    let update = async |expression: &str| {
+        let request = raw.client.update_item().table_name(&raw.table).key("userId", s(&id));
+        let request = request.update_expression(expression);
+        let request = request.expression_attribute_names("#u", "user");
+        let request = request.expression_attribute_names("#d", "data");
+        let value = (!expression.starts_with("REMOVE")).then(|| n("7"));
+        let values = value.map(|value| [(":v".to_owned(), value)].into());
+        request.set_expression_attribute_values(values).send().await.unwrap();
+    };
+    update("SET #u.#d.b = :v").await;
+    let ours = with_data(&json!({ "a": 2, "box1": { "c": { "d": 1 } } }));
+    let saved = db.save(&id, &ours, Expected::Version(&stored.version)).await.unwrap();
+    assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
+    let stored = load(&db, &id).await;
+    let both = json!({ "a": 2, "b": 7, "box1": { "c": { "d": 1 } } });
+    assert_eq!(json_of(&stored)["user"]["data"], both);
+    // The map around a new part is gone, or something else.
+    for expression in ["REMOVE #u.#d.box1", "SET #u.#d.box1 = :v"] {
+        let stored = load(&db, &id).await;
+        update(expression).await;
+        let mut fields = json_of(&stored);
+        fields["user"]["data"]["box1"]["new"] = json!(1);
+        let saved = db.save(&id, &record(&fields), Expected::Version(&stored.version)).await;
+        assert!(matches!(saved.unwrap(), Saved::Conflict(Some(_))), "{expression}");
+        let current = load(&db, &id).await;
+        save(&db, &id, &with_data(&both), Some(&current.version)).await;
     }
     // The layer merges both.
     let id = user("merged");

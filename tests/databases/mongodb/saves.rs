@@ -204,7 +204,7 @@ pub(crate) async fn fields_that_others_add_meanwhile_stay(place: Place) {
             let update = update.get_document("u").unwrap();
             let set: Vec<_> = update.get_document("$set").unwrap().keys().collect();
             let unset: Vec<_> = update.get_document("$unset").unwrap().keys().collect();
-            assert_eq!(set, ["user", "persistenceVersion"]);
+            assert_eq!(set, ["user.data.a", "persistenceVersion"]);
             assert_eq!(unset, ["persistenceTombstone", "gone"]);
         }
         fields["theirs"] = json!(round);

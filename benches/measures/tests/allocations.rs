@@ -1,0 +1,108 @@
+//! Counts the allocations of the hot path, and fails when there are more of them than there were.
+//! They do not depend on the machine or its load.
+//!
+//! After a change that needs fewer, lower the limit; after one that needs more, say in the commit
+//! what they buy.
+
+#![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use allocation_counter::measure;
+use measures::databases::{dynamodb, mongodb, save_over};
+use measures::{layer, samples};
+use tokio::runtime::{Builder, Runtime};
+use tower::{Service, ServiceExt};
+
+/// The limits for records of 181 bytes, 6 KB and 49 KB.
+const DYNAMODB: [u64; 3] = [195, 790, 5_300];
+const MONGODB: [u64; 3] = [40, 10, 10];
+
+/// The calls of one subject: some that fill caches, and some that are counted.
+const CALLS: usize = 15;
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Counts the allocations of one call after some that fill caches, the least of several, because
+/// clients work in the background.
+fn count(mut call: impl FnMut()) -> u64 {
+    for _ in 0..CALLS / 3 {
+        call();
+    }
+    (0..CALLS - CALLS / 3).map(|_| measure(&mut call).count_total).min().unwrap()
+}
+
+fn check(what: &str, count: u64, limit: u64) {
+    println!("{what}: {count} of {limit}");
+    assert!(count <= limit, "{what}: {count} allocations, {limit} before");
+}
+
+#[test]
+fn identity() {
+    let (head, body) = (layer::head(), samples::alexa(0));
+    // `serde_json` keeps a list of open brackets while it skips a value.
+    check("a borrowed struct", count(|| layer::identity_borrowed(&body)), 1);
+    check("a platform", count(|| layer::identity_platform(&head, &body)), 4);
+}
+
+#[test]
+fn requests() {
+    let limits = [
+        ("inner service alone", 1),
+        ("buffering and identity", 12),
+        ("layer: read", 40),
+        ("layer: read and write", 95),
+        ("layer: write in a turn after the reply", 240),
+        ("tower-sessions alone", u64::MAX),
+        ("tower-sessions behind identity", u64::MAX),
+    ];
+    let runtime = runtime();
+    let subjects = runtime.block_on(layer::subjects());
+    let counts = subjects.all.iter().zip(limits).map(|((name, service, cookie), (same, limit))| {
+        assert_eq!(*name, same);
+        let mut service = service.clone();
+        let request = || layer::post(&subjects.body, cookie.as_deref());
+        let mut requests: Vec<_> = (0..CALLS).map(|_| request()).collect();
+        let count = count(|| {
+            let request = requests.pop().expect("a request for each call");
+            let call = async { service.ready().await.unwrap().call(request).await };
+            runtime.block_on(call).unwrap();
+        });
+        check(name, count, limit);
+        count
+    });
+    let counts: Vec<u64> = counts.collect();
+    let [.., layer, _, _, tower_sessions] = counts[..] else { panic!("{counts:?}") };
+    assert!(layer <= tower_sessions, "{layer} of the layer, {tower_sessions} of tower-sessions");
+}
+
+/// The allocations of a load and a save beyond those of the bare client on the same work. Most of
+/// them are those of the record.
+#[test]
+fn conversions_of_dynamodb() {
+    let runtime = runtime();
+    for (bytes, limit) in samples::SIZES.into_iter().zip(DYNAMODB) {
+        let record = samples::record(bytes);
+        let visited = samples::visited(&record);
+        let client = dynamodb::client(&record);
+        let bare = count(|| runtime.block_on(dynamodb::bare(&client)));
+        let db = runtime.block_on(dynamodb::database(&record));
+        let ours = count(|| runtime.block_on(save_over(&db, &visited)));
+        check(&format!("DynamoDb, {bytes} bytes, {bare} bare"), ours.saturating_sub(bare), limit);
+    }
+}
+
+#[test]
+fn conversions_of_mongodb() {
+    let runtime = runtime();
+    for (bytes, limit) in samples::SIZES.into_iter().zip(MONGODB) {
+        let record = samples::record(bytes);
+        let visited = samples::visited(&record);
+        let uri = mongodb::serve(&record);
+        let client = runtime.block_on(mongodb::client(&uri));
+        let bare = count(|| runtime.block_on(mongodb::bare(&client)));
+        let db = runtime.block_on(mongodb::database(&uri));
+        let ours = count(|| runtime.block_on(save_over(&db, &visited)));
+        check(&format!("MongoDb, {bytes} bytes, {bare} bare"), ours.saturating_sub(bare), limit);
+    }
+}

@@ -1,0 +1,231 @@
+//! Finds the parts of a record that a save has to write, as deep as a store can name them.
+//!
+//! The deeper a change is named, the less is converted and sent, and the more of what other writers
+//! have changed meanwhile beside it stays.
+
+use serde_json::{Map, Value};
+
+/// The deepest path of a change: `user.data.orders.today`.
+const MAX_DEPTH: usize = 4;
+
+/// The number of changes in one record beyond which its fields are written as a whole. Expressions
+/// of DynamoDB are limited, and many small changes cost more than one large one.
+const MAX_NESTED: usize = 24;
+
+/// One part of a record that differs from the loaded one.
+#[derive(Debug, PartialEq)]
+pub(super) struct Change<'a> {
+    /// The names that lead to the part, from the top-level field.
+    pub(super) path: Vec<&'a str>,
+    /// The loaded value, unless the part is new.
+    pub(super) old: Option<&'a Value>,
+    /// The value to write, unless the part is gone.
+    pub(super) new: Option<&'a Value>,
+}
+
+impl<'a> Change<'a> {
+    /// Returns the top-level field that holds the change.
+    pub(super) fn field(&self) -> &'a str {
+        self.path.first().copied().unwrap_or_default()
+    }
+}
+
+/// The abilities of a store.
+pub(super) trait Rules {
+    /// Returns whether the store reads both values back as the same value.
+    fn is_same(&self, old: &Value, new: &Value) -> bool;
+
+    /// Returns whether members of this top-level field may be written one by one.
+    fn may_enter(&self, field: &str) -> bool;
+
+    /// Returns whether a path may hold this name.
+    fn may_name(&self, name: &str) -> bool;
+
+    /// Returns whether writing the changed members of `old` one by one makes `new` of it, their
+    /// order included.
+    fn keeps_order(&self, old: &Map<String, Value>, new: &Map<String, Value>) -> bool;
+}
+
+/// Lists the changes from the fields `old` to the fields `new`.
+pub(super) fn changes<'a>(
+    old: &'a Map<String, Value>,
+    new: &'a Map<String, Value>,
+    rules: &impl Rules,
+) -> Vec<Change<'a>> {
+    let list = |max_depth| {
+        let mut search = Search { rules, max_depth, path: Vec::new(), found: Vec::new() };
+        search.object(old, new);
+        search.found
+    };
+    let nested = list(MAX_DEPTH);
+    let is_nested = |change: &Change<'_>| change.path.len() > 1;
+    match nested.len() > MAX_NESTED && nested.iter().any(is_nested) {
+        true => list(1),
+        false => nested,
+    }
+}
+
+struct Search<'a, 'r, R> {
+    rules: &'r R,
+    max_depth: usize,
+    path: Vec<&'a str>,
+    found: Vec<Change<'a>>,
+}
+
+impl<'a, R: Rules> Search<'a, '_, R> {
+    /// Lists the changes inside an object. Returns `false` if it can only be written as a whole.
+    fn object(&mut self, old: &'a Map<String, Value>, new: &'a Map<String, Value>) -> bool {
+        let is_top = self.path.is_empty();
+        if !is_top && !self.rules.keeps_order(old, new) {
+            return false;
+        }
+        // Most members stand where they stood, so most are found without a search.
+        let mut next = old.iter();
+        for (name, value) in new {
+            let before = match next.next() {
+                Some((same, before)) if same == name => Some(before),
+                _ => old.get(name),
+            };
+            if !self.member(name, before, Some(value)) {
+                return false;
+            }
+        }
+        let gone = old.iter().filter(|(name, _)| !new.contains_key(*name));
+        for (name, before) in gone {
+            if !self.member(name, Some(before), None) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Lists the changes of a member. Returns `false` if no path can name it.
+    fn member(&mut self, name: &'a str, old: Option<&'a Value>, new: Option<&'a Value>) -> bool {
+        let is_top = self.path.is_empty();
+        let is_named = self.rules.may_name(name);
+        let may_enter = is_named
+            && self.path.len() + 1 < self.max_depth
+            && (!is_top || self.rules.may_enter(name));
+        self.path.push(name);
+        let is_listed = match (old, new) {
+            (Some(Value::Object(old)), Some(Value::Object(new))) if may_enter => {
+                let before = self.found.len();
+                let is_listed = self.object(old, new);
+                if !is_listed {
+                    self.found.truncate(before);
+                }
+                is_listed
+            }
+            _ => false,
+        };
+        let is_same = is_listed
+            || matches!((old, new), (Some(old), Some(new)) if self.rules.is_same(old, new));
+        if !is_same {
+            self.found.push(Change { path: self.path.clone(), old, new });
+        }
+        self.path.pop();
+        is_same || is_named || is_top
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Names without dots, and members in their order.
+    struct Dots;
+
+    impl Rules for Dots {
+        fn is_same(&self, old: &Value, new: &Value) -> bool {
+            old == new
+        }
+
+        fn may_enter(&self, field: &str) -> bool {
+            field != "foreign"
+        }
+
+        fn may_name(&self, name: &str) -> bool {
+            !name.contains('.')
+        }
+
+        fn keeps_order(&self, old: &Map<String, Value>, new: &Map<String, Value>) -> bool {
+            let (old, new) = (old.keys(), new.keys());
+            old.zip(new).all(|(old, new)| old == new)
+        }
+    }
+
+    fn listed(old: &Value, new: &Value) -> Vec<String> {
+        let (old, new) = (old.as_object().unwrap(), new.as_object().unwrap());
+        let text = |change: &Change<'_>| {
+            let sign = match (change.old, change.new) {
+                (None, _) => "+",
+                (_, None) => "-",
+                _ => "",
+            };
+            format!("{sign}{}", change.path.join("/"))
+        };
+        changes(old, new, &Dots).iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_change_is_named_as_deep_as_it_can_be() {
+        let old =
+            json!({ "user": { "data": { "a": 1, "b": { "c": { "d": { "e": 1 } } } } }, "x": 1 });
+        let cases = [
+            (json!({}), vec![]),
+            (json!({ "/user/data/a": 2 }), vec!["user/data/a"]),
+            (json!({ "/user/data/b/c/d/e": 2 }), vec!["user/data/b/c"]),
+            (json!({ "/user/data/a": 2, "/x": [] }), vec!["user/data/a", "x"]),
+            (json!({ "/user/data": 1 }), vec!["user/data"]),
+            (json!({ "/user": null }), vec!["user"]),
+        ];
+        for (values, expected) in cases {
+            let mut new = old.clone();
+            for (pointer, value) in values.as_object().unwrap() {
+                *new.pointer_mut(pointer).unwrap() = value.clone();
+            }
+            assert_eq!(listed(&old, &new), expected, "{values}");
+        }
+    }
+
+    #[test]
+    fn members_come_and_go() {
+        let old = json!({ "user": { "data": { "a": 1, "b": 2 } }, "gone": {} });
+        let new = json!({ "user": { "data": { "a": 1, "b": 2, "c": 3 } }, "new": {} });
+        assert_eq!(listed(&old, &new), ["+user/data/c", "+new", "-gone"]);
+        assert_eq!(listed(&new, &old), ["-user/data/c", "+gone", "-new"]);
+    }
+
+    #[test]
+    fn an_object_is_written_whole_where_its_members_cannot_be_named() {
+        let old = json!({ "user": { "data": { "a.b": { "c": 1 }, "d": 1 } }, "a.b": { "c": 1 } });
+        let new = json!({ "user": { "data": { "a.b": { "c": 2 }, "d": 2 } }, "a.b": { "c": 2 } });
+        assert_eq!(listed(&old, &new), ["user/data", "a.b"]);
+        // The other members may still be.
+        let new = json!({ "user": { "data": { "a.b": { "c": 1 }, "d": 2 } }, "a.b": { "c": 1 } });
+        assert_eq!(listed(&old, &new), ["user/data/d"]);
+        // Or where their order changes.
+        let (old, new) = (
+            json!({ "a": { "x": { "b": 1, "c": 2 } } }),
+            json!({ "a": { "x": { "c": 2, "b": 3 } } }),
+        );
+        assert_eq!(listed(&old, &new), ["a/x"]);
+        let new = json!({ "a": { "x": { "c": 2, "b": 1 } } });
+        assert_eq!(listed(&old, &new), [""; 0]);
+        // Or where the store does not allow it.
+        let (old, new) = (json!({ "foreign": { "a": 1 } }), json!({ "foreign": { "a": 2 } }));
+        assert_eq!(listed(&old, &new), ["foreign"]);
+    }
+
+    #[test]
+    fn many_changes_are_few_fields() {
+        let fields = |by: usize| -> Value {
+            (0..=MAX_NESTED).map(|n| (format!("k{n}"), json!(n + by))).collect::<Map<_, _>>().into()
+        };
+        let old = json!({ "user": { "data": fields(0) }, "x": 1 });
+        let new = json!({ "user": { "data": fields(1) }, "x": 1 });
+        assert_eq!(listed(&old, &new), ["user"]);
+    }
+}
