@@ -75,12 +75,17 @@ async fn save_beside_others<D: Database>(
 pub(super) async fn threads<D: Database>(subject: &Subject<D>) -> Outcome {
     const THREADS: usize = 4;
     const ROUNDS: usize = 20_000;
+    const NEAR: Duration = Duration::from_millis(5);
     let began = Instant::now();
     let handle = Handle::current();
     let mut version: Option<Version> = None;
     let id = subject.user("threads");
     for round in 0..ROUNDS {
-        if began.elapsed() > BUDGET && round >= 8 {
+        // Where a save is no trip to a server, rounds are slow only on a busy machine, on which the
+        // threads also meet less often.
+        let is_near = began.elapsed() < NEAR * round as u32;
+        let budget = if is_near { BUDGET * 6 } else { BUDGET };
+        if began.elapsed() > budget && round >= 8 {
             break;
         }
         let (database, handle, id) = (Arc::clone(&subject.database), handle.clone(), id.clone());
