@@ -93,7 +93,11 @@ const JOVO: [&str; 10] = [
 ];
 
 /// First parts of keys that do not belong to a platform.
-const RESERVED: [&str; 2] = ["identity", "conversation"];
+const RESERVED: [&str; 2] = [IDENTITY, CONVERSATION];
+
+const IDENTITY: &str = "identity";
+
+const CONVERSATION: &str = "conversation";
 
 /// A function of the app's own that makes keys from platform, scope and id.
 pub(crate) type StorageKey = dyn Fn(&str, Option<&str>, &str) -> String + Send + Sync;
@@ -127,14 +131,14 @@ impl UserKeys {
     /// Returns the key of a user whom an authentication layer has identified as `subject`, on every
     /// platform; `None` if the subject is empty, or its key would be too long.
     pub(crate) fn identity_key(subject: &str) -> Option<Arc<str>> {
-        let key = joined(&[Some("identity"), Some(subject)]);
+        let key = joined(&[Some(IDENTITY), Some(subject)]);
         (is_id(subject) && is_id(&key)).then(|| key.into())
     }
 
     /// Returns the key of conversation `id` on `platform`; `None` if the id is not valid, or its key
     /// would be too long.
     pub(crate) fn conversation_key(&self, platform: &str, id: &UserId<'_>) -> Option<Arc<str>> {
-        let parts = [Some("conversation"), Some(platform), id.scope(), Some(id.id())];
+        let parts = [Some(CONVERSATION), Some(platform), id.scope(), Some(id.id())];
         let key = joined(&parts);
         (is_id(id.id()) && is_id(&key)).then(|| key.into())
     }
@@ -149,7 +153,19 @@ impl UserKeys {
         if is_bare && !seems_prefixed(platforms, id.id()) {
             return id.id().into();
         }
-        joined(&[Some(platform), id.scope(), Some(id.id())]).into()
+        let parts = [id.scope(), Some(id.id())].into_iter().flatten().map(encoded);
+        let parts: Vec<_> = std::iter::once(first_part(platform)).chain(parts).collect();
+        parts.join(":").into()
+    }
+}
+
+/// Returns the first part of the keys of a platform's users.
+fn first_part(platform: &str) -> Cow<'_, str> {
+    match platform {
+        // A platform of the app's own may have a reserved name; its first letter is then encoded.
+        IDENTITY => "%69dentity".into(),
+        CONVERSATION => "%63onversation".into(),
+        _ => encoded(platform),
     }
 }
 
@@ -163,7 +179,7 @@ fn joined(parts: &[Option<&str>]) -> String {
 fn seems_prefixed(platforms: &[NamedPlatform], id: &str) -> bool {
     let Some((first, _)) = id.split_once(':') else { return false };
     JOVO.iter().chain(&RESERVED).any(|name| *name == first)
-        || platforms.iter().any(|platform| encoded(&platform.name) == first)
+        || platforms.iter().any(|platform| first_part(&platform.name) == first)
 }
 
 /// Returns a part of a key with `:` and `%` percent-encoded.
@@ -183,7 +199,7 @@ mod tests {
     use crate::platform::{Alexa, JsonPlatform, Platform, Web};
 
     fn platforms() -> Vec<NamedPlatform> {
-        let own = ["slack", "a:b", "identity"].map(JsonPlatform::new);
+        let own = ["slack", "a:b", "identity", "conversation"].map(JsonPlatform::new);
         let own = own.map(|platform| Arc::new(platform) as Arc<dyn Platform>);
         let all = own.into_iter().chain([Arc::new(Alexa) as Arc<dyn Platform>, Arc::new(Web)]);
         all.map(NamedPlatform::from).collect()
@@ -208,11 +224,37 @@ mod tests {
             ("slack", Some("T1"), "U1", "slack:T1:U1"),
             ("slack", Some("T:1"), "U%1", "slack:T%3A1:U%251"),
             ("a:b", None, "U1", "a%3Ab:U1"),
+            ("identity", None, "U1", "%69dentity:U1"),
+            ("web", None, "%69dentity:U1", "web:%2569dentity%3AU1"),
         ] {
             assert_eq!(key(&keys, platform, scope, id).as_deref(), Some(expected));
         }
         let keys = UserKeys { with_platform: true, own: None };
         assert_eq!(key(&keys, "alexa", None, "a").as_deref(), Some("alexa:a"));
+    }
+
+    #[test]
+    fn conversations_and_identities_share_no_key_with_a_user() {
+        let keys = UserKeys::default();
+        let others = [
+            UserKeys::identity_key("U1").unwrap(),
+            keys.conversation_key("slack", &"U1".into()).unwrap(),
+            keys.conversation_key("slack", &("T1", "U1").into()).unwrap(),
+        ];
+        assert_eq!(
+            others.each_ref().map(|key| &**key),
+            ["identity:U1", "conversation:slack:U1", "conversation:slack:T1:U1"]
+        );
+        for other in &others {
+            for (platform, scope, id) in [
+                ("web", None, &**other),
+                ("identity", None, "U1"),
+                ("conversation", Some("slack"), "U1"),
+                ("conversation", Some("slack"), "T1:U1"),
+            ] {
+                assert_ne!(key(&keys, platform, scope, id).as_ref(), Some(other));
+            }
+        }
     }
 
     #[test]
