@@ -64,6 +64,9 @@ pub struct Event<'a> {
     pub deletion_requested: bool,
     /// The platform's id of the event, unique among the user's events, which identifies repeats.
     pub id: Option<Cow<'a, str>>,
+    /// Set if other events have the same id, as the clicks on one message have. It then does not
+    /// identify repeats.
+    pub has_shared_id: bool,
     /// How long the platform sends the event again until it is answered with success; `None` if it
     /// does not, or if it reads the reply. An event with an id that is repeated is served once.
     pub repeats: Option<Duration>,
@@ -326,6 +329,21 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// Marks the [`id`](Self::id) as one that other events have as well, such as that of the message
+    /// on which users act. Default: it is the event's own.
+    ///
+    /// ```
+    /// use tower_persistence::platform::Event;
+    ///
+    /// let click = Event::default().id(Some("spaces/1/messages/1".into())).shared_id();
+    /// assert!(click.has_shared_id);
+    /// ```
+    #[must_use]
+    pub fn shared_id(mut self) -> Self {
+        self.has_shared_id = true;
+        self
+    }
+
     /// Sets how long the platform sends the event again until it is answered with success. Its
     /// [`id`](Self::id) is then stored with what the turn did, and a repeat gets an empty success
     /// without reaching the handler. Default: `None`, the platform does not repeat the event, or it
@@ -396,6 +414,7 @@ impl<'a> Event<'a> {
             sessionless: self.sessionless,
             is_receipt: self.is_receipt,
             deletion_requested: self.deletion_requested,
+            has_shared_id: self.has_shared_id,
             repeats: self.repeats,
             id: owned(self.id),
             body: self.body,
@@ -430,6 +449,7 @@ impl fmt::Debug for Event<'_> {
             .field("further_ids", &self.also_known_as.len())
             .field("deletion_requested", &self.deletion_requested)
             .field("has_id", &self.id.is_some())
+            .field("has_shared_id", &self.has_shared_id)
             .field("repeats", &self.repeats)
             .field("has_body", &self.body.is_some())
             .finish()

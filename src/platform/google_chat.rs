@@ -113,7 +113,12 @@ fn add_on<'a>(request: &Document<'a>) -> Option<Event<'a>> {
     let payloads = request.members("chat", PAYLOADS);
     let at = payloads.iter().position(|payload| is_object(*payload))?;
     let event = event(Some(user), is(kind, "BOT"), payloads[at]);
-    Some(if PAYLOADS[at] == "removedFromSpacePayload" { event.receipt() } else { event })
+    Some(match PAYLOADS[at] {
+        "messagePayload" => event,
+        "removedFromSpacePayload" => event.shared_id().receipt(),
+        // The message is the one on which the user acts, as others may.
+        _ => event.shared_id(),
+    })
 }
 
 fn classic<'a>(request: &Document<'a>) -> Option<Event<'a>> {
@@ -130,6 +135,7 @@ fn classic<'a>(request: &Document<'a>) -> Option<Event<'a>> {
     // The whole request holds `space`, `message` and `thread` as an add-on's payload does.
     let whole: Option<&RawValue> = serde_json::from_str(request.text()).ok();
     let event = event(Some(user), is(user_kind, "BOT"), whole);
+    let event = if kind == "MESSAGE" { event } else { event.shared_id() };
     Some(if is_turn { event } else { event.receipt() })
 }
 

@@ -74,8 +74,9 @@ impl Platform for Teams {
         Some(vec![match &*kind {
             "deleteUserData" => event.receipt().deletion_requested(),
             "message" => event.repeats(REPEATS),
-            kind if TURNS.contains(&kind) => event,
-            _ => event.receipt(),
+            // An update or a deletion has the id of its message.
+            kind if TURNS.contains(&kind) => event.shared_id(),
+            _ => event.shared_id().receipt(),
         }])
     }
 

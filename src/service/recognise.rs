@@ -215,7 +215,8 @@ fn recognised(
     }
     // A created id is another one with each repeat, so the repeat would not find the record.
     let is_created = user.as_ref().is_some_and(|user| user.is_created);
-    let id = event.id.filter(|id| !is_created && is_id(id));
+    let is_own = !is_created && !event.has_shared_id;
+    let id = event.id.filter(|id| is_own && is_id(id));
     let asks_platform = elements.history.as_ref().is_some_and(|history| history.asks_platform());
     Some(Recognised {
         platform: platform.clone(),

@@ -88,7 +88,7 @@ impl Turn {
 
     /// Returns what the stored record holds of this turn's event, if it was handled.
     pub(crate) fn handled(&self, stored: &Record) -> Option<Handled> {
-        let event = self.event.id.as_ref()?;
+        let event = self.event.id.as_ref().filter(|event| event.kept_for.is_some())?;
         let entry = entries(stored).find(|entry| id(entry) == Some(&event.id))?;
         Some(Handled { reply: entry.get("reply").and_then(|it| StoredReply::deserialize(it).ok()) })
     }

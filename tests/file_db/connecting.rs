@@ -27,7 +27,7 @@ async fn connects_to_memory() {
 #[tokio::test]
 async fn refuses_an_unknown_url() {
     for (url, why) in [
-        ("redis://user:SECRET@host/SECRET", "unknown scheme `redis`"),
+        ("mysql://user:SECRET@host/SECRET", "unknown scheme `mysql`"),
         ("", "does not begin with a scheme"),
         ("SECRET/db.json", "does not begin with a scheme such as `file:`"),
         ("SECRET@host:27017", "does not begin with a scheme"),
@@ -41,6 +41,6 @@ async fn refuses_an_unknown_url() {
         assert!(error.to_string().contains(why), "{error}");
         assert!(!all(&error).contains("SECRET"), "{error:?}");
     }
-    let error = connect("redis://host").await.unwrap_err();
+    let error = connect("mysql://host").await.unwrap_err();
     assert!(error.to_string().contains("`file:db/db.json`, `memory:`"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 mod beyond;
 mod kill;
+mod polls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
