@@ -40,20 +40,21 @@ pub(super) struct EventId {
     id: String,
     /// The number of the user's events in the batch; 0 for an event that came alone.
     batch_size: usize,
-    /// How long the id is kept once the event is handled; `None` if it is not kept.
-    kept_for: Option<Duration>,
+    /// How long the id is kept once the event is handled.
+    kept_for: Duration,
     keeps_reply: bool,
 }
 
 impl EventId {
+    /// Returns the id of the event, if repeats of it are to be recognised.
     pub(super) fn of(event: &Recognised) -> Option<Self> {
-        let id = event.id.as_deref()?;
+        let (id, kept_for) = (event.id.as_deref()?, event.id_kept_for?);
         let platform = encoded(&event.platform.name);
         let id = match id.len() > LONGEST {
             true => format!("{platform}:{:032x}", fnv::hash(id.bytes())),
             false => format!("{platform}:{id}"),
         };
-        let Recognised { batch_size, id_kept_for: kept_for, keeps_reply, .. } = *event;
+        let Recognised { batch_size, keeps_reply, .. } = *event;
         Some(Self { id, batch_size, kept_for, keeps_reply })
     }
 }
@@ -88,7 +89,7 @@ impl Turn {
 
     /// Returns what the stored record holds of this turn's event, if it was handled.
     pub(crate) fn handled(&self, stored: &Record) -> Option<Handled> {
-        let event = self.event.id.as_ref().filter(|event| event.kept_for.is_some())?;
+        let event = self.event.id.as_ref()?;
         let entry = entries(stored).find(|entry| id(entry) == Some(&event.id))?;
         Some(Handled { reply: entry.get("reply").and_then(|it| StoredReply::deserialize(it).ok()) })
     }
@@ -114,8 +115,7 @@ fn id(entry: &Entry) -> Option<&str> {
 /// Notes the event of this turn in its record, if repeats of it are to be recognised.
 pub(super) fn note(turn: &Turn, state: &mut State, reply: Option<StoredReply>, now: SystemTime) {
     let Some(event) = &turn.event.id else { return };
-    let Some(kept_for) = event.kept_for else { return };
-    let until = now.checked_add(kept_for).unwrap_or(now);
+    let until = now.checked_add(event.kept_for).unwrap_or(now);
     let mut entry = Map::new();
     entry.insert("id".into(), event.id.as_str().into());
     entry.insert("until".into(), timestamp::format(until).into());
