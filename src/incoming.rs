@@ -15,8 +15,8 @@ pub(crate) struct EventRequest {
     pub(crate) event: Option<Recognised>,
 }
 
-/// How long the id of an event is kept if the platform states nothing: a client that repeats its
-/// requests does so within minutes, or when it is online again.
+/// The time for which the id of an event is kept if the platform states nothing: a client that
+/// repeats its requests does so within minutes, or when it is online again.
 pub(crate) const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An event with a user, or at least with a session that the client keeps.
@@ -34,7 +34,7 @@ pub(crate) struct Recognised {
     pub(crate) id: Option<Arc<str>>,
     /// The number of this user's events in the batch; 0 for an event that came alone.
     pub(crate) batch_size: usize,
-    /// How long the id is kept once the event is handled; `None` if it is not kept.
+    /// The time for which the id is kept once the event is handled; `None` if it is not kept.
     pub(crate) id_kept_for: Option<Duration>,
     /// Set if the reply is kept with the id.
     pub(crate) keeps_reply: bool,
@@ -46,11 +46,11 @@ pub(crate) struct Recognised {
     /// Set for a turn without a request. It is a receipt, too, but an output that is set makes an
     /// item of the history.
     pub(crate) without_request: bool,
-    /// What a request left of the user, if the turn comes after its reply.
+    /// The user as a request left them, if the turn comes after its reply.
     pub(crate) left: Option<Left>,
 }
 
-/// What the turn of a request left of its user.
+/// A user as the turn of a request left them.
 #[derive(Clone)]
 pub(crate) enum Left {
     Stored,

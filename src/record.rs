@@ -23,9 +23,9 @@ use crate::error::Error;
 /// The stored record of a user, in the format of Jovo v4.
 ///
 /// Its fields are `user: {data}`, `session: {id, data, state, createdAt, updatedAt}`,
-/// `history: {items, messages}`, `createdAt` and `updatedAt`; with `meta_data` also `metaData`, and with a
-/// [quarantine](crate::Migrations::quarantine_unreadable) `user.quarantine`. The user id is not
-/// part of it: each database keeps it in its own place.
+/// `history: {items, messages}`, `createdAt` and `updatedAt`; with `meta_data` also `metaData`, and
+/// with a [quarantine](crate::Migrations::quarantine_unreadable) `user.quarantine`. The user id is
+/// not part of it: each database keeps it in its own place.
 ///
 /// Fields that this crate does not know are kept at every level, in their order if the database
 /// keeps an order.

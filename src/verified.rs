@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-/// Marks a request, in its extensions, as verified: a platform's own, and not one that somebody
-/// else has made up.
+/// Marks a request, in its extensions, as verified: a platform's own, and not one that was
+/// made up.
 ///
 /// A `VerifyLayer` (feature `verify`) inserts it.
 /// [`require_verified`](crate::PersistenceLayer::require_verified) insists on it, and a handler may

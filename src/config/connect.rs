@@ -30,7 +30,8 @@ const KNOWN: &str = "`file:` followed by a path, as in `file:db/db.json`, `memor
 /// | `postgres://host/database?table=users` | `PostgresDb`, also with `postgresql:` | `postgres` |
 /// | `redis://host:6379/0?prefix=app:` | `RedisDb`, also with `rediss:`, `valkey:`, `valkeys:` | `redis` |
 ///
-/// * `file:` and `sqlite:` are followed by the path, absolute or relative. Nothing in it is decoded.
+/// * `file:` and `sqlite:` are followed by the path, absolute or relative. Nothing in it is
+///   decoded.
 /// * `dynamodb:` has the options `region`, `endpoint`, `create_table=false`, and in milliseconds
 ///   `timeout_ms` and `ready_timeout_ms`. To take credentials from the environment, enable the
 ///   feature `aws-config`.
@@ -161,7 +162,8 @@ fn mongodb(url: &str) -> DatabaseConfig {
     DatabaseConfig::MongoDb(MongoDbConfig { uri: Secret(uri), database: None, collection })
 }
 
-/// Returns the configuration of a PostgreSQL url, without the options that the client does not know.
+/// Returns the configuration of a PostgreSQL url, without the options that the client does not
+/// know.
 fn postgres(url: &str) -> Result<DatabaseConfig, Message> {
     let (address, options) = url.split_once('?').unwrap_or((url, ""));
     let (mut config, mut others) = (PostgresConfig::default(), Vec::new());

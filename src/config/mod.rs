@@ -154,7 +154,7 @@ pub(crate) struct RedisConfig {
     pub(crate) url: Secret,
     pub(crate) prefix: Option<String>,
     pub(crate) timeout: Option<Duration>,
-    /// How many replicas have to confirm a save, and within what time.
+    /// The number of replicas that have to confirm a save, and the time limit.
     pub(crate) wait_replicas: Option<(u32, Duration)>,
 }
 

@@ -6,7 +6,7 @@ use super::fingerprint::fingerprint;
 use super::raw::{id, integer, is_object, members, text};
 use super::{Document, Event, Input, Platform, PlatformRequest};
 
-/// How long ids are kept: Discord repeats an event that was not answered for 10 minutes
+/// The time for which ids are kept: Discord repeats an event that was not answered for 10 minutes
 /// (<https://docs.discord.com/developers/events/webhook-events>).
 const REPEATS: Duration = Duration::from_secs(60 * 60);
 

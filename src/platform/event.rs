@@ -26,8 +26,9 @@ pub struct Event<'a> {
     /// there is no [`User`](crate::User), unless the platform [creates an
     /// id](super::Platform::create_user_id).
     pub user_id: Option<Cow<'a, str>>,
-    /// The part of the platform within which the user id is unique, such as Slack's team; `None` if
-    /// ids are unique on the whole platform. It becomes part of the key of the user's record.
+    /// The part of the platform within which the user id is unique, such as Slack's team; `None`
+    /// if ids are unique on the whole platform. It becomes part of the key of the user's
+    /// record.
     pub scope: Option<Cow<'a, str>>,
     /// The platform's id of the session.
     pub session_id: Option<Cow<'a, str>>,
@@ -67,8 +68,9 @@ pub struct Event<'a> {
     /// Set if other events have the same id, as the clicks on one message have. It then does not
     /// identify repeats.
     pub has_shared_id: bool,
-    /// How long the platform sends the event again until it is answered with success; `None` if it
-    /// does not, or if it reads the reply. An event with an id that is repeated is served once.
+    /// The time for which the platform sends the event again until it is answered with success;
+    /// `None` if it does not, or if it reads the reply. An event with an id that is repeated
+    /// is served once.
     pub repeats: Option<Duration>,
     /// The request body with this event alone, if the request has several; `None` if the event is
     /// the whole request.
@@ -183,7 +185,7 @@ impl<'a> Event<'a> {
 
     /// Adds a further id of the same user, with the same [scope](Self::scope). Default: none.
     ///
-    /// What is stored under such an id is joined into the user's record, and the id leads to that
+    /// The data stored under such an id is joined into the user's record, and the id leads to that
     /// from then on, also if a later event names it alone. Two ids belong to one user only if the
     /// platform says so in one genuine request.
     ///
@@ -329,8 +331,8 @@ impl<'a> Event<'a> {
         self
     }
 
-    /// Marks the [`id`](Self::id) as one that other events have as well, such as that of the message
-    /// on which users act. Default: it is the event's own.
+    /// Marks the [`id`](Self::id) as one that other events have as well, such as that of the
+    /// message on which users act. Default: it is the event's own.
     ///
     /// ```
     /// use tower_persistence::platform::Event;

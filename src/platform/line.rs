@@ -8,8 +8,8 @@ use super::raw::{find_element, id, is, is_object, members, text};
 use super::several::{LONGEST_SHARED, Several, object_of};
 use super::{Event, Input, Platform, PlatformRequest};
 
-/// How long ids are kept: LINE repeats an event, with redelivery switched on, for a time that it does
-/// not publish
+/// The time for which ids are kept: LINE repeats an event, with redelivery switched on, for a time
+/// that it does not publish
 /// (<https://developers.line.biz/en/docs/messaging-api/receiving-messages>).
 const REPEATS: Duration = Duration::from_secs(24 * 60 * 60);
 

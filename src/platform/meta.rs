@@ -25,8 +25,8 @@ const RECEIPTS: [&str; 10] = [
     "policy-enforcement",
 ];
 
-/// How long Meta repeats an event that was not answered with 200: at once, and with decreasing
-/// frequency over the next 36 hours
+/// The time for which Meta repeats an event that was not answered with 200: at once, and with
+/// decreasing frequency over the next 36 hours
 /// (<https://developers.facebook.com/docs/graph-api/webhooks/getting-started>).
 const REPEATS: Duration = Duration::from_secs(36 * 60 * 60);
 

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use super::raw::{id, is, is_object, is_true, member, members, text};
 use super::{Document, Event, Form, Input, NewSession, Platform, PlatformRequest};
 
-/// How long Slack repeats an event that was not acknowledged, with delayed events switched on
-/// (<https://docs.slack.dev/apis/events-api>).
+/// The time for which Slack repeats an event that was not acknowledged, with delayed events
+/// switched on (<https://docs.slack.dev/apis/events-api>).
 const REPEATS: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Slack ([Events API], [interactivity], [slash commands]).

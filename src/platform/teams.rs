@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::raw::{id, is, text};
 use super::{Event, Input, Platform, PlatformRequest};
 
-/// How long ids are kept: Teams repeats a message that was not answered within 15 seconds
+/// The time for which ids are kept: Teams repeats a message that was not answered within 15 seconds
 /// (<https://learn.microsoft.com/en-us/microsoftteams/platform/bots/bot-basics>).
 const REPEATS: Duration = Duration::from_secs(60 * 60);
 

@@ -9,7 +9,7 @@ use super::fingerprint::fingerprint;
 use super::raw::{integer, is, is_object, is_true, members, text};
 use super::{Document, Event, Input, NewSession, Platform, PlatformRequest};
 
-/// How long Telegram keeps an update that was not answered with success
+/// The time for which Telegram keeps an update that was not answered with success
 /// (<https://core.telegram.org/bots/api#getting-updates>).
 const REPEATS: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -46,7 +46,7 @@ const REPEATS: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Telegram;
 
-/// What an update of a kind is.
+/// The meaning of an update of a kind.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     /// An act of the user `from`.

@@ -9,7 +9,7 @@ use super::raw::{filled_array, find_element, id, is, is_object, members, text};
 use super::several::{LONGEST_SHARED, Several, Shared, object_of};
 use super::{Document, Event, Input, MAX_EVENTS, Platform, PlatformRequest};
 
-/// How long Meta repeats a message that was not answered with 200
+/// The time for which Meta repeats a message that was not answered with 200
 /// (<https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview>).
 const REPEATS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 

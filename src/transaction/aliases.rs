@@ -36,7 +36,8 @@ pub(super) struct Other {
 enum Found {
     /// None, or a tombstone of this version.
     Absent(Option<Version>),
-    /// An alias of the user's record or, where a platform gave the id to somebody else, of another.
+    /// An alias of the user's record or, if the platform gave the id to another user since, of
+    /// theirs.
     Alias(Version),
     /// A record of its own, which was joined into the user's.
     Joined(VersionedRecord),
@@ -141,7 +142,7 @@ fn join_all(basis: Basis, user: &Identity) -> Basis {
 
 impl Other {
     /// Turns the record under this id into an alias of the one under `key`, which has been saved.
-    /// What another process has changed in it since it was joined is carried over first.
+    /// Changes that another process has made to it since it was joined are carried over first.
     ///
     /// Whatever goes wrong, both records stay readable, and the user's next turn finishes.
     pub(super) async fn link(&self, database: &impl Database, key: &str) -> Result<(), Error> {
@@ -212,7 +213,7 @@ pub(crate) async fn place<D: Database>(
                 None => return Ok((key, guard)),
             },
             Ok(None) => return Ok((key, guard)),
-            // What cannot be read is no alias.
+            // A record that cannot be read counts as no alias.
             Err(error) if error.is_decode() => return Ok((key, guard)),
             Err(error) => return Err(error),
         }

@@ -44,7 +44,7 @@ impl<D: Database> ConversationSlot<D> {
         observer: &Observer,
         is_applied: bool,
     ) -> Option<Arc<Self>> {
-        // Work after the reply holds up nobody.
+        // Work after the reply does not hold up other turns.
         let place = if event.left.is_some() { Place::Left } else { Place::Free };
         Some(Arc::new(Self {
             shared: Arc::clone(shared),

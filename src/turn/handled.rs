@@ -40,7 +40,7 @@ pub(super) struct EventId {
     id: String,
     /// The number of the user's events in the batch; 0 for an event that came alone.
     batch_size: usize,
-    /// How long the id is kept once the event is handled.
+    /// The time for which the id is kept once the event is handled.
     kept_for: Duration,
     keeps_reply: bool,
 }
@@ -69,7 +69,7 @@ pub(crate) struct StoredReply {
     pub(crate) body: String,
 }
 
-/// What a record holds of an event that was handled.
+/// An event that was handled, as a record holds it.
 pub(crate) struct Handled {
     /// The reply to it, if that is kept.
     pub(crate) reply: Option<StoredReply>,

@@ -134,7 +134,7 @@ impl Checks {
                 Some((name, handshake))
             }
             (Claim::Ambiguous(one, other), _) => return Err(Refused::ambiguous(one, other)),
-            // Platforms need not recognise a request that is no user's.
+            // Platforms need not recognise a request without a user.
             (Claim::None, Some(handshake)) => {
                 let assigned = self.verifiers.get_key_value(handshake.platform());
                 assigned.map(|(name, _)| (Arc::clone(name), Some(handshake)))

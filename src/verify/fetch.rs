@@ -41,7 +41,7 @@ pub trait Fetcher: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Fetched, BoxError>> + Send;
 }
 
-/// What was fetched.
+/// The fetched bytes.
 #[derive(Clone, Debug)]
 pub struct Fetched {
     pub(super) body: Bytes,

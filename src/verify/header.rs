@@ -8,8 +8,8 @@ use super::verifier::{Proof, SignedRequest, Verifier};
 
 /// Checks that a header holds a secret, in constant time.
 ///
-/// The secret does not depend on the body, so whoever has seen one request can make others: let it
-/// travel through TLS only.
+/// The secret does not depend on the body, so anyone who has seen one request can make others: let
+/// it travel through TLS only.
 ///
 /// ```
 /// use tower_persistence::verify::FixedHeader;

@@ -18,10 +18,10 @@ use rustls::{ClientConfig, RootCertStore};
 use super::fetch::{Fetched, Fetcher};
 use crate::error::BoxError;
 
-/// How long a connection is kept for the next fetch.
+/// The time for which a connection is kept for the next fetch.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How long one host may take to connect.
+/// The time limit of connecting to one host.
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// Fetches by HTTPS, with one client for all: HTTP/1.1, the root certificates of Mozilla, no

@@ -60,8 +60,9 @@ use crate::record::Record;
 ///   longer stored. A script or the console leaves that version unchanged, and Jovo v4 drops it. So
 ///   a save also compares the old values of the parts it changes, up to 100 of them.
 /// * A load is one consistent read. A save is one conditional write of the parts of the record that
-///   changed, down to `user.data.orders.today`, and keeps what other writers change beside them. A conflict returns the current record
-///   without another read. A save that changes more than 250 attributes writes the whole item.
+///   changed, down to `user.data.orders.today`, and keeps what other writers change beside them. A
+///   conflict returns the current record without another read. A save that changes more than 250
+///   attributes writes the whole item.
 /// * Reads and writes need permissions on the table's data only. The table is described only if a
 ///   call does not find it or reports another key. A missing table is created unless
 ///   [`create_table(false)`](DynamoDbBuilder::create_table) is set. A table that disappears at run

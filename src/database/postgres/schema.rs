@@ -74,7 +74,8 @@ impl Table {
         )
     }
 
-    /// Returns a statement that creates the table unless it is there, whoever else does.
+    /// Returns a statement that creates the table unless it is there, even if another process does
+    /// so at the same time.
     fn creation(&self) -> String {
         let Self { quoted, .. } = self;
         format!(

@@ -72,7 +72,7 @@ fn tls(config: &mut Config, mode: Option<&str>, roots: Option<PathBuf>) -> Resul
         Some("disable") => (SslMode::Disable, Tls::Off),
         // A file of authorities is there to be used.
         None if roots.is_some() => (SslMode::Require, Tls::Verified(roots)),
-        // Whoever can change what the server says can also say that it speaks no TLS.
+        // An attacker who can change the server's answers can also claim that it has no TLS.
         None | Some("prefer") => (SslMode::Prefer, Tls::Unverified),
         Some("require" | "verify-ca" | "verify-full") => (SslMode::Require, Tls::Verified(roots)),
         Some(_) => {

@@ -128,9 +128,9 @@ impl RedisDbBuilder {
     /// Acknowledges a save or deletion only once `count` replicas have confirmed that they have it
     /// ([`WAIT`]); it fails if they do not within `timeout`. By default the primary alone counts.
     ///
-    /// What this gives: a fail-over to one of *these* replicas loses nothing that was acknowledged.
+    /// It gives this: a fail-over to one of *these* replicas loses nothing that was acknowledged.
     /// Set `count` to the number of all replicas, since Sentinel and a cluster choose any of them.
-    /// What it does not give: replicas confirm what they have in memory, not on disk; a save that
+    /// It does not give this: replicas confirm what they have in memory, not on disk; a save that
     /// failed for lack of confirmations may be stored, or be lost, later; and a primary that is cut
     /// off takes writes until it notices, though these fail without confirmations.
     ///

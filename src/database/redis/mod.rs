@@ -38,10 +38,10 @@ use crate::record::Record;
 ///
 /// * A load is one round trip, and so is a save: a script compares and writes in one step. A server
 ///   that does not know the script, as after a restart, is sent it once more.
-/// * Concurrent calls share one connection. One that was closed is replaced within the call, and one
-///   that does not answer for a second with the next.
-/// * An unreachable server fails the requests that need it, not the program. Each call has a
-///   [time limit](RedisDbBuilder::timeout).
+/// * Concurrent calls share one connection. One that was closed is replaced within the call, and
+///   one that does not answer for a second with the next.
+/// * An unreachable server fails the requests that need it, not the program. Each call has a [time
+///   limit](RedisDbBuilder::timeout).
 /// * A record holds up to 512 MB, and up to 127 levels of nesting. More is refused
 ///   ([`is_encode`](Error::is_encode)).
 ///
@@ -55,34 +55,34 @@ use crate::record::Record;
 /// | `record` | the record as JSON |
 /// | `version` | unique to each save |
 ///
-/// A program that edits a record sets both in one command, with any new text as the version, so that
-/// a turn under way meets a conflict and does not overwrite the edit. The same command creates a
-/// user:
+/// A program that edits a record sets both in one command, with any new text as the version, so
+/// that a turn under way meets a conflict and does not overwrite the edit. The same command creates
+/// a user:
 ///
 /// ```text
 /// HSET tower-persistence:user-1 record '{"user":{"data":{"visits":0}}}' version edit-1
 /// ```
 ///
-/// What a save does not change keeps its spelling also where another program wrote it, such as
-/// integers beyond 64 bits, which are loaded as floats. Other fields of the hash stay.
+/// Values that a save does not change keep their spelling, also if another program wrote it, such
+/// as integers beyond 64 bits, which are loaded as floats. Other fields of the hash stay.
 ///
 /// A deletion leaves a [tombstone](Database#deleted-users-stay-deleted): the same key with a
-/// `version` and no `record`, for 15 minutes. A record that disappears during a turn by other means,
-/// such as `DEL` or eviction, leaves none: the turn fails without being stored, and the next one
-/// starts anew.
+/// `version` and no `record`, for 15 minutes. A record that disappears during a turn by other
+/// means, such as `DEL` or eviction, leaves none: the turn fails without being stored, and the next
+/// one starts anew.
 ///
 /// # Lost answers
 ///
-/// A call whose connection breaks off is repeated: a save recognises itself by its version. If another
-/// process has saved the same user in between, it cannot be known whether the first attempt was
-/// stored, and the save fails. No turn is ever applied twice.
+/// A call whose connection breaks off is repeated: a save recognises itself by its version. If
+/// another process has saved the same user in between, it cannot be known whether the first attempt
+/// was stored, and the save fails. No turn is ever applied twice.
 ///
 /// # Clusters
 ///
-/// `RedisDb` uses one primary, by a host name that follows a fail-over, as managed services have it.
-/// Each script touches one key, which it names, so a proxy in front of a cluster can route it. It
-/// has no client for a cluster without a proxy: that of the `redis` crate repeats commands after a
-/// lost answer by itself, so that a save could not know whether it was stored.
+/// `RedisDb` uses one primary, by a host name that follows a fail-over, as managed services have
+/// it. Each script touches one key, which it names, so a proxy in front of a cluster can route it.
+/// It has no client for a cluster without a proxy: that of the `redis` crate repeats commands after
+/// a lost answer by itself, so that a save could not know whether it was stored.
 ///
 /// `Debug` shows the number of the database and the prefix.
 #[derive(Clone)]
@@ -98,8 +98,8 @@ impl RedisDb {
     ///
     /// # Errors
     ///
-    /// The URL is not usable ([`is_configuration`](Error::is_configuration)). The error shows nothing
-    /// of it.
+    /// The URL is not usable ([`is_configuration`](Error::is_configuration)). The error shows
+    /// nothing of it.
     ///
     /// ```
     /// use tower_persistence::RedisDb;
@@ -162,8 +162,8 @@ impl Database for RedisDb {
         self.shared.ensure_ready().await
     }
 
-    /// Closes the connections, once the calls that wait for an answer have ended. A later call opens
-    /// another one.
+    /// Closes the connections, once the calls that wait for an answer have ended. A later call
+    /// opens another one.
     async fn close(&self) -> Result<(), Error> {
         self.shared.close();
         Ok(())

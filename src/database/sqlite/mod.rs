@@ -86,9 +86,9 @@ const MAX_BYTES: usize = 999_000_000;
 /// record a new version, so that a turn under way meets a conflict and does not overwrite it. The
 /// app's own tables can be in the same file, under other names.
 ///
-/// What a save does not change keeps its spelling also where another program wrote it, such as
-/// integers beyond 64 bits, which are loaded as floats. A record that cannot be read as JSON is an
-/// error for that user alone, and is not overwritten.
+/// Values that a save does not change keep their spelling, also if another program wrote it, such
+/// as integers beyond 64 bits, which are loaded as floats. A record that cannot be read as JSON is
+/// an error for that user alone, and is not overwritten.
 ///
 /// # Files
 ///

@@ -98,8 +98,8 @@ fn a_document_of_many_members_is_searched_instead_of_listed() {
     assert!(parsed(&twice.as_bytes()[..twice.len() - 1]).is_none());
 }
 
-/// What the events of WhatsApp and LINE have in common is not multiplied by their number either, and
-/// a contact is not looked for in all contacts each time.
+/// Members that the events of WhatsApp and LINE have in common are not multiplied by their number
+/// either, and a contact is not looked for in all contacts each time.
 #[test]
 fn many_events_of_whatsapp_and_line_stay_small() {
     let long = "x".repeat(MEGABYTE / 4);

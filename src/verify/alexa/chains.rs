@@ -14,16 +14,16 @@ use super::Chain;
 /// The most chains that are kept. Amazon uses one at a time.
 const MOST: usize = 16;
 
-/// How long a chain is kept before it is fetched again. Its dates are checked with each request.
+/// The age at which a chain is fetched again. Its dates are checked with each request.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a URL that led to nothing is not asked again.
+/// The time for which a URL that led to nothing is not asked again.
 const FAILED: Duration = Duration::from_secs(10);
 
 /// The longest file of certificates, in bytes: Amazon's has 8 KB.
 const LONGEST: usize = 64 * 1024;
 
-/// How long fetching may take, with the wait for other fetches. Alexa waits for eight seconds.
+/// The time limit of fetching, with the wait for other fetches. Alexa waits for eight seconds.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
 
 /// The most fetches at a time.
@@ -75,8 +75,8 @@ impl Chains {
         Some(kept.chain.ok_or(Cause::KeysUnavailable))
     }
 
-    /// Keeps what a URL led to. Returns the chain to use: an older one if there is no new one, since
-    /// its dates are checked with each request.
+    /// Keeps what a URL led to. Returns the chain to use: an older one if there is no new one,
+    /// since its dates are checked with each request.
     fn keep(&self, url: &str, chain: Option<Arc<Chain>>, now: SystemTime) -> Option<Arc<Chain>> {
         let mut kept = self.lock();
         let age = if chain.is_some() { KEPT } else { FAILED };

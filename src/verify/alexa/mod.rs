@@ -20,10 +20,10 @@ use super::time;
 use super::verifier::{Proof, SignedRequest, Verifier};
 use crate::platform::Document;
 
-/// How old a request may be, and how far ahead of the clock here.
+/// The greatest age of a request, which is also how far it may be ahead of the clock here.
 const TOLERANCE: Duration = Duration::from_secs(150);
 
-/// How old a skill event may be
+/// The greatest age of a skill event
 /// (<https://developer.amazon.com/en-US/docs/alexa/smapi/skill-events-in-alexa-skills.html>).
 const EVENT_TOLERANCE: Duration = Duration::from_secs(3600);
 

@@ -17,17 +17,17 @@ use crate::error::BoxError;
 /// The longest document, in bytes: Entra's set has 20 KB.
 const LONGEST: usize = 256 * 1024;
 
-/// How long fetching may take.
+/// The time limit of fetching.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
 
-/// How long keys count as fresh at least, by default, and at most.
+/// The time for which keys count as fresh: at least, by default, and at most.
 const FRESH: [Duration; 3] =
     [Duration::from_secs(300), Duration::from_secs(3600), Duration::from_secs(24 * 3600)];
 
-/// How long keys are used while newer ones cannot be fetched.
+/// The time for which keys are used while newer ones cannot be fetched.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// How long to wait before the next attempt: a token that names an unknown key costs a stranger
+/// The wait before the next attempt: a token that names an unknown key costs a stranger
 /// nothing.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -71,7 +71,7 @@ struct State {
     tried: Option<SystemTime>,
 }
 
-/// What to do for a key.
+/// The action to take for a key.
 enum Next {
     Use(Arc<Key>),
     Refuse(Cause),
