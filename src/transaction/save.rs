@@ -102,7 +102,8 @@ impl<D: Database> Completion<D> {
             Resolved::Handled(handled) => return Ok(Completed::Handled(handled)),
             resolved => resolved,
         };
-        if let Some(key) = saved_key {
+        // The ids of a user who was deleted meanwhile are not tied to anything.
+        if let (Resolved::Written, Some(key)) = (&resolved, saved_key) {
             self.link(&key).await;
         }
         match resolved {

@@ -147,6 +147,25 @@ async fn whoever_is_forgotten_is_forgotten_under_every_id() {
 }
 
 #[tokio::test]
+async fn a_user_who_is_deleted_during_a_turn_leaves_no_alias() {
+    let database = TestDb::default();
+    let layer = layer(database.clone());
+    let app = counting(&layer);
+    store(&database.items, "pager:555", &json!({ "user": { "data": { "pages": 1 } } })).await;
+    store(&database.items, "pager:anna", &json!({ "user": { "data": { "pages": 1 } } })).await;
+    database.on_save(Behaviour::Waits);
+    let turn = tokio::spawn(async move { send_json(&app, &page(&["anna", "555"])).await });
+    database.until_waiting().await;
+    for id in ["pager:anna", "pager:555"] {
+        database.items.delete(id).await.unwrap();
+    }
+    database.on_save(Behaviour::Works);
+    database.go();
+    turn.await.unwrap().assert_ok();
+    assert!(database.items.is_empty());
+}
+
+#[tokio::test]
 async fn a_turn_waits_for_those_under_the_users_other_ids() {
     let layer = layer(MemoryDb::new());
     send_json(&counting(&layer), &page(&["anna", "555"])).await.assert_ok();

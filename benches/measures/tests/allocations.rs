@@ -50,9 +50,9 @@ fn requests() {
     let limits = [
         ("inner service alone", 1),
         ("buffering and identity", 12),
-        ("layer: read", 40),
-        ("layer: read and write", 95),
-        ("layer: write in a turn after the reply", 240),
+        ("layer: read", 42),
+        ("layer: read and write", 94),
+        ("layer: write in a turn after the reply", 116),
         ("tower-sessions alone", u64::MAX),
         ("tower-sessions behind identity", u64::MAX),
     ];
@@ -73,7 +73,10 @@ fn requests() {
     });
     let counts: Vec<u64> = counts.collect();
     let [.., layer, _, _, tower_sessions] = counts[..] else { panic!("{counts:?}") };
-    assert!(layer <= tower_sessions, "{layer} of the layer, {tower_sessions} of tower-sessions");
+    // The workspace's tests switch on the feature `metrics`, whose labels cost so many.
+    const METRICS: u64 = 4;
+    let limit = tower_sessions + METRICS;
+    assert!(layer <= limit, "{layer} of the layer, {tower_sessions} of tower-sessions");
 }
 
 /// The allocations of a load and a save beyond those of the bare client on the same work. Most of
