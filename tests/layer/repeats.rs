@@ -492,3 +492,37 @@ async fn a_record_of_jovo_loads_and_keeps_its_fields() {
         assert_eq!(handled(&record), ["facebookmessenger:m-1"]);
     }
 }
+
+/// Those who send an event again until it is acknowledged, and those who read the reply.
+#[tokio::test]
+async fn each_platform_that_repeats_its_events_is_served_once() {
+    macro_rules! sample {
+        ($name:literal) => {
+            ($name, include_str!(concat!("../samples/", $name)))
+        };
+    }
+    let json = "application/json";
+    let form = "application/x-www-form-urlencoded";
+    for ((name, body), content_type, expected) in [
+        (sample!("facebookmessenger/message.json"), json, 1),
+        (sample!("instagram/message.json"), json, 1),
+        (sample!("whatsapp/text.json"), json, 1),
+        (sample!("telegram/message.json"), json, 1),
+        (sample!("slack/message.json"), json, 1),
+        (sample!("line/message.json"), json, 1),
+        (sample!("msteams/message.json"), json, 1),
+        (sample!("slack/command.form"), form, 2),
+        (sample!("discord/authorized.json"), json, 1),
+        (sample!("discord/command.json"), json, 2),
+        (sample!("googlechat/message.json"), json, 2),
+    ] {
+        let layer = PersistenceLayer::new(TestDb::default());
+        let (app, runs) = counter(&layer);
+        for _ in 0..2 {
+            let mut request = post(body);
+            request.headers_mut().insert("content-type", content_type.parse().unwrap());
+            send(&app, request).await.assert_ok();
+        }
+        assert_eq!(runs.load(Ordering::Relaxed), expected, "{name}");
+    }
+}
