@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::PersistenceLayer;
 use crate::database::Database;
@@ -33,13 +33,7 @@ impl<D: Database> PersistenceLayer<D> {
     ) -> Result<Option<Value>, Error> {
         let id = id.into();
         let (key, _guard) = self.conversation_place(platform, &id).await?;
-        let Shared { database, config, .. } = &*self.shared;
-        let load = with_timeout("loading", config.load_timeout, database.load(&key));
-        Ok(load.await?.map(|stored| {
-            let mut record = Map::from_iter([("id".to_owned(), id.id().into())]);
-            record.extend(stored.record.fields().clone());
-            Value::Object(record)
-        }))
+        self.stored(&key, id.id()).await
     }
 
     /// Deletes everything stored for conversation `id` of `platform`, after its turns under way. To

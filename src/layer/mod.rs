@@ -117,14 +117,18 @@ impl<D: Database> PersistenceLayer<D> {
     ) -> Result<Option<Value>, Error> {
         let id = id.into();
         let (key, _guard) = self.place(platform, &id).await?;
+        self.stored(&key, id.id()).await
+    }
+
+    /// Loads the record under `key` as JSON with this `id`.
+    async fn stored(&self, key: &str, id: &str) -> Result<Option<Value>, Error> {
         let Shared { database, config, .. } = &*self.shared;
-        let load = database.load(&key);
-        let Some(stored) = with_timeout("loading", config.load_timeout, load).await? else {
-            return Ok(None);
-        };
-        let mut record = Map::from_iter([("id".to_owned(), id.id().into())]);
-        record.extend(stored.record.fields().clone());
-        Ok(Some(Value::Object(record)))
+        let load = with_timeout("loading", config.load_timeout, database.load(key));
+        Ok(load.await?.map(|stored| {
+            let mut record = Map::from_iter([("id".to_owned(), id.into())]);
+            record.extend(stored.record.fields().clone());
+            Value::Object(record)
+        }))
     }
 
     /// Deletes everything stored for user `id` of `platform`, with its

@@ -90,6 +90,9 @@ async fn with_others<D: Database>(
     basis: Basis,
     observer: &Observer,
 ) -> Result<(Basis, Vec<Other>), Error> {
+    if user.aliases.is_empty() {
+        return Ok((basis, Vec::new()));
+    }
     let now = (shared.config.clock)();
     let key = &user.storage_key;
     let is_fresh =

@@ -10,7 +10,7 @@ use super::secrets::{from_hex, sha256};
 use super::time;
 use super::verifier::{Proof, SignedRequest, Verifier};
 
-/// The points of small order, without the sign of x: with such a key, signatures that nobody made
+/// The points of small order, without the sign of x: with such a key, signatures that no one made
 /// are right. All zeros, as a placeholder may be, is one of them
 /// (<https://www.rfc-editor.org/rfc/rfc7748#section-7>; the list of libsodium's
 /// `ge25519_has_small_order`).

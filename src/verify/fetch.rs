@@ -1,4 +1,4 @@
-//! How keys and certificates are fetched: a trait, since the HTTP client is the app's choice.
+//! Fetching keys and certificates: a trait, since the HTTP client is the app's choice.
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a layer says of its settings, at start.
+//! The report of a layer on its settings, at start.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a check sees and says: the trait of all verifiers.
+//! The request and the verdict of a check: the trait of all verifiers.
 
 use std::future::Future;
 use std::time::SystemTime;

@@ -9,7 +9,7 @@ use redis::{ErrorKind, RedisError};
 use super::shared::Replicas;
 use crate::error::{Error, Kind};
 
-/// What was done when it failed.
+/// The action that failed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Action {
     Connect,

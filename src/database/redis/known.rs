@@ -1,4 +1,4 @@
-//! What a version carries: the user whose record it is of, and a text that is to be kept.
+//! The content of a version: the user whose record it is of, and a text that is to be kept.
 
 use crate::database::Version;
 use crate::database::text::Source;

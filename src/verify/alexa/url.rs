@@ -1,4 +1,4 @@
-//! Where Amazon's certificates lie.
+//! The rules for the address of Amazon's certificates.
 
 /// The longest URL that is looked at: Amazon's have some 60 characters.
 const LONGEST: usize = 512;

@@ -1,4 +1,4 @@
-//! What a token says: for whom, by whom, and when.
+//! The claims of a token: its audience, its issuer, and its times.
 
 use std::time::{Duration, SystemTime};
 
