@@ -236,3 +236,26 @@ async fn debug_texts_tell_what_is_set_but_no_secret() {
         assert!(!text.contains(&base64(b"hunter7:hunter8")), "{text}");
     }
 }
+
+#[test]
+fn short_forms_set_the_verifier_of_their_platform() {
+    use tower_persistence::verify::{Jwt, Keys};
+    let jwt = || Jwt::new(["issuer"], ["app"], Keys::fixed("{}"));
+    let new = VerifyLayer::new;
+    for (layer, platform) in [
+        #[cfg(feature = "verify-http")]
+        (new().alexa(["amzn1.ask.skill.1"]), "alexa"),
+        (new().alexa_with(["amzn1.ask.skill.1"], Files::default()), "alexa"),
+        (new().slack("secret"), "slack"),
+        (new().line("secret"), "line"),
+        (new().telegram("secret"), "telegram"),
+        (new().twilio("secret"), "twilio"),
+        (new().discord(["00"]), "discord"),
+        (new().google_chat(jwt()), "googlechat"),
+        (new().teams(jwt()), "msteams"),
+        (new().mcp(jwt()), "mcp"),
+    ] {
+        let shown = format!("{layer:?}");
+        assert!(shown.contains(&format!(r#"verifiers: ["{platform}"]"#)), "{shown}");
+    }
+}
