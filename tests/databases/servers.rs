@@ -141,10 +141,13 @@ pub(crate) fn redis() -> Servers {
         command,
         arguments: |port, data| {
             let arguments = ["--port".into(), port.to_string().into(), "--dir".into(), data.into()];
+            // That of a cluster is 10,000 above it, which may be more than there are.
+            let of_cluster = if port > 55_535 { port - 10_000 } else { port + 10_000 };
+            let of_cluster = ["--cluster-port".into(), of_cluster.to_string().into()];
             // It keeps what it acknowledged when it is killed.
             let settings =
                 ["--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "always"];
-            arguments.into_iter().chain(settings.map(Into::into)).collect()
+            arguments.into_iter().chain(of_cluster).chain(settings.map(Into::into)).collect()
         },
         answers: health::redis,
         may_be_killed: |_| true,
