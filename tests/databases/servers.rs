@@ -12,6 +12,7 @@ use tower_persistence::testing::conformance;
 
 use crate::bounded::{Case, LIMIT, case, within};
 use crate::erasure::erasure_cases;
+use crate::faults::fault_cases;
 use crate::layer::layer_cases;
 use crate::outage::outage;
 use crate::process::{Arguments, Server};
@@ -200,8 +201,9 @@ impl Servers {
             })
         });
         let make_db = async move || make_db(servers.endpoint().unwrap()).await;
-        let over_layer = layer_cases(self.name, make_db.clone());
-        let over_layer = over_layer.into_iter().chain(erasure_cases(self.name, make_db));
+        let over_layer = layer_cases(self.name, make_db.clone()).into_iter();
+        let over_layer = over_layer.chain(erasure_cases(self.name, make_db.clone()));
+        let over_layer = over_layer.chain(fault_cases(self.name, make_db));
         trials.extend(over_layer.map(|case| self.over_shared(case)));
         trials
     }
