@@ -24,7 +24,12 @@ pub(super) struct Expression {
 }
 
 impl Expression {
+    /// Returns the placeholder of a name. Condition and update share it, so that the request names a
+    /// part that is compared and set once.
     fn name(&mut self, name: &str) -> String {
+        if let Some((placeholder, _)) = self.names.iter().find(|(_, known)| *known == name) {
+            return placeholder.clone();
+        }
         let placeholder = format!("#{}", self.names.len());
         self.names.insert(placeholder.clone(), name.to_owned());
         placeholder
@@ -156,4 +161,19 @@ pub(super) fn update<'a>(
         update.push_str(&gone.join(","));
     }
     update
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_compared_and_set_is_sent_once() {
+        let mut expression = Expression::default();
+        assert_eq!(expression.path(&["user", "data", "visits"]), "#0.#1.#2");
+        assert_eq!(expression.path(&["session", "data"]), "#3.#1");
+        assert_eq!(expression.path(&["user", "data", "visits"]), "#0.#1.#2");
+        assert_eq!(expression.names.len(), 4);
+        assert_eq!(expression.names["#1"], "data");
+    }
 }
