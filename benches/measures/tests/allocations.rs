@@ -13,8 +13,8 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Service, ServiceExt};
 
 /// The limits for records of 181 bytes, 6 KB, 49 KB and 300 KB.
-const DYNAMODB: [u64; samples::SIZES.len()] = [195, 790, 5_300, 0];
-const MONGODB: [u64; samples::SIZES.len()] = [40, 10, 10, 0];
+const DYNAMODB: [u64; samples::SIZES.len()] = [195, 790, 5_300, 31_600];
+const MONGODB: [u64; samples::SIZES.len()] = [40, 10, 10, 10];
 
 /// The calls of one subject: some that fill caches, and some that are counted.
 const CALLS: usize = 15;
