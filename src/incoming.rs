@@ -12,7 +12,8 @@ use crate::record::Record;
 /// One request to the inner service: its body, and its event if a platform recognised one.
 pub(crate) struct EventRequest {
     pub(crate) bytes: Bytes,
-    pub(crate) event: Option<Recognised>,
+    /// Boxed: it is large, and moved through the futures of a turn.
+    pub(crate) event: Option<Box<Recognised>>,
 }
 
 /// The time for which the id of an event is kept if the platform states nothing: a client that
@@ -60,8 +61,8 @@ pub(crate) enum Left {
 
 impl Recognised {
     /// Makes the event of a turn without a request, outside any session.
-    pub(crate) fn without_request(platform: NamedPlatform, user: Identity) -> Self {
-        Self {
+    pub(crate) fn without_request(platform: NamedPlatform, user: Identity) -> Box<Self> {
+        Box::new(Self {
             platform,
             user: Some(user),
             session_id: None,
@@ -79,12 +80,12 @@ impl Recognised {
             is_conversation: false,
             without_request: true,
             left: None,
-        }
+        })
     }
 
     /// Returns the event with its conversation in the user's place, if it has one.
-    pub(crate) fn of_conversation(&self) -> Option<Self> {
-        Some(Self {
+    pub(crate) fn of_conversation(&self) -> Option<Box<Self>> {
+        Some(Box::new(Self {
             platform: self.platform.clone(),
             user: Some(self.conversation.clone()?),
             session_id: None,
@@ -104,7 +105,7 @@ impl Recognised {
             is_conversation: true,
             without_request: false,
             left: None,
-        })
+        }))
     }
 }
 

@@ -114,41 +114,55 @@ impl Record {
     /// Rejects a record that holds another type in the place of an object or array, because storing
     /// anything would overwrite it.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        const OBJECTS: [&[&str]; 6] = [
-            &["user"],
-            &["user", "data"],
-            &["session"],
-            &["session", "data"],
-            &["history"],
-            &["metaData"],
-        ];
-        self.check_objects(&OBJECTS)?;
-        const ARRAYS: [&[&str]; 4] = [
-            &["user", "quarantine"],
-            &["history", "items"],
-            &["history", "messages"],
-            &["otherSessions"],
-        ];
-        let wrong = ARRAYS.into_iter().find(|path| self.get(path).is_some_and(|v| !v.is_array()));
-        if let Some(path) = wrong {
-            let path = path.join(".");
-            return Err(Error::decode(format!("`{path}` of the stored record is not an array")));
+        for (name, value) in &*self.fields {
+            match name.as_str() {
+                "user" => check_object(name, value, &["data"], &["quarantine"])?,
+                "session" => check_object(name, value, &["data"], &[])?,
+                "history" => check_object(name, value, &[], &["items", "messages"])?,
+                "metaData" => check_object(name, value, &[], &[])?,
+                "otherSessions" => check_array(&[name], value)?,
+                _ => {}
+            }
         }
         Ok(())
     }
 
     /// Rejects the record of a conversation in which another type is in the place of its data.
     pub(crate) fn check_conversation(&self) -> Result<(), Error> {
-        self.check_objects(&[&["conversation"], &["conversation", "data"]])
+        let conversation = self.fields.get("conversation");
+        conversation.map_or(Ok(()), |value| check_object("conversation", value, &["data"], &[]))
     }
+}
 
-    fn check_objects(&self, paths: &[&[&str]]) -> Result<(), Error> {
-        let wrong = paths.iter().find(|path| self.get(path).is_some_and(|v| !v.is_object()));
-        wrong.map_or(Ok(()), |path| {
-            let path = path.join(".");
-            Err(Error::decode(format!("`{path}` of the stored record is not an object")))
-        })
+/// Rejects a value of another type than an object, and such an object unless its members `objects`
+/// and `arrays` are what they are called. `null` counts as nothing everywhere.
+fn check_object(name: &str, value: &Value, objects: &[&str], arrays: &[&str]) -> Result<(), Error> {
+    let members = match value {
+        Value::Object(members) => members,
+        Value::Null => return Ok(()),
+        _ => return Err(wrong_type(&[name], "an object")),
+    };
+    for part in objects {
+        if members.get(*part).is_some_and(|value| !value.is_object() && !value.is_null()) {
+            return Err(wrong_type(&[name, part], "an object"));
+        }
     }
+    for part in arrays {
+        members.get(*part).map_or(Ok(()), |value| check_array(&[name, part], value))?;
+    }
+    Ok(())
+}
+
+fn check_array(path: &[&str], value: &Value) -> Result<(), Error> {
+    match value.is_array() || value.is_null() {
+        true => Ok(()),
+        false => Err(wrong_type(path, "an array")),
+    }
+}
+
+fn wrong_type(path: &[&str], expected: &str) -> Error {
+    let path = path.join(".");
+    Error::decode(format!("`{path}` of the stored record is not {expected}"))
 }
 
 impl fmt::Debug for Record {

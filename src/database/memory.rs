@@ -110,17 +110,24 @@ impl Database for MemoryDb {
         record: &Record,
         expected: Expected<'_>,
     ) -> Result<Saved, Error> {
-        let mut users = self.users();
-        let current = users.by_id.get(id);
-        let version = current.map(|stored| &stored.version).or_else(|| users.tombstone(id));
-        if !permits(expected.version(), version) {
-            return Ok(Saved::Conflict(current.cloned()));
+        let users = &mut *self.users();
+        let next = Version::from(users.next_version());
+        let stored = VersionedRecord { record: record.clone(), version: next.clone() };
+        let Users { by_id, tombstones, .. } = users;
+        match by_id.get_mut(id) {
+            Some(current) if !permits(expected.version(), Some(&current.version)) => {
+                return Ok(Saved::Conflict(Some(current.clone())));
+            }
+            Some(current) => *current = stored,
+            None if !permits(expected.version(), tombstones.get(id, Instant::now())) => {
+                return Ok(Saved::Conflict(None));
+            }
+            None => {
+                by_id.insert(id.to_owned(), stored);
+                tombstones.remove(id);
+            }
         }
-        let version = Version::from(users.next_version());
-        let stored = VersionedRecord { record: record.clone(), version: version.clone() };
-        users.by_id.insert(id.to_owned(), stored);
-        users.tombstones.remove(id);
-        Ok(Saved::Written(version))
+        Ok(Saved::Written(next))
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {

@@ -195,7 +195,7 @@ fn recognised(
     request: &PlatformRequest<'_>,
     subject: Option<&str>,
     mut event: Event<'_>,
-) -> Option<Recognised> {
+) -> Option<Box<Recognised>> {
     let elements = &config.stored_elements;
     let conversation = conversation(config, platform, &event);
     let user = match subject.and_then(|subject| authenticated(subject, &mut event)) {
@@ -218,7 +218,7 @@ fn recognised(
     let is_own = !is_created && !event.has_shared_id;
     let id = event.id.filter(|id| is_own && is_id(id));
     let asks_platform = elements.history.as_ref().is_some_and(|history| history.asks_platform());
-    Some(Recognised {
+    Some(Box::new(Recognised {
         platform: platform.clone(),
         user,
         session_id,
@@ -236,7 +236,7 @@ fn recognised(
         input: if asks_platform { platform.platform.input(request) } else { Input::default() },
         conversation,
         is_conversation: false,
-    })
+    }))
 }
 
 /// Identifies the conversation, if the platform names one.

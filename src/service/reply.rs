@@ -58,7 +58,7 @@ impl<D> ReplyWriter<D> {
             exchange.request = serde_json::from_slice(&self.request).ok();
         }
         if history.is_some_and(|history| history.response) && is_declared_json(response.headers()) {
-            let (same, read) = read(self.config(), response, |_| true).await;
+            let (same, read) = Box::pin(read(self.config(), response, |_| true)).await;
             response = same;
             exchange.response = read.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         }
@@ -66,11 +66,11 @@ impl<D> ReplyWriter<D> {
         let created = created.filter(|_| self.is_stored(keep) && !self.turn.is_degraded());
         let Some(created) = created else {
             if self.turn.keeps_reply() && self.is_stored(keep) {
-                (response, exchange.reply) = self.keep(response).await;
+                (response, exchange.reply) = Box::pin(self.keep(response)).await;
             }
             return (response, Some(exchange));
         };
-        let (response, read) = read(self.config(), response, may_be_object).await;
+        let (response, read) = Box::pin(read(self.config(), response, may_be_object)).await;
         let state = ReplyState { session: None, created_user_id: Some(created) };
         let handed_over = read
             .and_then(|bytes| self.written(&state, &bytes))
@@ -136,7 +136,7 @@ impl<D> ReplyWriter<D> {
         }
         // Platforms do not read the body of a 4xx: a session missing there is not worth a warning.
         let is_read_by_platform = !response.status().is_client_error();
-        let (response, read) = read(self.config(), response, may_be_object).await;
+        let (response, read) = Box::pin(read(self.config(), response, may_be_object)).await;
         let (mut parts, mut body) = response.into_parts();
         match read.and_then(|bytes| self.written(&state, &bytes)) {
             Ok(reply) => {

@@ -32,7 +32,7 @@ impl<E> From<Error> for Failed<E> {
 /// As [`transact`].
 pub(crate) async fn run_closure<D, T, E, F, R>(
     shared: &Arc<Shared<D>>,
-    event: Recognised,
+    event: Box<Recognised>,
     guard: Option<UserGuard>,
     observer: &Observer,
     mut run: F,

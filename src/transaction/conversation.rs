@@ -17,7 +17,7 @@ use crate::turn::{Basis, Conversation, OpenConversation, Turn};
 pub(super) struct ConversationSlot<D> {
     shared: Arc<Shared<D>>,
     /// The event with the conversation in the user's place.
-    event: Recognised,
+    event: Box<Recognised>,
     observer: Observer,
     /// Set if an earlier attempt has stored what the event did to the conversation.
     is_applied: bool,

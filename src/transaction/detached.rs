@@ -38,7 +38,7 @@ pub(super) fn begin<D: Database>(
 /// Runs one turn after a reply, and reports its end.
 async fn serve<D: Database>(
     shared: Arc<Shared<D>>,
-    event: Recognised,
+    event: Box<Recognised>,
     place: QueuedTurn,
     observer: Observer,
     work: DetachedWork,

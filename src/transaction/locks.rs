@@ -1,6 +1,7 @@
 //! The order of each user's turns: a lock for each user with a turn under way.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -132,11 +133,10 @@ fn acquire(places: &mut HashMap<Arc<str>, Place>, key: &Arc<str>) -> Acquiring {
 
 impl Drop for HeldPlace {
     fn drop(&mut self) {
-        let mut places = self.locks.places();
-        if let Some(place) = places.get_mut(&self.key) {
-            place.count -= 1;
-            if place.count == 0 {
-                places.remove(&self.key);
+        if let Entry::Occupied(mut place) = self.locks.places().entry(Arc::clone(&self.key)) {
+            place.get_mut().count -= 1;
+            if place.get().count == 0 {
+                place.remove();
             }
         }
     }

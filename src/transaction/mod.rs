@@ -78,7 +78,7 @@ pub(crate) enum Transacted<T> {
 /// Returns the errors of `run`, and those of waiting, loading and saving.
 pub(crate) async fn transact<D, T, E, F, R, O>(
     shared: &Arc<Shared<D>>,
-    mut event: Recognised,
+    mut event: Box<Recognised>,
     guard: Option<UserGuard>,
     observer: &Observer,
     mut run: F,

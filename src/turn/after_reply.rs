@@ -177,7 +177,7 @@ impl Turn {
 
     /// Makes the event of the work after the reply, once the turn is stored. `is_written` says
     /// whether there was something to store.
-    pub(crate) fn detached_event(&self, is_written: bool) -> Option<Recognised> {
+    pub(crate) fn detached_event(&self, is_written: bool) -> Option<Box<Recognised>> {
         let user = self.user()?.clone();
         // The further ids are tied to the record by now.
         let user = Identity { is_created: false, aliases: Vec::new(), ..user };

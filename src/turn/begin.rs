@@ -20,7 +20,7 @@ use crate::timestamp::Clock;
 impl Turn {
     /// Begins the turn of an event. A loaded record has been checked by then.
     pub(crate) fn begin(
-        recognised: Recognised,
+        recognised: Box<Recognised>,
         loaded: Basis,
         elements: &Arc<StoredElements>,
         database_id: usize,
@@ -32,7 +32,7 @@ impl Turn {
             None => new_record(elements),
         };
         let Recognised { platform, user, new_session, client_session, is_receipt, .. } =
-            &recognised;
+            &*recognised;
         let (new_session, came) = (*new_session, client_session.is_some());
         let mut session = match &elements.session {
             _ if recognised.sessionless => SessionPlace::Outside,

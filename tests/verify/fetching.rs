@@ -10,7 +10,7 @@ use std::thread;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::PrivateKeyDer;
-use tower_persistence::verify::{Fetcher, HttpFetcher, Jwt, Keys};
+use tower_persistence::verify::{Fetcher, HttpFetcher};
 
 /// A server for `localhost`, with a certificate of its own.
 struct Server {
@@ -110,6 +110,5 @@ async fn it_fetches_over_a_kept_connection_within_its_limits() {
     assert!(fetcher.fetch(&by_address, 1000).await.is_err());
     let none = HttpFetcher::new().root(b"no certificate");
     assert!(none.fetch(&url("/ok"), 1000).await.is_err());
-    let check = Jwt::new(["issuer"], ["app"], Keys::jwks(url("/ok"), fetcher));
-    assert!(!format!("{check:?}").is_empty());
+    assert!(format!("{fetcher:?}").starts_with("HttpFetcher"));
 }

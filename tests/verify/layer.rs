@@ -1,14 +1,18 @@
 //! The layer decides whose request it is, and fails closed.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
+use tower::{Layer, Service, service_fn};
 use tower_persistence::VerifyLayer;
 use tower_persistence::platform::{JsonPlatform, Platform};
 use tower_persistence::verify::{Cause, FixedHeader, Proof, Refusal, SignedRequest, Verifier};
 
+use super::authority::Files;
 use super::common::{ALEXA, MESSENGER, NOW, WEB, app, base64, meta, post, send, slack, status};
 
 const SLACK: &str =
@@ -196,22 +200,62 @@ async fn a_verifier_has_its_own_status_and_a_time_limit() {
     assert!(handler.platforms().is_empty());
 }
 
-#[test]
-fn secrets_are_in_no_debug_text() {
+#[tokio::test]
+async fn debug_texts_tell_what_is_set_but_no_secret() {
+    use tower_persistence::verify::{Alexa, Hmac, Jwt, Keys, Secrets, Twilio};
     let layer = VerifyLayer::new()
         .meta("hunter2", "hunter3")
         .slack("hunter4")
         .telegram("hunter5")
         .twilio("hunter6")
         .verifier("web", FixedHeader::basic("hunter7", "hunter8"));
-    let mut texts = vec![format!("{layer:?}"), format!("{layer:#?}")];
-    use tower_persistence::verify::{Hmac, Secrets, Twilio};
-    texts.push(format!("{:?}", Hmac::slack("hunter4")));
-    texts.push(format!("{:?}", Twilio::new("hunter6").public_url("https://example.com")));
-    texts.push(format!("{:?}", FixedHeader::telegram("hunter5")));
-    texts.push(format!("{:?}", Secrets::from("hunter4")));
-    for text in texts {
+    let (app, handler) = app(layer.clone());
+    assert_eq!(status(&app, meta("hunter2", MESSENGER)).await, 200);
+    let mut service = layer.layer(service_fn(|_: Request<Full<Bytes>>| async {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    }));
+    let future = service.call(meta("hunter2", MESSENGER));
+    let jwt = Jwt::new(["issuer-1"], ["app-1"], Keys::jwks("https://a.example", Files::default()));
+    let shown = [
+        (format!("{layer:?}"), "facebookmessenger"),
+        (format!("{layer:#?}"), "VerifyLayer"),
+        (format!("{service:?}"), "Verify {"),
+        (format!("{future:?}"), "VerifyFuture"),
+        (format!("{:?}", handler.first().0), r#"Verified { platform: "facebookmessenger""#),
+        (format!("{:?}", Hmac::slack("hunter4")), "Hmac"),
+        (format!("{:?}", Twilio::new("hunter6").public_url("https://b.example")), "b.example"),
+        (format!("{:?}", FixedHeader::telegram("hunter5")), "x-telegram-bot-api-secret-token"),
+        (format!("{:?}", Secrets::from(["hunter4", "hunter9"])), "2"),
+        (format!("{:?}", Alexa::new(["skill-1"], Files::default())), "skill-1"),
+        (format!("{jwt:?}"), "a.example"),
+        (format!("{jwt:?}"), "issuer-1"),
+    ];
+    for (text, expected) in shown {
+        assert!(text.contains(expected), "{text}");
         assert!(!text.contains("hunter"), "{text}");
         assert!(!text.contains(&base64(b"hunter7:hunter8")), "{text}");
+    }
+}
+
+#[test]
+fn short_forms_set_the_verifier_of_their_platform() {
+    use tower_persistence::verify::{Jwt, Keys};
+    let jwt = || Jwt::new(["issuer"], ["app"], Keys::fixed("{}"));
+    let new = VerifyLayer::new;
+    for (layer, platform) in [
+        #[cfg(feature = "verify-http")]
+        (new().alexa(["amzn1.ask.skill.1"]), "alexa"),
+        (new().alexa_with(["amzn1.ask.skill.1"], Files::default()), "alexa"),
+        (new().slack("secret"), "slack"),
+        (new().line("secret"), "line"),
+        (new().telegram("secret"), "telegram"),
+        (new().twilio("secret"), "twilio"),
+        (new().discord(["00"]), "discord"),
+        (new().google_chat(jwt()), "googlechat"),
+        (new().teams(jwt()), "msteams"),
+        (new().mcp(jwt()), "mcp"),
+    ] {
+        let shown = format!("{layer:?}");
+        assert!(shown.contains(&format!(r#"verifiers: ["{platform}"]"#)), "{shown}");
     }
 }

@@ -81,8 +81,9 @@ async fn causes_are_logged_and_counted_and_nothing_else() {
     }
 
     let mut counted = Vec::new();
-    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+    for (key, _, description, value) in snapshotter.snapshot().into_vec() {
         if key.key().name() == "tower_persistence.verified" {
+            assert!(description.is_some_and(|text| text.contains("outcome")));
             let mut labels: Vec<_> = key.key().labels().map(|it| it.value().to_owned()).collect();
             labels.sort();
             let DebugValue::Counter(count) = value else { panic!("a counter") };

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -86,6 +87,16 @@ async fn a_check_of_ones_own_hands_on_its_proof() {
         let response = service.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), expected, "{platform}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_a_408() {
+    let layer = verify().body_timeout(Duration::from_secs(3));
+    let app = Router::new().route("/", post(async || "served")).layer(layer);
+    let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, BoxError>>());
+    let began = tokio::time::Instant::now();
+    let response = app.oneshot(request("", &[]).map(|_| body)).await.unwrap();
+    assert_eq!((response.status().as_u16(), began.elapsed()), (408, Duration::from_secs(3)));
 }
 
 /// The bytes are read once: the handler gets those that were read, at the same place in memory.

@@ -21,6 +21,7 @@ pub(crate) fn members<'a, const N: usize>(
     raw: Option<&'a RawValue>,
     paths: [&str; N],
 ) -> [Option<&'a RawValue>; N] {
+    const { assert!(N <= search::MOST_PATHS) };
     let mut found = [None; N];
     if let Some(raw) = raw {
         search::find(raw.get(), &paths, &mut found);

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
 use serde::Deserializer;
 use serde_json::value::RawValue;
 
@@ -14,9 +15,12 @@ use super::visitors::Name;
 pub(super) fn find<'a>(text: &'a str, paths: &[&str], found: &mut [Option<&'a RawValue>]) {
     let mut search = Search { text, at: 0, paths, found };
     if search.next() == Some(b'{') {
-        search.object("");
+        search.object(Inside { paths: u32::MAX, length: 0 });
     }
 }
+
+/// The number of paths that one search can look for.
+pub(super) const MOST_PATHS: usize = u32::BITS as usize;
 
 struct Search<'s, 'a> {
     text: &'a str,
@@ -25,16 +29,25 @@ struct Search<'s, 'a> {
     found: &'s mut [Option<&'a RawValue>],
 }
 
+/// An object on the way to a value.
+#[derive(Clone, Copy)]
+struct Inside {
+    /// The paths that lead through it, one bit each.
+    paths: u32,
+    /// The length of their beginnings, which lead to it.
+    length: usize,
+}
+
 /// The action that the paths demand for a member.
-enum Step<'s> {
+enum Step {
     Skip,
-    Enter(&'s str),
+    Enter(Inside),
     Take(usize),
 }
 
-impl<'s, 'a> Search<'s, 'a> {
-    /// Searches the object that begins here for those paths that begin with `inside`.
-    fn object(&mut self, inside: &'s str) {
+impl<'a> Search<'_, 'a> {
+    /// Searches the object that begins here.
+    fn object(&mut self, inside: Inside) {
         self.at += 1;
         while let Some(byte) = self.next() {
             match byte {
@@ -48,10 +61,13 @@ impl<'s, 'a> Search<'s, 'a> {
         }
     }
 
-    fn member(&mut self, inside: &'s str) {
+    fn member(&mut self, inside: Inside) {
         let begin = self.at;
-        self.skip_text();
-        let name = name(self.since(begin));
+        let has_escapes = self.skip_text();
+        let name = match has_escapes {
+            true => unescaped(self.since(begin)),
+            false => Cow::Borrowed(self.text.get(begin + 1..self.at - 1).unwrap_or_default()),
+        };
         // Steps over the colon.
         self.next();
         self.at += 1;
@@ -70,19 +86,30 @@ impl<'s, 'a> Search<'s, 'a> {
 
     /// Returns the action for the member `name`, and forgets the value of an earlier member of that
     /// name.
-    fn step(&mut self, inside: &str, name: &str) -> Step<'s> {
+    fn step(&mut self, inside: Inside, name: &str) -> Step {
         let mut step = Step::Skip;
+        let mut entered = Inside { paths: 0, length: inside.length + name.len() + 1 };
         for (at, path) in self.paths.iter().enumerate() {
-            let Some(segment) = path.strip_prefix(inside) else { continue };
-            let Some(rest) = segment.strip_prefix(name) else { continue };
+            if inside.paths & (1 << at) == 0 {
+                continue;
+            }
+            let rest = path.as_bytes().get(inside.length..).unwrap_or_default();
+            // Most names differ in their first letter already.
+            if rest.first() != name.as_bytes().first() {
+                continue;
+            }
+            let Some(rest) = rest.strip_prefix(name.as_bytes()) else { continue };
             // A name that holds a slash is not a path.
-            if !(rest.is_empty() || rest.starts_with('/')) || name.contains('/') {
+            if !matches!(rest, [] | [b'/', ..]) || name.contains('/') {
                 continue;
             }
             self.found[at] = None;
-            step = match rest.is_empty() {
-                true => Step::Take(at),
-                false => Step::Enter(&path[..=inside.len() + name.len()]),
+            step = match rest {
+                [] => Step::Take(at),
+                _ => {
+                    entered.paths |= 1 << at;
+                    Step::Enter(entered)
+                }
             };
         }
         step
@@ -105,7 +132,7 @@ impl<'s, 'a> Search<'s, 'a> {
         let mut depth = 0_usize;
         while let Some(byte) = self.text.as_bytes().get(self.at) {
             match byte {
-                b'"' => self.skip_text(),
+                b'"' => _ = self.skip_text(),
                 b'{' | b'[' => {
                     self.at += 1;
                     depth += 1;
@@ -128,51 +155,34 @@ impl<'s, 'a> Search<'s, 'a> {
         }
     }
 
-    /// Steps over the text that begins here with a quotation mark.
-    fn skip_text(&mut self) {
+    /// Steps over the text that begins here with a quotation mark, and returns whether it holds
+    /// escapes.
+    fn skip_text(&mut self) -> bool {
         self.at += 1;
+        let mut has_escapes = false;
         loop {
             let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            let Some(length) = quotation_mark(rest) else {
-                self.at = self.text.len();
-                return;
-            };
-            self.at += length + 1;
-            // A quotation mark behind an odd number of backslashes belongs to the text.
-            let backslashes = rest[..length].iter().rev().take_while(|byte| **byte == b'\\');
-            if backslashes.count() % 2 == 0 {
-                return;
+            match memchr2(b'"', b'\\', rest) {
+                Some(at) if rest[at] == b'\\' => {
+                    self.at += at + 2;
+                    has_escapes = true;
+                }
+                Some(at) => {
+                    self.at += at + 1;
+                    return has_escapes;
+                }
+                None => {
+                    self.at = self.text.len();
+                    return has_escapes;
+                }
             }
         }
     }
 }
 
-/// Returns the place of the first quotation mark. Most texts are short, for which this costs less
-/// than the standard library's search.
-fn quotation_mark(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
-    const MARKS: u64 = u64::from_le_bytes([b'"'; 8]);
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        // The lowest byte that is zero has its highest bit set, as the first one that is found.
-        // <https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord>
-        let other = u64::from_le_bytes(*word) ^ MARKS;
-        let zeros = other.wrapping_sub(ONES) & !other & HIGHEST;
-        if zeros != 0 {
-            return Some(index * 8 + zeros.trailing_zeros() as usize / 8);
-        }
-    }
-    let at = rest.iter().position(|byte| *byte == b'"')?;
-    Some(words.len() * 8 + at)
-}
-
 /// Returns a name without its quotation marks and escapes.
-fn name(quoted: &str) -> Cow<'_, str> {
-    match quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(name) if !name.contains('\\') => Cow::Borrowed(name),
-        _ => serde_json::Deserializer::from_str(quoted).deserialize_bytes(Name).unwrap_or_default(),
-    }
+fn unescaped(quoted: &str) -> Cow<'_, str> {
+    serde_json::Deserializer::from_str(quoted).deserialize_bytes(Name).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -351,12 +351,17 @@ fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
 fn check_form(bytes: &[u8]) -> Result<(), TestCaseError> {
     let request = form(bytes);
     let mut known = HashSet::new();
+    let mut is_readable = true;
     for (_, value) in form_urlencoded::parse(bytes) {
+        is_readable &= !value.starts_with('{') || serde_json::from_str::<Value>(&value).is_ok();
         texts(&Value::from(value.into_owned()), &mut known);
     }
     for (platform, events) in claims(&request) {
         platform.input(&request);
-        check_ids(events, |id| known.contains(id))?;
+        // As with a body of JSON, platforms read some texts that a parser of values refuses.
+        if is_readable {
+            check_ids(events, |id| known.contains(id))?;
+        }
     }
     Ok(())
 }
