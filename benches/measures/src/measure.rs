@@ -27,8 +27,8 @@ pub(crate) struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// Makes a subject of work that needs no preparation.
-    pub(crate) fn new(group: &str, name: &str, mut work: impl FnMut(usize) + 'a) -> Self {
-        Self::prepared(group, name, |count| count, move |count| work(count))
+    pub(crate) fn new(group: &str, name: &str, work: impl FnMut(usize) + 'a) -> Self {
+        Self::prepared(group, name, |count| count, work)
     }
 
     /// Makes a subject of work that needs input, which `prepare` makes for so many times.

@@ -33,18 +33,19 @@ pub(crate) struct Place<'a> {
 /// A database together with its bare client.
 pub(crate) struct Pair {
     pub(crate) name: &'static str,
+    pub(crate) bare: &'static str,
     /// Opens and fills both. Empty without their server.
     pub(crate) open: for<'a> fn(&Place<'a>) -> Vec<Subject<'a>>,
 }
 
 pub(crate) const PAIRS: [Pair; 7] = [
-    Pair { name: "MemoryDb", open: memory_db },
-    Pair { name: "FileDb", open: file_db },
-    Pair { name: "SqliteDb", open: sqlite_db },
-    Pair { name: "PostgresDb", open: postgres_db },
-    Pair { name: "RedisDb", open: redis_db },
-    Pair { name: "DynamoDb", open: dynamo_db },
-    Pair { name: "MongoDb", open: mongo_db },
+    Pair { name: "MemoryDb", bare: "HashMap", open: memory_db },
+    Pair { name: "FileDb", bare: "std::fs", open: file_db },
+    Pair { name: "SqliteDb", bare: "rusqlite", open: sqlite_db },
+    Pair { name: "PostgresDb", bare: "tokio-postgres", open: postgres_db },
+    Pair { name: "RedisDb", bare: "redis", open: redis_db },
+    Pair { name: "DynamoDb", bare: "aws-sdk-dynamodb", open: dynamo_db },
+    Pair { name: "MongoDb", bare: "mongodb", open: mongo_db },
 ];
 
 /// Opens and fills all databases and their clients.

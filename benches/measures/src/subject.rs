@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::measure::Subject;
 use crate::services;
-use crate::stores::{PAIRS, Place};
+use crate::stores::{PAIRS, Pair, Place};
 
 /// Repeats a subject a number of times.
 pub(crate) fn repeat(name: &str, bytes: usize, count: usize) {
@@ -35,7 +35,9 @@ fn find<'a>(
     let services = services::all(runtime).into_iter().find(is_named);
     services.or_else(|| {
         let place = Place { runtime, directory, users: 1, bytes };
-        PAIRS.iter().find_map(|pair| (pair.open)(&place).into_iter().find(is_named))
+        let is_of = |pair: &&Pair| name.starts_with(pair.name) || name.starts_with(pair.bare);
+        let pair = PAIRS.iter().find(is_of)?;
+        (pair.open)(&place).into_iter().find(is_named)
     })
 }
 
