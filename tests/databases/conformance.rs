@@ -11,6 +11,7 @@ use tower_persistence::{AnyDatabase, FileDb, MemoryDb, connect};
 
 use crate::bounded::{Case, case};
 use crate::erasure::erasure_cases;
+use crate::faults::fault_cases;
 use crate::layer::layer_cases;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -47,7 +48,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     cases.extend(erasure_cases("memory", make_memory.clone()));
     cases.extend(erasure_cases("file", make_file.clone()));
     cases.extend(layer_cases("memory", make_memory));
-    cases.extend(layer_cases("file", make_file));
+    cases.extend(layer_cases("file", make_file.clone()));
+    cases.extend(fault_cases("file", make_file));
     cases.into_iter().map(Case::trial).collect()
 }
 
@@ -71,7 +73,7 @@ fn sqlite_cases() -> Vec<Case> {
         let path = directory.path().join("users.sqlite");
         tower_persistence::SqliteDb::open(path).await.unwrap()
     };
-    let [one, erasure, layer] = std::array::from_fn(|_| make_db.clone());
+    let [one, erasure, faults, layer] = std::array::from_fn(|_| make_db.clone());
     let mut cases = vec![
         case("sqlite::conformance".to_owned(), async move || {
             let db = make_db().await;
@@ -83,6 +85,7 @@ fn sqlite_cases() -> Vec<Case> {
     ];
     cases.extend(erasure_cases("sqlite", erasure));
     cases.extend(layer_cases("sqlite", layer));
+    cases.extend(fault_cases("sqlite", faults));
     cases
 }
 

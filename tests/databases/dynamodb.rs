@@ -61,7 +61,7 @@ fn builder(table: &str, endpoint: &str) -> DynamoDbBuilder {
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
     DynamoDb::builder(table)
         .endpoint_url(endpoint)
-        // Many tests run at a time, and DynamoDB Local syncs its disk on every write.
+        // Many tests run at a time, and DynamoDB Local writes one item after the other.
         .timeout(Duration::from_secs(20))
         .region(variable("AWS_REGION", REGION))
         .credentials(

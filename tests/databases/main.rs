@@ -44,6 +44,8 @@ mod dynamodb;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod erasure;
 #[cfg(all(feature = "file", feature = "testing"))]
+mod faults;
+#[cfg(all(feature = "file", feature = "testing"))]
 mod health;
 #[cfg(all(
     feature = "file",
@@ -66,6 +68,10 @@ mod postgres;
 mod process;
 #[cfg(all(feature = "file", feature = "testing", feature = "redis"))]
 mod redis;
+#[cfg(all(feature = "file", feature = "testing"))]
+#[allow(dead_code, unused_imports)]
+#[path = "../faults/schedule/mod.rs"]
+mod schedule;
 #[cfg(all(feature = "file", feature = "testing"))]
 #[allow(dead_code)]
 mod servers;

@@ -1,5 +1,6 @@
 //! The promises of `RedisDb` beyond those of every database, on a real server.
 
+mod cluster;
 mod connecting;
 mod durability;
 mod lost_answers;
@@ -70,6 +71,7 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         replicas::a_fail_over_is_followed
         replicas::saves_wait_for_replicas
     }
+    trials.extend(cluster::trials(servers));
     trials
 }
 

@@ -12,6 +12,7 @@ use tower_persistence::testing::conformance;
 
 use crate::bounded::{Case, LIMIT, case, within};
 use crate::erasure::erasure_cases;
+use crate::faults::fault_cases;
 use crate::layer::layer_cases;
 use crate::outage::outage;
 use crate::process::{Arguments, Server};
@@ -141,10 +142,13 @@ pub(crate) fn redis() -> Servers {
         command,
         arguments: |port, data| {
             let arguments = ["--port".into(), port.to_string().into(), "--dir".into(), data.into()];
+            // That of a cluster is 10,000 above it, which may be more than there are.
+            let of_cluster = if port > 55_535 { port - 10_000 } else { port + 10_000 };
+            let of_cluster = ["--cluster-port".into(), of_cluster.to_string().into()];
             // It keeps what it acknowledged when it is killed.
             let settings =
                 ["--bind", "127.0.0.1", "--appendonly", "yes", "--appendfsync", "always"];
-            arguments.into_iter().chain(settings.map(Into::into)).collect()
+            arguments.into_iter().chain(of_cluster).chain(settings.map(Into::into)).collect()
         },
         answers: health::redis,
         may_be_killed: |_| true,
@@ -197,8 +201,9 @@ impl Servers {
             })
         });
         let make_db = async move || make_db(servers.endpoint().unwrap()).await;
-        let over_layer = layer_cases(self.name, make_db.clone());
-        let over_layer = over_layer.into_iter().chain(erasure_cases(self.name, make_db));
+        let over_layer = layer_cases(self.name, make_db.clone()).into_iter();
+        let over_layer = over_layer.chain(erasure_cases(self.name, make_db.clone()));
+        let over_layer = over_layer.chain(fault_cases(self.name, make_db));
         trials.extend(over_layer.map(|case| self.over_shared(case)));
         trials
     }

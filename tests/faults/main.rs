@@ -7,6 +7,8 @@
 //! FAULTS_SEED=4711 cargo test --features testing --test faults -- --nocapture
 //! ```
 //!
+//! `tests/databases` runs some of them over every other database, too.
+//!
 //! `FAULTS_SCHEDULES=1000000` runs more of them: the seeds from 0 up to that number.
 //!
 //! The promises, for a request that stores something of its own:
@@ -28,17 +30,15 @@
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod batches;
-mod invariants;
-mod plan;
-mod process;
+#[allow(dead_code, unused_imports)]
+mod schedule;
 mod scripted;
-mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use self::plan::Plan;
+use self::schedule::{Plan, check, run};
 
 const SCHEDULES: u64 = 10_000;
 
@@ -52,18 +52,18 @@ fn setting(name: &str) -> Option<u64> {
 
 /// Returns the broken promises in the schedule of this seed.
 fn broken_promises(seed: u64) -> Vec<String> {
-    let plan = Plan::draw(seed);
-    let end = world::run(&plan);
-    invariants::check(&plan, &end)
+    let plan = Plan::draw(seed, "");
+    let end = run(&plan);
+    check(&plan, &end)
 }
 
 #[test]
 fn the_invariants_hold_over_seeded_schedules() {
     if let Some(seed) = setting("FAULTS_SEED") {
-        let plan = Plan::draw(seed);
-        let end = world::run(&plan);
+        let plan = Plan::draw(seed, "");
+        let end = run(&plan);
         println!("{plan:#?}\n{end}");
-        let broken = invariants::check(&plan, &end);
+        let broken = check(&plan, &end);
         assert!(broken.is_empty(), "seed {seed}: {broken:#?}");
         return;
     }
@@ -102,8 +102,8 @@ fn the_invariants_hold_over_seeded_schedules() {
 #[test]
 fn a_seed_makes_the_same_schedule_again() {
     for seed in 0..200 {
-        let plan = Plan::draw(seed);
-        let runs = [world::run(&plan), world::run(&plan)].map(|end| end.to_string());
+        let plan = Plan::draw(seed, "");
+        let runs = [run(&plan), run(&plan)].map(|end| end.to_string());
         assert_eq!(runs[0], runs[1], "seed {seed}");
     }
 }
@@ -113,7 +113,7 @@ fn a_seed_makes_the_same_schedule_again() {
 fn the_schedules_are_worth_running() {
     let mut tally = std::collections::BTreeMap::<String, u32>::new();
     for seed in 0..500 {
-        let end = world::run(&Plan::draw(seed));
+        let end = run(&Plan::draw(seed, ""));
         for what in end.kinds() {
             *tally.entry(what).or_default() += 1;
         }

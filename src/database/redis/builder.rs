@@ -48,7 +48,8 @@ pub struct RedisDbBuilder {
 
 impl RedisDbBuilder {
     /// Sets the server: `redis://user:password@host:port/database`, or with `rediss:` for TLS.
-    /// `valkey:` and `valkeys:` mean the same. This or a [`client`](Self::client) is required.
+    /// `valkey:` and `valkeys:` mean the same. Of a [cluster](RedisDb#clusters), any server will
+    /// do. This or a [`client`](Self::client) is required.
     ///
     /// For TLS the certificate has to come from an authority that the system trusts. If the program
     /// has not chosen a provider of cryptography for `rustls`, that of `aws-lc-rs` becomes the

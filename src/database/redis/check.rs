@@ -1,25 +1,38 @@
 //! Looks at the server's settings, and warns of those with which users would be lost.
 
+use std::collections::BTreeSet;
+
 use redis::Value;
 
-/// Warns in the log of what the answer to `INFO` shows.
-pub(super) fn warn(info: &Value) {
-    let info = match info {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
-        Value::VerbatimString { text, .. } => text,
-        _ => "",
-    };
-    for warning in warnings(info) {
+/// Warns in the log of what the servers' answers to `INFO` show, once for all of them.
+pub(super) fn warn(infos: &[Value]) {
+    let warnings: BTreeSet<_> = infos.iter().flat_map(|info| warnings(text(info))).collect();
+    for warning in warnings {
         tracing::warn!("Redis: {warning}");
     }
 }
 
+/// Returns whether a server is one of a cluster, by its answer to `INFO`.
+pub(super) fn is_of_cluster(info: &Value) -> bool {
+    get(text(info), "cluster_enabled") == Some("1")
+}
+
+fn text(info: &Value) -> &str {
+    match info {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
+        Value::VerbatimString { text, .. } => text,
+        _ => "",
+    }
+}
+
+fn get<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+    lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+}
+
 /// <https://valkey.io/commands/info/>
 fn warnings(info: &str) -> Vec<&'static str> {
-    let get = |name: &str| {
-        let mut lines = info.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
-    };
+    let get = |name: &str| get(info, name);
     let mut warnings = Vec::new();
     let is_limited = get("maxmemory").is_some_and(|bytes| bytes != "0");
     match get("maxmemory_policy") {
@@ -41,7 +54,8 @@ fn warnings(info: &str) -> Vec<&'static str> {
              last snapshot: set `appendonly yes`",
         );
     }
-    if get("role") == Some("slave") {
+    // In a cluster, a replica sends what it is asked for on to its primary.
+    if get("role") == Some("slave") && get("cluster_enabled") != Some("1") {
         warnings.push("the server is a replica, which takes no writes: name the primary");
     }
     warnings
@@ -57,6 +71,10 @@ mod tests {
                     aof_enabled:1\r\nrole:master\r\n";
         assert_eq!(warnings(safe), Vec::<&str>::new());
         assert_eq!(warnings(""), Vec::<&str>::new());
+        let of_cluster = safe.replace("role:master", "role:slave\r\ncluster_enabled:1");
+        assert_eq!(warnings(&of_cluster), Vec::<&str>::new());
+        assert!(is_of_cluster(&Value::BulkString(of_cluster.into())));
+        assert!(!is_of_cluster(&Value::BulkString(safe.into())));
         for (from, to, expected) in [
             ("maxmemory_policy:noeviction", "maxmemory_policy:allkeys-lru", "would evict users"),
             (

@@ -56,13 +56,13 @@ const CODES: [(&str, &str); 17] = [
     ),
     (
         "MOVED",
-        "the server is one of a cluster, and another one holds the key: `RedisDb` uses one primary \
-         with its replicas; name such a server, or an endpoint that hides the cluster",
+        "the servers of the cluster send the call from one to another: see whether `CLUSTER SLOTS` \
+         names hosts that can be reached from here",
     ),
     (
         "ASK",
-        "the server is one of a cluster, and another one holds the key: `RedisDb` uses one primary \
-         with its replicas; name such a server, or an endpoint that hides the cluster",
+        "the servers of the cluster send the call from one to another: see whether `CLUSTER SLOTS` \
+         names hosts that can be reached from here",
     ),
     (
         "OOM",
@@ -82,9 +82,9 @@ const CODES: [(&str, &str); 17] = [
     ("WRONGPASS", "the server does not accept user name and password: correct them in the URL"),
     (
         "NOPERM",
-        "the server's user has too few rights: allow `+hmget +hget +hexists +hset +exists +del \
-         +persist +pexpire +eval +evalsha` on the keys of the prefix, and `+wait` with \
-         `wait_replicas`",
+        "the server's user has too few rights: allow `+hmget +hget +hexists +hkeys +hset +hdel \
+         +exists +persist +pexpire +eval +evalsha` on the keys of the prefix, `+wait` with \
+         `wait_replicas`, and `+asking` in a cluster",
     ),
     (
         "WRONGTYPE",
@@ -254,6 +254,11 @@ fn answered(error: &RedisError) -> String {
     if detail.contains("max number of clients") {
         return "the server has too many clients: raise its `maxclients`".to_owned();
     }
+    if detail.contains("SELECT is not allowed") || detail.contains("DB index") {
+        return "the server has no database of this number, and a cluster has one database only: \
+                correct the number in the URL, or leave it out"
+            .to_owned();
+    }
     if detail.contains("unknown command") || detail.contains("not allowed") {
         return "the server has a command switched off: it needs `EVAL`, `EVALSHA`, `HMGET`, and \
                 `WAIT` with `wait_replicas`"
@@ -297,8 +302,10 @@ mod tests {
             ("LOADING Valkey is loading the dataset in memory", "loading its data"),
             ("MASTERDOWN Link with MASTER is down", "lost its primary"),
             ("CLUSTERDOWN The cluster is down", "CLUSTER INFO"),
-            ("MOVED 3999 SECRET:6381", "cluster"),
-            ("ASK 3999 SECRET:6381", "cluster"),
+            ("MOVED 3999 SECRET:6381", "CLUSTER SLOTS"),
+            ("ASK 3999 SECRET:6381", "CLUSTER SLOTS"),
+            ("ERR SELECT is not allowed in cluster mode", "one database"),
+            ("ERR DB index is out of range", "the number in the URL"),
             ("OOM command not allowed when used memory > 'maxmemory'.", "maxmemory"),
             ("MISCONF Errors writing to the AOF file: SECRET", "disk"),
             ("NOREPLICAS Not enough good replicas to write.", "min-replicas-to-write"),

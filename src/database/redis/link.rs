@@ -5,7 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value,
+};
 use tokio::time::{Instant, timeout};
 
 /// Less than the 2 seconds for which the layer waits by default, so that its error states the cause
@@ -72,6 +74,11 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether there is a connection, which may be dead.
+    pub(super) fn is_open(&self) -> bool {
+        self.state().open.is_some()
+    }
+
     fn peek(&self) -> Option<Open> {
         self.state().open.clone()
     }
@@ -82,7 +89,7 @@ impl Link {
             if open.answered_at.elapsed() < IDLE {
                 return Ok(open);
             }
-            match timeout(PING, self.ask(&open, &redis::cmd("PING"))).await {
+            match timeout(PING, self.ask(&open, &redis::cmd("PING"), false)).await {
                 Ok(Ok(_) | Err(Failure::Refused(_))) => return Ok(open),
                 _ => self.discard(open.number),
             }
@@ -112,11 +119,20 @@ impl Link {
         }
     }
 
-    /// Sends a command over this connection.
-    pub(super) async fn ask(&self, open: &Open, command: &Cmd) -> Result<Value, Failure> {
+    /// Sends a command over this connection. With `is_asking` it tells the server, in one piece
+    /// with it, that another one of the cluster has sent it here.
+    pub(super) async fn ask(
+        &self,
+        open: &Open,
+        command: &Cmd,
+        is_asking: bool,
+    ) -> Result<Value, Failure> {
         let mut connection = open.connection.clone();
         let mut waiting = Waiting { link: self, number: open.number, since: Some(Instant::now()) };
-        let answer = command.query_async(&mut connection).await;
+        let answer = match is_asking {
+            false => command.query_async(&mut connection).await,
+            true => both(&mut connection, command).await,
+        };
         waiting.since = None;
         match answer {
             Ok(value) => {
@@ -170,14 +186,23 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Returns the second answer of two.
+async fn both(connection: &mut MultiplexedConnection, command: &Cmd) -> RedisResult<Value> {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("ASKING").add_command(command.clone()).ignore_errors();
+    let answers: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
+    answers.into_iter().next_back().unwrap_or(Ok(Value::Nil))
+}
+
 /// Returns whether the server itself answered with this error.
 fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
-/// Returns whether a new connection may lead to another server: after a fail-over the name of the
-/// primary stands for another one, and the old primary is a replica.
-fn leads_elsewhere(error: &RedisError) -> bool {
+/// Returns whether another server may serve what this one refuses: after a fail-over the name of
+/// the primary stands for another one, the old primary is a replica, and a server that has left its
+/// cluster knows no slots.
+pub(super) fn leads_elsewhere(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly};
 
     matches!(error.kind(), ErrorKind::Server(ReadOnly | MasterDown | BusyLoading | ClusterDown))

@@ -1,13 +1,17 @@
 //! The database in Redis or Valkey.
 
+mod attempt;
 mod builder;
 mod check;
 mod failure;
 mod known;
 mod link;
+mod node;
+mod nodes;
 mod save;
 mod script;
 mod shared;
+mod slot;
 
 use std::fmt;
 use std::sync::Arc;
@@ -79,10 +83,13 @@ use crate::record::Record;
 ///
 /// # Clusters
 ///
-/// `RedisDb` uses one primary, by a host name that follows a fail-over, as managed services have
-/// it. Each script touches one key, which it names, so a proxy in front of a cluster can route it.
-/// It has no client for a cluster without a proxy: that of the `redis` crate repeats commands after
-/// a lost answer by itself, so that a save could not know whether it was stored.
+/// A cluster needs no setting: name any of its servers, or better a host name that stands for
+/// several, such as the configuration endpoint of ElastiCache. `RedisDb` notices that the server is
+/// one of a cluster, learns the others from it, and asks the primary of each user's slot. It
+/// follows slots that move and replicas that are promoted.
+///
+/// A server that does not have a slot says so and does nothing, so following it repeats nothing. A
+/// call whose answer was lost is repeated as [above](#lost-answers), wherever the slot is then.
 ///
 /// `Debug` shows the number of the database and the prefix.
 #[derive(Clone)]

@@ -60,15 +60,23 @@ return {1}
 /// Puts a tombstone in the place of whatever is stored. Arguments: its version and the milliseconds
 /// after which it expires.
 ///
-/// `HGET` refuses a key of another program, which `DEL` would delete. `DEL` comes before `HSET`, so
-/// that users can be deleted where memory has run out: a script that has begun to write may go on.
+/// `HGET` refuses a key of another program, which the rest would change. `PERSIST` changes nothing
+/// that stays: a script that has begun to write may go on where memory has run out, so that users
+/// can be deleted there. The key is there all the time: without it, a server whose slot moves to
+/// another refuses the rest of the script.
 pub(super) static DELETE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-redis.call('HGET', KEYS[1], 'version')
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'version', ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local key = KEYS[1]
+redis.call('HGET', key, 'version')
+redis.call('PERSIST', key)
+redis.call('HSET', key, 'version', ARGV[1])
+for _, field in ipairs(redis.call('HKEYS', key)) do
+  if field ~= 'version' then
+    redis.call('HDEL', key, field)
+  end
+end
+redis.call('PEXPIRE', key, ARGV[2])
 return {1}
 ",
     )
@@ -81,6 +89,12 @@ pub(super) enum Call<'a> {
 }
 
 impl Call<'_> {
+    pub(super) fn key(&self) -> &str {
+        match self {
+            Self::Load { key } | Self::Script { key, .. } => key,
+        }
+    }
+
     /// Makes the command. A script goes by its hash, or in full to a server that does not know it.
     pub(super) fn command(&self, in_full: bool) -> Cmd {
         let mut command = Cmd::new();

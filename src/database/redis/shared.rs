@@ -1,23 +1,23 @@
 //! The state that all clones share, and the calls: repeated where a connection was lost, within a
 //! time limit.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::{Client, RedisError, ServerErrorKind, Value};
+use futures_util::future::join_all;
+use redis::{Client, Value};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::attempt::Attempt;
 use super::check;
 use super::failure::{self, Action};
-use super::link::{Failure, Link, Open};
+use super::link::{Failure, Open};
+use super::node::{Lent, Node};
+use super::nodes::Nodes;
 use super::script::Call;
 use crate::error::Error;
-
-/// Attempts of a call: two connections may have been closed while they were idle, and one server
-/// may not know a script.
-const ATTEMPTS: u32 = 4;
 
 /// Saves and deletions that wait for replicas at the same time. Each has a connection of its own,
 /// which `WAIT` blocks.
@@ -37,11 +37,8 @@ pub(super) struct Shared {
     pub(super) expire_users_after: Option<Duration>,
     pub(super) replicas: Option<Replicas>,
     limit: Duration,
-    client: Client,
-    link: Link,
+    nodes: Nodes,
     is_checked: AtomicBool,
-    /// Connections on which no call waits.
-    idle: Mutex<Vec<Link>>,
     permits: Semaphore,
 }
 
@@ -51,6 +48,7 @@ pub(super) struct Answer {
     /// Set if an earlier attempt, whose answer was lost, may have taken effect.
     pub(super) is_repeated: bool,
     /// The connection that brought it.
+    lent: Lent,
     open: Open,
 }
 
@@ -68,10 +66,8 @@ impl Shared {
             expire_users_after,
             replicas,
             limit,
-            link: Link::new(client.clone()),
-            client,
+            nodes: Nodes::new(client),
             is_checked: AtomicBool::new(false),
-            idle: Mutex::default(),
             permits: Semaphore::new(WAITING),
         }
     }
@@ -82,7 +78,7 @@ impl Shared {
 
     /// Makes a call that writes nothing, or whose effect no replica has to confirm.
     pub(super) async fn call(&self, action: Action, call: &Call<'_>) -> Result<Answer, Error> {
-        self.in_time(action, self.attempt(&self.link, action, call)).await
+        self.in_time(action, self.attempt(action, call, false)).await
     }
 
     /// Makes a call that writes, and waits for the replicas if it `wrote`.
@@ -96,13 +92,11 @@ impl Shared {
         self.in_time(action, async {
             // An error says that it was closed, which this one never is.
             let _permit = self.permits.acquire().await;
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let link = idle.unwrap_or_else(|| Link::new(self.client.clone()));
-            let answer = self.attempt(&link, action, call).await?;
+            let mut answer = self.attempt(action, call, true).await?;
             if wrote(&answer.value) {
-                self.confirm(&link, &answer.open, action, replicas).await?;
+                self.confirm(&answer, action, replicas).await?;
             }
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+            answer.lent.give_back();
             Ok(answer)
         })
         .await
@@ -112,8 +106,7 @@ impl Shared {
     /// would not know what to wait for.
     async fn confirm(
         &self,
-        link: &Link,
-        open: &Open,
+        answer: &Answer,
         action: Action,
         replicas: Replicas,
     ) -> Result<(), Error> {
@@ -121,7 +114,7 @@ impl Shared {
         // 0 would wait for ever.
         let milliseconds = milliseconds(replicas.timeout).max(1);
         wait.arg(replicas.count).arg(milliseconds);
-        match link.ask(open, &wait).await {
+        match answer.lent.link().ask(&answer.open, &wait, false).await {
             Ok(Value::Int(count)) if count >= i64::from(replicas.count) => Ok(()),
             Ok(Value::Int(count)) => {
                 Err(failure::unconfirmed(action, &self.prefix, count, replicas))
@@ -133,34 +126,29 @@ impl Shared {
         }
     }
 
-    /// Makes a call over this link. Each can be repeated: a load reads, a save recognises itself,
-    /// and a deletion is the same a second time.
-    async fn attempt(&self, link: &Link, action: Action, call: &Call<'_>) -> Result<Answer, Error> {
-        let (mut is_repeated, mut in_full, mut met_replica) = (false, false, false);
-        let failed =
-            |error, is_repeated| Err(failure::failed(action, &self.prefix, &error, is_repeated));
-        for _ in 1..ATTEMPTS {
-            match attempt_once(link, call, in_full).await {
-                Ok((value, open)) => return Ok(Answer { value, is_repeated, open }),
-                Err(Failure::Lost(_)) => is_repeated = true,
-                Err(Failure::Refused(error)) if is(&error, ServerErrorKind::NoScript) => {
-                    in_full = true;
+    /// Makes a call, over a connection of its `own` if that is wanted. Each can be repeated: a load
+    /// reads, a save recognises itself, and a deletion is the same a second time. A server of a
+    /// cluster that sends a call on has done nothing.
+    async fn attempt(&self, action: Action, call: &Call<'_>, own: bool) -> Result<Answer, Error> {
+        let mut attempt = Attempt::new(self.nodes.route(call.key()));
+        loop {
+            let lent = attempt.node.lend(own);
+            let asked = async {
+                let open = lent.link().open().await?;
+                let command = call.command(attempt.in_full);
+                let value = lent.link().ask(&open, &command, attempt.is_asking).await?;
+                Ok((value, open))
+            };
+            let failure = match asked.await {
+                Ok((value, open)) => {
+                    let is_repeated = attempt.is_repeated;
+                    return Ok(Answer { value, is_repeated, lent, open });
                 }
-                // A new connection may find the new primary.
-                Err(Failure::Refused(error))
-                    if is(&error, ServerErrorKind::ReadOnly) && !met_replica =>
-                {
-                    met_replica = true;
-                }
-                Err(Failure::Refused(error) | Failure::NotSent(error)) => {
-                    return failed(error, is_repeated);
-                }
+                Err(failure) => failure,
+            };
+            if let Err(error) = attempt.after(failure, &self.nodes, call.key()).await {
+                return Err(failure::failed(action, &self.prefix, &error, attempt.is_repeated));
             }
-        }
-        match attempt_once(link, call, in_full).await {
-            Ok((value, open)) => Ok(Answer { value, is_repeated, open }),
-            Err(Failure::Lost(error)) => failed(error, true),
-            Err(Failure::Refused(error) | Failure::NotSent(error)) => failed(error, is_repeated),
         }
     }
 
@@ -180,7 +168,7 @@ impl Shared {
             return Ok(());
         }
         let opened = async {
-            let opened = self.link.open().await;
+            let opened = self.nodes.first().link().open().await;
             opened.map(drop).map_err(|failure| match failure {
                 Failure::NotSent(error) | Failure::Lost(error) | Failure::Refused(error) => {
                     failure::failed(Action::Connect, &self.prefix, &error, false)
@@ -195,35 +183,32 @@ impl Shared {
         Ok(())
     }
 
+    /// Learns the servers of a cluster, and warns of their settings.
     async fn check(&self) {
-        let info = async {
-            let open = self.link.open().await?;
-            self.link.ask(&open, &redis::cmd("INFO")).await
-        };
-        // A role may not be allowed to ask. Then there is nothing to say.
-        if let Ok(Ok(value)) = timeout(self.limit, info).await {
-            check::warn(&value);
+        let first = self.nodes.first();
+        let info = self.info(first).await;
+        // A server that stands alone refuses it, where a role may not ask what it is.
+        if info.as_ref().is_none_or(check::is_of_cluster) {
+            self.nodes.learn([Arc::clone(first)], Instant::now()).await;
         }
+        let asked = self.nodes.primaries().into_iter().map(async |node| self.info(&node).await);
+        let infos: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+        check::warn(&infos);
+    }
+
+    /// Returns what a server tells of itself. A role may not be allowed to ask, and then there is
+    /// nothing to say.
+    async fn info(&self, node: &Node) -> Option<Value> {
+        let info = async {
+            let open = node.link().open().await?;
+            node.link().ask(&open, &redis::cmd("INFO"), false).await
+        };
+        timeout(self.limit, info).await.ok()?.ok()
     }
 
     pub(super) fn close(&self) {
-        self.link.close();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.nodes.close();
     }
-}
-
-async fn attempt_once(
-    link: &Link,
-    call: &Call<'_>,
-    in_full: bool,
-) -> Result<(Value, Open), Failure> {
-    let open = link.open().await?;
-    let value = link.ask(&open, &call.command(in_full)).await?;
-    Ok((value, open))
-}
-
-fn is(error: &RedisError, kind: ServerErrorKind) -> bool {
-    error.kind() == redis::ErrorKind::Server(kind)
 }
 
 /// The milliseconds of a duration, so many at most that the server can add them to the time of day.

@@ -16,8 +16,8 @@ pub(crate) async fn a_user_with_too_few_rights(place: Place) {
     let url = place.url.replacen("://", &format!("://{user}:SECRET@"), 1);
     let connect = async |url: &str| place.builder().url(url).connect().await.unwrap();
     let mut rules = vec!["ACL", "SETUSER", &user, "on", ">SECRET", &rule];
-    rules.extend(["+hmget", "+hget", "+hexists", "+hset", "+exists", "+del", "+persist"]);
-    rules.extend(["+pexpire", "+eval", "+evalsha"]);
+    rules.extend(["+hmget", "+hget", "+hexists", "+hset", "+exists", "+persist"]);
+    rules.extend(["+hkeys", "+hdel", "+pexpire", "+eval", "+evalsha"]);
     place.ask::<()>(&rules).await;
     // These rights are enough, also to be ready.
     let db = connect(&url).await;

@@ -43,6 +43,9 @@ pub(crate) fn trials(
             check(&SqliteDb::open(&path).await.unwrap(), &users).await;
         })
         .trial(),
+        // DynamoDB Local commits one write after the other, in some 20 ms each whatever the disk, so
+        // 50 to 75 visits a second are the most there are. Its JVM refuses connections for about
+        // five seconds after each start, and is slow for the next ones, while all clients ask on.
         dynamodb.trial_with_own_server("load", &[], async |server| {
             let (database, url) = dynamodb::of_app(&server.endpoint()).await;
             over_server(server, &database, &url).await;

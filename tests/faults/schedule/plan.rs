@@ -35,6 +35,8 @@ pub(crate) const DELIVERIES: usize = 5;
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
+    /// The beginning of the user ids, which no other schedule in the same database has.
+    pub(crate) prefix: String,
     pub(crate) on_conflict: OnConflict,
     pub(crate) on_outage: OnOutage,
     pub(crate) users: usize,
@@ -72,7 +74,7 @@ pub(crate) enum Handler {
 }
 
 impl Plan {
-    pub(crate) fn draw(seed: u64) -> Self {
+    pub(crate) fn draw(seed: u64, prefix: &str) -> Self {
         // Adjacent seeds must have nothing in common.
         let mut random = Random(seed);
         let mut random = Random(random.next());
@@ -86,6 +88,7 @@ impl Plan {
         let count = 3 + random.below(6) as usize;
         Self {
             seed,
+            prefix: prefix.to_owned(),
             on_conflict,
             on_outage,
             users,
@@ -97,6 +100,10 @@ impl Plan {
                 .map(|number| Request::draw(number, users, processes, &mut random))
                 .collect(),
         }
+    }
+
+    pub(crate) fn user_id(&self, user: usize) -> String {
+        format!("{}user-{user}", self.prefix)
     }
 
     /// Returns the requests at the end: each user once more in each process.

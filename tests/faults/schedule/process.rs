@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until};
 use tower_persistence::testing::Faulty;
 use tower_persistence::{
-    Database, Error, Expected, Loaded, MemoryDb, Record, Saved, Version, VersionedRecord,
+    Database, Error, Expected, Loaded, Record, Saved, Version, VersionedRecord,
 };
 
 /// The key that each request increments.
@@ -17,11 +17,8 @@ pub(crate) const COUNT: &str = "count";
 /// The key to which some requests write their number.
 pub(crate) const CLAIMED_BY: &str = "claimed_by";
 
-pub(crate) const USERS: usize = 3;
-
-pub(crate) fn user_id(user: usize) -> String {
-    format!("user-{user}")
-}
+/// At least as many as a schedule has.
+const USERS: usize = 3;
 
 /// Returns the number of the request that stored this key.
 pub(crate) fn request_of(key: &str) -> Option<usize> {
@@ -62,10 +59,13 @@ struct Turn {
 }
 
 #[derive(Debug)]
-pub(crate) struct Process {
+pub(crate) struct Process<D> {
     pub(crate) number: usize,
-    pub(crate) database: Faulty<MemoryDb>,
-    pub(crate) began: Instant,
+    pub(crate) database: Faulty<D>,
+    /// The beginning of the user ids.
+    pub(crate) prefix: String,
+    /// The start of a schedule that is the same each time; `None` on a real clock.
+    pub(crate) paced_since: Option<Instant>,
     pub(crate) notes: Arc<Mutex<Notes>>,
 }
 
@@ -75,26 +75,28 @@ pub(crate) struct Process {
 /// always the same.
 const GRAIN: u128 = 128;
 
-impl Process {
+impl<D> Process<D> {
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap()
     }
 
     fn user(&self, id: &str) -> usize {
-        let user = (0..USERS).find(|user| user_id(*user) == id);
+        let user = id.strip_prefix(&self.prefix).and_then(|id| id.strip_prefix("user-"));
+        let user = user.and_then(|user| user.parse().ok());
         user.unwrap_or_else(|| panic!("an unknown user: {id}"))
     }
 
     async fn pace(&self, user: usize, in_any_case: bool) {
-        let now = self.began.elapsed().as_millis();
+        let Some(began) = self.paced_since else { return };
+        let now = began.elapsed().as_millis();
         let place = (self.number * USERS + user) as u128;
         if in_any_case || now % GRAIN != place {
             let next = (now / GRAIN + 1) * GRAIN + place;
-            sleep_until(self.began + Duration::from_millis(next as u64)).await;
+            sleep_until(began + Duration::from_millis(next as u64)).await;
         }
     }
 
-    fn begin(&self, user: usize) -> Calling<'_> {
+    fn begin(&self, user: usize) -> Calling<'_, D> {
         let key = (self.number, user);
         let mut notes = self.notes();
         let turn = notes.turns.entry(key).or_default();
@@ -111,18 +113,18 @@ impl Process {
 }
 
 /// Records the end of a call, even of one that is dropped.
-struct Calling<'a> {
-    process: &'a Process,
+struct Calling<'a, D> {
+    process: &'a Process<D>,
     key: (usize, usize),
 }
 
-impl Drop for Calling<'_> {
+impl<D> Drop for Calling<'_, D> {
     fn drop(&mut self) {
         self.process.notes().turns.entry(self.key).or_default().is_calling = false;
     }
 }
 
-impl Database for Process {
+impl<D: Database> Database for Process<D> {
     /// Loads between two attempts to save.
     async fn load(&self, id: &str) -> Result<Option<VersionedRecord>, Error> {
         let user = self.user(id);
