@@ -20,8 +20,8 @@ use crate::figures::Figure;
 
 /// Measures the layer and its databases.
 ///
-/// POSTGRES_URL and REDIS_URL name servers. The tables `measures_users` and `measures_bare`, and the
-/// keys that begin with `measures`, are deleted in them and made anew. What needs a server that is
+/// POSTGRES_URL and REDIS_URL name servers. The tables `measures_users` and `measures_bare`, and
+/// the keys that begin with `measures`, are deleted and made anew. What needs a server that is
 /// not named is left out.
 #[derive(Debug, Parser)]
 struct Arguments {
