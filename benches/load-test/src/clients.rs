@@ -9,19 +9,28 @@ use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use measures::samples;
 use rand_distr::{Distribution, Zipf};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::options::Options;
+use crate::requests::Requests;
 
-/// Sends requests for this long, and returns their latencies in microseconds.
-pub(crate) async fn run(options: &Options, port: u16, duration: Duration) -> Histogram<u64> {
+/// Sends requests for this long, and returns their latencies in microseconds. Each round has users
+/// of its own, so that it finds as many new ones as the one before.
+pub(crate) async fn run(
+    options: &Options,
+    port: u16,
+    round: usize,
+    duration: Duration,
+) -> Histogram<u64> {
     let mut clients = JoinSet::new();
     let until = Instant::now() + duration;
+    let users = options.users.div_ceil(options.connections);
     for number in 0..options.connections {
-        clients.spawn(client(options.clone(), port, until, number));
+        let first = (round * options.connections + number) * users;
+        let zipf = Zipf::new(users as f64, options.zipf).expect("a distribution");
+        clients.spawn(client(port, until, first, zipf));
     }
     let mut all = histogram();
     while let Some(one) = clients.join_next().await {
@@ -34,28 +43,26 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds")
 }
 
-async fn client(options: Options, port: u16, until: Instant, number: usize) -> Histogram<u64> {
+/// Sends the requests of users whose numbers begin at `first`.
+async fn client(port: u16, until: Instant, first: usize, users: Zipf<f64>) -> Histogram<u64> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
     stream.set_nodelay(true).expect("an option");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
     tokio::spawn(connection);
-    let users = Zipf::new(options.users as f64, options.zipf).expect("a distribution");
-    let has_cookies = options.service == "tower-sessions";
+    let requests = Requests::new();
     let mut cookies: HashMap<usize, HeaderValue> = HashMap::new();
     let mut latencies = histogram();
     while Instant::now() < until {
-        // Each connection has users of its own, as cookies are not shared.
-        let user = users.sample(&mut rand::rng()) as usize;
-        let user = if has_cookies { user * options.connections + number } else { user };
+        let user = first + users.sample(&mut rand::rng()) as usize - 1;
         let mut request = Request::post("/").header(header::CONTENT_TYPE, "application/json");
         if let Some(cookie) = cookies.get(&user) {
             request = request.header(header::COOKIE, cookie);
         }
-        let request = request.body(Full::new(samples::alexa(user))).expect("a request");
+        let request = request.body(Full::new(requests.of(user))).expect("a request");
         let began = Instant::now();
         let cookie = send(&mut sender, request).await;
         latencies.record(began.elapsed().as_micros() as u64).expect("within a minute");
-        if let Some(cookie) = cookie.filter(|_| has_cookies) {
+        if let Some(cookie) = cookie {
             cookies.insert(user, cookie);
         }
     }

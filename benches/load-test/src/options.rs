@@ -1,59 +1,75 @@
 //! The options of the command line.
 
-use std::time::Duration;
+use std::fmt;
+use std::path::PathBuf;
 
-/// What to load, and how.
-#[derive(Clone, Debug)]
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Loads servers over HTTP, one after the other, and says what a request costs each of them.
+///
+/// A request is an Alexa request of 3 KB. The server finds its user, reads that user's name,
+/// increments a counter, and stores the user. Each server is a process of its own, so that CPU and
+/// memory are the server's alone; they are read from Linux' `/proc`. What a database's own server
+/// uses is not part of them.
+#[derive(Clone, Debug, Parser)]
 pub(crate) struct Options {
-    pub(crate) service: String,
-    pub(crate) database: String,
+    /// The services.
+    #[arg(long, value_delimiter = ',', default_values = ["bare", "tower-sessions", "layer"])]
+    pub(crate) services: Vec<Service>,
+    /// The databases, each as `connect` takes it: memory:, file:PATH, sqlite:PATH, postgres://…,
+    /// redis://…, mongodb://…, dynamodb://… Data is left in them.
+    #[arg(long = "database", value_name = "URL", default_value = "memory:")]
+    pub(crate) databases: Vec<String>,
+    /// The program of `benches/peers`, for tower-sessions on its stores in files, SQLite,
+    /// PostgreSQL and Redis.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) peer: Option<PathBuf>,
+    /// Connections, each with one request at a time, and with users of its own.
+    #[arg(long, default_value_t = 16)]
     pub(crate) connections: usize,
-    pub(crate) duration: Duration,
+    /// Seconds for which each server is loaded.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) duration: f64,
+    /// Users of all connections together.
+    #[arg(long, default_value_t = 10_000)]
     pub(crate) users: usize,
+    /// Exponent of Zipf's distribution of requests over users; 0 is even.
+    #[arg(long, default_value_t = 1.0)]
     pub(crate) zipf: f64,
+    /// Threads of the server.
+    #[arg(long, default_value_t = 1)]
     pub(crate) workers: usize,
-    /// Set in the process of the server.
-    pub(crate) serves: bool,
+    /// Times that each server is loaded, in turns. The table shows medians.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) rounds: usize,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
 }
 
-impl Options {
-    pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Self {
-        let mut options = Self {
-            service: "layer".to_owned(),
-            database: "memory:".to_owned(),
-            connections: 16,
-            duration: Duration::from_secs(10),
-            users: 10_000,
-            zipf: 1.0,
-            workers: 1,
-            serves: false,
-        };
-        while let Some(name) = arguments.next() {
-            if name == "--serve" {
-                options.serves = true;
-                continue;
-            }
-            let value = arguments.next().unwrap_or_else(|| panic!("{name} needs a value"));
-            let number = || value.parse::<f64>().unwrap_or_else(|_| panic!("{name} is a number"));
-            match name.as_str() {
-                "--service" => options.service = value,
-                "--database" => options.database = value,
-                "--connections" => options.connections = number() as usize,
-                "--duration" => options.duration = Duration::from_secs_f64(number()),
-                "--users" => options.users = number() as usize,
-                "--zipf" => options.zipf = number(),
-                "--workers" => options.workers = number() as usize,
-                _ => panic!("{name} is not an option; see the top of `main.rs`"),
-            }
-        }
-        options
-    }
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Is the server: prints its port, and serves until it is killed.
+    #[command(hide = true)]
+    Serve { service: Service, database: String, workers: usize },
+}
 
-    /// Returns the kind of the database. The rest of its URL may hold a password.
-    pub(crate) fn scheme(&self) -> &str {
-        match self.service.as_str() {
-            "layer" => self.database.split(':').next().unwrap_or_default(),
-            _ => "memory",
-        }
+/// A service to load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Service {
+    /// axum alone, which reads the body.
+    Bare,
+    /// tower-sessions, which finds a session by a cookie, and a handler that finds the user.
+    TowerSessions,
+    /// The layer.
+    Layer,
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bare => "bare",
+            Self::TowerSessions => "tower-sessions",
+            Self::Layer => "layer",
+        })
     }
 }

@@ -1,13 +1,14 @@
-//! The process of the server, and what it uses.
+//! The process of a server, and what it uses.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::options::Options;
+use crate::contest::Contestant;
 
 /// The unit of CPU time in `/proc`: `sysconf(_SC_CLK_TCK)` is 100 on every Linux.
 const TICK: Duration = Duration::from_millis(10);
@@ -19,11 +20,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(options: &Options) -> Self {
-        let program = std::env::current_exe().expect("this program");
+    pub(crate) async fn start(contestant: &Contestant, workers: usize) -> Self {
+        let own = || std::env::current_exe().expect("this program");
+        let program: PathBuf = contestant.program.clone().unwrap_or_else(own);
+        let service = contestant.service.to_string();
         let mut process = Command::new(program)
-            .args(["--serve", "--service", &options.service, "--database", &options.database])
-            .args(["--workers", &options.workers.to_string()])
+            .args(["serve", &service, &contestant.database, &workers.to_string()])
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -53,5 +55,10 @@ impl Server {
         let status = self.read("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// Ends the server, so that it takes nothing from the next one.
+    pub(crate) async fn end(mut self) {
+        self.process.kill().await.expect("killed");
     }
 }

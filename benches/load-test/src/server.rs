@@ -1,69 +1,75 @@
-//! The server under load.
+//! The servers under load, but for those of `benches/peers`.
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use axum::routing::post;
 use axum::{Json, Router};
-use measures::layer;
+use measures::{identity, samples};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tower_persistence::{Error, PersistenceLayer, User, connect};
 use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 
-use crate::options::Options;
+use crate::options::Service;
 
 /// Serves until the process is killed. Prints its port first.
-pub(crate) fn run(options: &Options) {
-    let mut builder = match options.workers {
+pub(crate) fn run(service: Service, database: &str, workers: usize) {
+    let mut builder = match workers {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
-    let runtime = builder.worker_threads(options.workers).enable_all().build().expect("a runtime");
-    runtime.block_on(serve(options));
+    let runtime = builder.worker_threads(workers).enable_all().build().expect("a runtime");
+    runtime.block_on(serve(service, database));
 }
 
-async fn serve(options: &Options) {
-    let router = match options.service.as_str() {
-        "bare" => Router::new().route("/", post(bare)),
-        "tower-sessions" => {
+async fn serve(service: Service, database: &str) {
+    let router = match service {
+        Service::Bare => Router::new().route("/", post(bare)),
+        Service::TowerSessions => {
             let layer = SessionManagerLayer::new(MemoryStore::default()).with_secure(false);
             Router::new().route("/", post(session)).layer(layer)
         }
-        "layer" => {
-            let db = connect(&options.database).await.expect("the database");
+        Service::Layer => {
+            let db = connect(database).await.expect("the database");
             Router::new().route("/", post(visit)).layer(PersistenceLayer::new(db))
         }
-        other => panic!("{other} is not a service: use layer, bare or tower-sessions"),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     println!("{}", listener.local_addr().expect("an address").port());
-    wait(axum::serve(listener, router)).await;
+    axum::serve(listener, router).await.expect("served");
 }
 
-async fn wait<E: std::fmt::Debug>(served: impl IntoFuture<Output = Result<(), E>>) {
-    served.into_future().await.expect("served");
-}
-
-fn reply(visits: i64) -> Json<Value> {
-    let speech = json!({ "type": "PlainText", "text": format!("This is visit {visits}.") });
+fn reply(name: Option<&str>, visits: i64) -> Json<Value> {
+    let text = format!("{}, this is visit {visits}.", name.unwrap_or("Hello"));
+    let speech = json!({ "type": "PlainText", "text": text });
     Json(json!({ "version": "1.0", "response": { "outputSpeech": speech } }))
 }
 
 async fn bare(body: Bytes) -> Json<Value> {
-    reply(body.len() as i64)
+    reply(None, body.len() as i64)
 }
 
 async fn visit(user: User) -> Result<Json<Value>, Error> {
-    Ok(reply(user.increment("visits", 1)?))
+    if user.is_new() {
+        user.set_data(&samples::data())?;
+    }
+    let name: Option<String> = user.get("name")?;
+    Ok(reply(name.as_deref(), user.increment("visits", 1)?))
 }
 
 /// The same work with a session, which a cookie finds; the user is in the body all the same.
 async fn session(session: Session, request: Request) -> Json<Value> {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.expect("a body");
-    layer::identity_platform(&head, &body);
+    let _user_id = identity::recognised(&head, &body, str::to_owned);
+    if session.is_empty().await {
+        for (key, value) in samples::data().as_object().expect("an object") {
+            session.insert(key, value).await.expect("JSON");
+        }
+    }
+    let name: Option<String> = session.get("name").await.expect("a text");
     let visits = session.get::<i64>("visits").await.expect("a number").unwrap_or_default() + 1;
     session.insert("visits", visits).await.expect("JSON");
-    reply(visits)
+    reply(name.as_deref(), visits)
 }

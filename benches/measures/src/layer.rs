@@ -10,16 +10,15 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use serde::Deserialize;
+use serde_json::json;
 use tower::util::BoxCloneService;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_persistence::platform::{Alexa, Platform, PlatformRequest};
 use tower_persistence::{
     AfterReply, Database, Expected, Handles, MemoryDb, PersistenceLayer, Record, User,
 };
 use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 
-use crate::samples;
+use crate::{identity, samples};
 
 /// A request of the services measured here.
 pub type HttpRequest = Request<Full<Bytes>>;
@@ -38,72 +37,16 @@ pub fn post(body: &Bytes, cookie: Option<&str>) -> HttpRequest {
     request.body(Full::new(body.clone())).expect("a request")
 }
 
-/// The parts of Alexa's request that name the user and the session, borrowed: the least that an
-/// app on one platform would read.
-#[derive(Debug, Deserialize)]
-pub struct Borrowed<'a> {
-    #[serde(borrow)]
-    version: &'a str,
-    session: Option<BorrowedSession<'a>>,
-    context: BorrowedContext<'a>,
-    request: BorrowedRequest<'a>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BorrowedSession<'a> {
-    new: bool,
-    session_id: &'a str,
-    #[serde(borrow)]
-    user: BorrowedUser<'a>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BorrowedUser<'a> {
-    user_id: &'a str,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct BorrowedContext<'a> {
-    #[serde(borrow)]
-    system: BorrowedSystem<'a>,
-}
-
-#[derive(Debug, Deserialize)]
-struct BorrowedSystem<'a> {
-    #[serde(borrow)]
-    user: BorrowedUser<'a>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BorrowedRequest<'a> {
-    request_id: &'a str,
-    r#type: &'a str,
-}
-
-/// Reads the user's id through a borrowed struct.
-pub fn identity_borrowed(body: &[u8]) {
-    let read: Borrowed<'_> = serde_json::from_slice(body).expect("Alexa's");
-    let session = read.session.as_ref();
-    black_box((read.version, read.request.request_id, read.request.r#type));
-    black_box(session.map(|session| (session.new, session.session_id, session.user.user_id)));
-    black_box(read.context.system.user.user_id);
+/// Makes a request that passes through the layer.
+#[must_use]
+pub fn get() -> HttpRequest {
+    Request::get("/").body(Full::default()).expect("a request")
 }
 
 /// Makes the head of a request.
 #[must_use]
 pub fn head() -> Parts {
     post(&Bytes::new(), None).into_parts().0
-}
-
-/// Reads the user's id as the layer does for one platform.
-pub fn identity_platform(head: &Parts, body: &[u8]) {
-    let request = PlatformRequest::parse(head, body).expect("JSON");
-    let events = Alexa.recognise(&request).expect("Alexa's");
-    black_box(events[0].user_id.as_deref().expect("a user"));
 }
 
 /// Calls the inner service alone.
@@ -179,11 +122,8 @@ where
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             let bytes = body.collect().await.expect("cannot fail").to_bytes();
-            let platform_request = PlatformRequest::parse(&parts, &bytes).expect("JSON");
-            let events = Alexa.recognise(&platform_request).expect("Alexa's");
-            let user_id = events.into_iter().next().and_then(|event| event.user_id);
-            let user_id = UserId(user_id.expect("a user").into_owned());
-            parts.extensions.insert(user_id);
+            let user_id = identity::recognised(&parts, &bytes, str::to_owned);
+            parts.extensions.insert(UserId(user_id));
             inner.call(Request::from_parts(parts, Full::new(bytes))).await
         })
     }
@@ -231,15 +171,11 @@ pub struct Subjects {
 pub async fn subjects() -> Subjects {
     let body = samples::alexa(0);
     let layer = PersistenceLayer::new(MemoryDb::new());
-    let head = head();
-    let request = PlatformRequest::parse(&head, &body).expect("JSON");
-    let events = Alexa.recognise(&request).expect("Alexa's");
-    let user_id = events[0].user_id.as_deref().expect("a user");
-    let record: Record = serde_json::from_value(
-        serde_json::json!({ "user": { "data": samples::data() }, "createdAt": "2026-01-01T00:00:00.000Z" }),
-    )
-    .expect("an object");
-    layer.database().save(user_id, &record, Expected::Absent).await.expect("saved");
+    let user_id = identity::recognised(&head(), &body, str::to_owned);
+    let record = json!({ "user": { "data": samples::data() },
+        "createdAt": "2026-01-01T00:00:00.000Z" });
+    let record: Record = serde_json::from_value(record).expect("an object");
+    layer.database().save(&user_id, &record, Expected::Absent).await.expect("saved");
 
     let sessions = SessionManagerLayer::new(MemoryStore::default()).with_secure(false);
     let sessions = sessions.layer(service_fn(session_reads_and_writes));

@@ -1,30 +1,79 @@
 //! Measures subjects in turns, so that whatever else the machine does meets all of them.
 
-use std::fs;
 use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// The time that one batch of one subject takes about.
 const BATCH: Duration = Duration::from_millis(40);
 
-/// Something to measure: does its work this many times.
+/// Pieces of work that are prepared together, outside the measured time.
+const PREPARED: usize = 1_000;
+
+/// The time that some work took: CPU time of the calling thread, and time on the clock.
+type Taken = (Duration, Duration);
+
+/// Tells the CPU time of the calling thread.
+type Clock = fn() -> Duration;
+
+/// Something to measure: does its work a number of times.
 pub(crate) struct Subject<'a> {
+    /// Names what it is compared within.
+    pub(crate) group: String,
     pub(crate) name: String,
-    pub(crate) work: Box<dyn FnMut(usize) + 'a>,
+    pub(crate) is_yardstick: bool,
+    work: Box<dyn FnMut(usize, Clock) -> Taken + 'a>,
 }
 
 impl<'a> Subject<'a> {
-    pub(crate) fn new(name: impl Into<String>, work: impl FnMut(usize) + 'a) -> Self {
-        Self { name: name.into(), work: Box::new(work) }
+    /// Makes a subject of work that needs no preparation.
+    pub(crate) fn new(group: &str, name: &str, work: impl FnMut(usize) + 'a) -> Self {
+        Self::prepared(group, name, |count| count, work)
+    }
+
+    /// Makes a subject of work that needs input, which `prepare` makes for so many times.
+    pub(crate) fn prepared<T>(
+        group: &str,
+        name: &str,
+        mut prepare: impl FnMut(usize) -> T + 'a,
+        mut work: impl FnMut(T) + 'a,
+    ) -> Self {
+        let work = move |count: usize, clock: Clock| {
+            let mut taken = Taken::default();
+            for begin in (0..count).step_by(PREPARED) {
+                let input = prepare(PREPARED.min(count - begin));
+                let (began, before) = (Instant::now(), clock());
+                work(input);
+                taken.0 += clock() - before;
+                taken.1 += began.elapsed();
+            }
+            taken
+        };
+        let (group, name) = (group.to_owned(), name.to_owned());
+        Self { group, name, is_yardstick: false, work: Box::new(work) }
+    }
+
+    /// Marks what others are compared with.
+    pub(crate) fn yardstick(self) -> Self {
+        Self { is_yardstick: true, ..self }
+    }
+
+    /// Does the work a number of times. The clock of a thread is left alone: rustix cannot ask for
+    /// it within valgrind.
+    pub(crate) fn run(&mut self, count: usize) {
+        (self.work)(count, || Duration::ZERO);
     }
 }
 
-/// What one piece of work takes, in microseconds.
+/// The time that one piece of work takes, in microseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
+    pub(crate) group: String,
     pub(crate) name: String,
+    pub(crate) is_yardstick: bool,
     /// CPU time of the calling thread, over all batches.
     pub(crate) cpu: f64,
-    /// Wall-clock time in the best batch, since other programs only make it longer.
+    /// Time on the clock in the best batch, since other programs only make it longer.
     pub(crate) wall: f64,
 }
 
@@ -34,15 +83,16 @@ pub(crate) fn in_turns(mut subjects: Vec<Subject<'_>>, rounds: usize) -> Vec<Mea
     let mut sums = vec![(Duration::ZERO, f64::INFINITY); subjects.len()];
     for _ in 0..rounds {
         for ((subject, count), (cpu, wall)) in subjects.iter_mut().zip(&counts).zip(&mut sums) {
-            let (began, before) = (Instant::now(), thread_cpu());
-            (subject.work)(*count);
-            *cpu += thread_cpu() - before;
-            *wall = wall.min(began.elapsed().as_secs_f64() * 1e6 / *count as f64);
+            let taken = (subject.work)(*count, thread_cpu);
+            *cpu += taken.0;
+            *wall = wall.min(taken.1.as_secs_f64() * 1e6 / *count as f64);
         }
     }
     let measured = subjects.into_iter().zip(counts).zip(sums);
     let measured = measured.map(|((subject, count), (cpu, wall))| Measured {
+        group: subject.group,
         name: subject.name,
+        is_yardstick: subject.is_yardstick,
         cpu: cpu.as_secs_f64() * 1e6 / (count * rounds) as f64,
         wall,
     });
@@ -51,17 +101,14 @@ pub(crate) fn in_turns(mut subjects: Vec<Subject<'_>>, rounds: usize) -> Vec<Mea
 
 /// Finds how often the work is done in one batch.
 fn calibrate(subject: &mut Subject<'_>) -> usize {
-    (subject.work)(1);
-    let began = Instant::now();
-    (subject.work)(3);
-    let each = began.elapsed().as_secs_f64() / 3.0;
+    subject.run(1);
+    let (_, taken) = (subject.work)(3, thread_cpu);
+    let each = taken.as_secs_f64() / 3.0;
     ((BATCH.as_secs_f64() / each) as usize).clamp(1, 100_000)
 }
 
 /// Returns the CPU time that this thread has used, which waiting for others does not add to.
-/// <https://docs.kernel.org/scheduler/sched-stats.html>
 fn thread_cpu() -> Duration {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux' /proc");
-    let nanos = text.split_whitespace().next().expect("a number").parse().expect("a number");
-    Duration::from_nanos(nanos)
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

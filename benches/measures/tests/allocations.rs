@@ -7,14 +7,14 @@
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use allocation_counter::measure;
-use measures::databases::{dynamodb, mongodb, save_over};
-use measures::{layer, samples};
+use measures::databases::{Ours, Store, dynamodb, id, mongodb};
+use measures::{identity, layer, samples};
 use tokio::runtime::{Builder, Runtime};
 use tower::{Service, ServiceExt};
 
-/// The limits for records of 181 bytes, 6 KB and 49 KB.
-const DYNAMODB: [u64; 3] = [195, 790, 5_300];
-const MONGODB: [u64; 3] = [40, 10, 10];
+/// The limits for records of 181 bytes, 6 KB, 49 KB and 300 KB.
+const DYNAMODB: [u64; samples::SIZES.len()] = [195, 790, 5_300, 31_600];
+const MONGODB: [u64; samples::SIZES.len()] = [40, 10, 10, 10];
 
 /// The calls of one subject: some that fill caches, and some that are counted.
 const CALLS: usize = 15;
@@ -38,11 +38,11 @@ fn check(what: &str, count: u64, limit: u64) {
 }
 
 #[test]
-fn identity() {
+fn identities() {
     let (head, body) = (layer::head(), samples::alexa(0));
     // `serde_json` keeps a list of open brackets while it skips a value.
-    check("a borrowed struct", count(|| layer::identity_borrowed(&body)), 1);
-    check("a platform", count(|| layer::identity_platform(&head, &body)), 4);
+    check("a borrowed struct", count(|| identity::borrowed(&body)), 1);
+    check("a platform", count(|| identity::recognised(&head, &body, |_| {})), 4);
 }
 
 #[test]
@@ -85,12 +85,12 @@ fn requests() {
 fn conversions_of_dynamodb() {
     let runtime = runtime();
     for (bytes, limit) in samples::SIZES.into_iter().zip(DYNAMODB) {
-        let record = samples::record(bytes);
+        let (user, record) = (id(0), samples::record(bytes));
         let visited = samples::visited(&record);
-        let client = dynamodb::client(&record);
-        let bare = count(|| runtime.block_on(dynamodb::bare(&client)));
-        let db = runtime.block_on(dynamodb::database(&record));
-        let ours = count(|| runtime.block_on(save_over(&db, &visited)));
+        let client = dynamodb::Bare::new(&record);
+        let bare = count(|| runtime.block_on(client.visit(&user, &visited)));
+        let db = Ours(runtime.block_on(dynamodb::database(&record)));
+        let ours = count(|| runtime.block_on(db.visit(&user, &visited)));
         check(&format!("DynamoDb, {bytes} bytes, {bare} bare"), ours.saturating_sub(bare), limit);
     }
 }
@@ -99,13 +99,13 @@ fn conversions_of_dynamodb() {
 fn conversions_of_mongodb() {
     let runtime = runtime();
     for (bytes, limit) in samples::SIZES.into_iter().zip(MONGODB) {
-        let record = samples::record(bytes);
+        let (user, record) = (id(0), samples::record(bytes));
         let visited = samples::visited(&record);
         let uri = mongodb::serve(&record);
-        let client = runtime.block_on(mongodb::client(&uri));
-        let bare = count(|| runtime.block_on(mongodb::bare(&client)));
-        let db = runtime.block_on(mongodb::database(&uri));
-        let ours = count(|| runtime.block_on(save_over(&db, &visited)));
+        let client = runtime.block_on(mongodb::Bare::open(&uri));
+        let bare = count(|| runtime.block_on(client.visit(&user, &visited)));
+        let db = Ours(runtime.block_on(mongodb::database(&uri)));
+        let ours = count(|| runtime.block_on(db.visit(&user, &visited)));
         check(&format!("MongoDb, {bytes} bytes, {bare} bare"), ours.saturating_sub(bare), limit);
     }
 }

@@ -2,6 +2,7 @@
 //! writes and reads as it does over a network, and nothing waits.
 
 use std::collections::HashMap;
+use std::hint::black_box;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tower_persistence::{DynamoDb, Record};
 
-use super::USER;
+use super::{Store, id};
 
 /// Answers every read with the same item, and every write with success.
 #[derive(Clone, Debug)]
@@ -35,11 +36,10 @@ impl HttpConnector for Answers {
     }
 }
 
-/// Makes a client whose reads return this record.
-#[must_use]
-pub fn client(record: &Record) -> Client {
+/// Makes a client whose reads return this record, whoever is asked for.
+fn client(record: &Record) -> Client {
     let mut item = serde_json::Map::new();
-    item.insert("userId".to_owned(), json!({ "S": USER }));
+    item.insert("userId".to_owned(), json!({ "S": id(0) }));
     item.insert("persistenceVersion".to_owned(), json!({ "S": "0123456789abcdef" }));
     item.extend(record.fields().iter().map(|(name, value)| (name.clone(), attribute(value))));
     let item = json!({ "Item": item }).to_string();
@@ -67,42 +67,66 @@ fn attribute(value: &Value) -> Value {
     }
 }
 
-/// Makes the database over that client.
+/// Makes the database over a client whose reads return this record.
 pub async fn database(record: &Record) -> DynamoDb {
     DynamoDb::builder("Users").client(client(record)).build().await.expect("a database")
 }
 
-/// Loads and saves with the client alone: writes the changed attributes, as Jovo's fields are
-/// attributes, if the version and the times are still the same.
-pub async fn bare(client: &Client) {
-    let key = AttributeValue::S(USER.to_owned());
-    let read = client.get_item().table_name("Users").key("userId", key.clone());
-    let answer = read.consistent_read(true).send().await.expect("read");
-    let mut item = answer.item.expect("an item");
-    let text = |value: Option<AttributeValue>| value.expect("an attribute");
-    let before = [
-        (":version", text(item.remove("persistenceVersion"))),
-        (":created", text(item.remove("createdAt"))),
-        (":updated", text(item.remove("updatedAt"))),
-    ];
-    let mut user = item.remove("user").expect("a user");
-    visit(&mut user);
-    let mut write = client.update_item().table_name("Users").key("userId", key);
-    for (name, value) in before {
-        write = write.expression_attribute_values(name, value);
+/// The client alone.
+#[derive(Clone, Debug)]
+pub struct Bare(Client);
+
+impl Bare {
+    /// Makes a client whose reads return this record.
+    #[must_use]
+    pub fn new(record: &Record) -> Self {
+        Self(client(record))
     }
-    let written = write
-        .update_expression("SET #user = :user, #updated = :now, #version = :next")
-        .condition_expression("#version = :version AND #created = :created AND #updated = :updated")
-        .expression_attribute_names("#user", "user")
-        .expression_attribute_names("#version", "persistenceVersion")
-        .expression_attribute_names("#created", "createdAt")
-        .expression_attribute_names("#updated", "updatedAt")
-        .expression_attribute_values(":user", user)
-        .expression_attribute_values(":now", AttributeValue::S("2026-01-02T00:00:00.000Z".into()))
-        .expression_attribute_values(":next", AttributeValue::S("fedcba9876543210".into()))
-        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    written.send().await.expect("written");
+
+    async fn find(&self, key: AttributeValue) -> HashMap<String, AttributeValue> {
+        let read = self.0.get_item().table_name("Users").key("userId", key);
+        read.consistent_read(true).send().await.expect("read").item.expect("an item")
+    }
+}
+
+impl Store for Bare {
+    async fn load(&self, id: &str) {
+        black_box(self.find(AttributeValue::S(id.to_owned())).await);
+    }
+
+    /// Writes the changed attributes, as Jovo's fields are attributes, if the version and the times
+    /// are still the same.
+    async fn visit(&self, id: &str, _: &Record) {
+        let key = AttributeValue::S(id.to_owned());
+        let mut item = self.find(key.clone()).await;
+        let text = |value: Option<AttributeValue>| value.expect("an attribute");
+        let before = [
+            (":version", text(item.remove("persistenceVersion"))),
+            (":created", text(item.remove("createdAt"))),
+            (":updated", text(item.remove("updatedAt"))),
+        ];
+        let mut user = item.remove("user").expect("a user");
+        visit(&mut user);
+        let mut write = self.0.update_item().table_name("Users").key("userId", key);
+        for (name, value) in before {
+            write = write.expression_attribute_values(name, value);
+        }
+        let now = AttributeValue::S("2026-01-02T00:00:00.000Z".into());
+        let written = write
+            .update_expression("SET #user = :user, #updated = :now, #version = :next")
+            .condition_expression(
+                "#version = :version AND #created = :created AND #updated = :updated",
+            )
+            .expression_attribute_names("#user", "user")
+            .expression_attribute_names("#version", "persistenceVersion")
+            .expression_attribute_names("#created", "createdAt")
+            .expression_attribute_names("#updated", "updatedAt")
+            .expression_attribute_values(":user", user)
+            .expression_attribute_values(":now", now)
+            .expression_attribute_values(":next", AttributeValue::S("fedcba9876543210".into()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        written.send().await.expect("written");
+    }
 }
 
 fn visit(user: &mut AttributeValue) {

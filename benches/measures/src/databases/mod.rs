@@ -1,38 +1,69 @@
-//! Each database beside its bare client, on the same work: one load of a user, and one conditional
-//! save in which a counter and a time have changed.
+//! Each database beside its bare client, on the same work: one load of a user, or one load and one
+//! conditional save in which a counter and a time have changed.
 
 pub mod dynamodb;
+pub mod file;
+pub mod memory;
 pub mod mongodb;
+pub mod postgres;
+pub mod redis;
 pub mod sqlite;
 
-use tower_persistence::{Database, Expected, Loaded, Record, Saved};
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::Value;
+use tower_persistence::{Database, Expected, Record, Saved};
 
-use crate::samples;
+/// Users that are stored at the same time while a database is filled.
+const AT_ONCE: usize = 32;
 
-/// The user of every round.
-pub const USER: &str = "amzn1.ask.account.AEXAMPLE";
+/// Users behind a database of this crate, or behind its bare client.
+pub trait Store {
+    /// Loads a user.
+    fn load(&self, id: &str) -> impl Future<Output = ()>;
 
-/// Loads the user from a database, and saves a visit more.
-pub async fn round(db: &impl Database) {
-    let loaded = db.load_for_update(USER).await.expect("loaded");
-    let Loaded::Present(stored) = &loaded else { panic!("no record") };
-    let record = samples::visited(&stored.record);
-    let saved = db.save(USER, &record, loaded.expected()).await.expect("saved");
-    assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
+    /// Loads a user, and saves a visit more on the condition of the version.
+    ///
+    /// A database of this crate saves `visited`: the layer copies and changes what a database has
+    /// loaded, and not the database. A bare client changes what it has loaded.
+    fn visit(&self, id: &str, visited: &Record) -> impl Future<Output = ()>;
 }
 
-/// Loads the user from a database, and saves `record`. The copy that a handler's write makes of the
-/// loaded record is not part of it: the layer makes that, and not the database.
-pub async fn save_over(db: &impl Database, record: &Record) {
-    let loaded = db.load_for_update(USER).await.expect("loaded");
-    let saved = db.save(USER, record, loaded.expected()).await.expect("saved");
-    assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
+/// A database of this crate.
+#[derive(Clone, Debug)]
+pub struct Ours<D>(pub D);
+
+impl<D: Database> Store for Ours<D> {
+    async fn load(&self, id: &str) {
+        let loaded = self.0.load_for_update(id).await.expect("loaded");
+        assert!(loaded.into_record().is_some());
+    }
+
+    async fn visit(&self, id: &str, visited: &Record) {
+        let loaded = self.0.load_for_update(id).await.expect("loaded");
+        let saved = self.0.save(id, visited, loaded.expected()).await.expect("saved");
+        assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
+    }
 }
 
-/// Stores the first record of the user.
-pub async fn prepare(db: &impl Database, bytes: usize) {
-    db.delete(USER).await.expect("deleted");
-    let record = samples::record(bytes);
-    let saved = db.save(USER, &record, Expected::Absent).await.expect("saved");
-    assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
+/// Returns the id of a user.
+#[must_use]
+pub fn id(user: usize) -> String {
+    format!("user-{user}")
+}
+
+/// Stores users in an empty database.
+pub async fn fill(db: &impl Database, users: usize, record: &Record) {
+    let stored = stream::iter(0..users).for_each_concurrent(AT_ONCE, |user| async move {
+        let saved = db.save(&id(user), record, Expected::Absent).await.expect("saved");
+        assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
+    });
+    stored.await;
+}
+
+/// Makes the change of a visit in a record that a bare client has loaded.
+fn visit(record: &mut Value) {
+    let visits = &mut record["user"]["data"]["visits"];
+    *visits = (visits.as_i64().expect("a number") + 1).into();
+    record["updatedAt"] = "2026-01-02T00:00:00.000Z".into();
 }

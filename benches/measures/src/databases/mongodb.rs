@@ -1,6 +1,7 @@
 //! `MongoDb` beside `mongodb`, over a server that answers at once and stores nothing: what is
 //! measured is the client.
 
+use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use mongodb::bson::{Bson, Document, doc, serialize_to_document};
 use mongodb::{Client, Collection};
 use tower_persistence::{MongoDb, Record};
 
-use super::USER;
+use super::{Store, id};
 
 /// The operation codes of the wire protocol.
 /// <https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>
@@ -19,17 +20,19 @@ const OP_REPLY: i32 = 1;
 const OP_QUERY: i32 = 2004;
 const OP_MSG: i32 = 2013;
 
-/// Starts a server whose reads return this record, and returns its URI. It ends with the process.
+/// Starts a server whose reads return this record, whoever is asked for, and returns its URI. It
+/// ends with the process.
 #[must_use]
 pub fn serve(record: &Record) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let mut stored = doc! { "_id": USER };
+    let mut stored = doc! { "_id": id(0) };
     stored.extend(serialize_to_document(record).expect("a document"));
     stored.iter_mut().for_each(|(_, value)| shorten(value));
     let times = stored.get_str("updatedAt").expect("a time").to_owned();
     stored.insert("persistenceVersion", format!("{times}/0123456789abcdef"));
-    let found = doc! { "ok": 1.0, "cursor": { "id": 0_i64, "ns": "app.jovoUsers", "firstBatch": [stored] } };
+    let cursor = doc! { "id": 0_i64, "ns": "app.jovoUsers", "firstBatch": [stored] };
+    let found = doc! { "ok": 1.0, "cursor": cursor };
     let found: Arc<[u8]> = found.to_vec().expect("a document").into();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -100,35 +103,51 @@ fn answer(mut stream: TcpStream, found: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Connects the driver alone.
-pub async fn client(uri: &str) -> Collection<Document> {
-    let client = Client::with_uri_str(uri).await.expect("a client");
-    client.database("app").collection("jovoUsers")
-}
-
 /// Connects the database.
 pub async fn database(uri: &str) -> MongoDb {
     MongoDb::connect(uri).await.expect("a database")
 }
 
-/// Loads and saves with the driver alone: writes the changed fields, if the version and the times
-/// are still the same.
-pub async fn bare(collection: &Collection<Document>) {
-    let found = collection.find_one(doc! { "_id": { "$eq": USER } }).await.expect("read");
-    let mut document = found.expect("a document");
-    let mut user = document.remove("user").expect("a user");
-    let data = user.as_document_mut().expect("an object").get_document_mut("data").expect("data");
-    let visits = data.get_i32("visits").expect("a number");
-    data.insert("visits", visits + 1);
-    let filter = doc! {
-        "_id": { "$eq": USER },
-        "persistenceVersion": { "$eq": document.remove("persistenceVersion") },
-        "updatedAt": { "$eq": document.remove("updatedAt") },
-        "createdAt": { "$eq": document.remove("createdAt") },
-    };
-    let now = "2026-01-02T00:00:00.000Z";
-    let set =
-        doc! { "user": user, "updatedAt": now, "persistenceVersion": format!("{now}/fedcba") };
-    let updated = collection.update_one(filter, doc! { "$set": set }).await.expect("written");
-    assert_eq!(updated.matched_count, 1);
+/// The driver alone.
+#[derive(Clone, Debug)]
+pub struct Bare(Collection<Document>);
+
+impl Bare {
+    /// Connects.
+    pub async fn open(uri: &str) -> Self {
+        let client = Client::with_uri_str(uri).await.expect("a client");
+        Self(client.database("app").collection("jovoUsers"))
+    }
+
+    async fn find(&self, id: &str) -> Document {
+        let found = self.0.find_one(doc! { "_id": { "$eq": id } }).await.expect("read");
+        found.expect("a document")
+    }
+}
+
+impl Store for Bare {
+    async fn load(&self, id: &str) {
+        black_box(self.find(id).await);
+    }
+
+    /// Writes the changed fields, if the version and the times are still the same.
+    async fn visit(&self, id: &str, _: &Record) {
+        let mut document = self.find(id).await;
+        let mut user = document.remove("user").expect("a user");
+        let data = user.as_document_mut().expect("an object");
+        let data = data.get_document_mut("data").expect("data");
+        let visits = data.get_i32("visits").expect("a number");
+        data.insert("visits", visits + 1);
+        let filter = doc! {
+            "_id": { "$eq": id },
+            "persistenceVersion": { "$eq": document.remove("persistenceVersion") },
+            "updatedAt": { "$eq": document.remove("updatedAt") },
+            "createdAt": { "$eq": document.remove("createdAt") },
+        };
+        let now = "2026-01-02T00:00:00.000Z";
+        let version = format!("{now}/fedcba");
+        let set = doc! { "user": user, "updatedAt": now, "persistenceVersion": version };
+        let updated = self.0.update_one(filter, doc! { "$set": set }).await.expect("written");
+        assert_eq!(updated.matched_count, 1);
+    }
 }
