@@ -156,7 +156,7 @@ where
     let (parts, recognition) = recognised?;
     match recognition {
         Recognition::Event(request) => {
-            event::serve(reserved, shared, parts, *request, None, handoff).await
+            event::serve(reserved, shared, parts, request, None, handoff).await
         }
         Recognition::Batch(platform, events) => {
             // Boxed, so that the future of a single event stays small.

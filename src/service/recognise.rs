@@ -22,9 +22,8 @@ use crate::verified::Verified;
 
 /// The result of recognising a request.
 pub(crate) enum Recognition {
-    /// A single request to the inner service, with or without a recognised event. Boxed, so that
-    /// the other variants stay small.
-    Event(Box<EventRequest>),
+    /// A single request to the inner service, with or without a recognised event.
+    Event(EventRequest),
     /// Several events of this platform.
     Batch(NamedPlatform, Vec<EventRequest>),
     /// A request of this platform without an event for the handler.
@@ -35,7 +34,7 @@ impl Recognition {
     /// Returns the requests to the inner service.
     pub(super) fn requests(&self) -> &[EventRequest] {
         match self {
-            Self::Event(request) => std::slice::from_ref(&**request),
+            Self::Event(request) => std::slice::from_ref(request),
             Self::Batch(_, requests) => requests,
             Self::Acknowledged(_) => &[],
         }
@@ -73,7 +72,7 @@ fn unrecognised(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
                        `require_user` off";
         return Err(Error::new(Kind::MissingUser, message));
     }
-    Ok(Recognition::Event(Box::new(EventRequest { bytes, event: None })))
+    Ok(Recognition::Event(EventRequest { bytes, event: None }))
 }
 
 fn find_events(config: &Config, head: &Parts, bytes: Bytes) -> Result<Recognition, Error> {
@@ -127,8 +126,8 @@ fn find_events(config: &Config, head: &Parts, bytes: Bytes) -> Result<Recognitio
     }
     Ok(match requests.pop() {
         None if is_skipped || config.require_user => Recognition::Acknowledged(platform.clone()),
-        None => Recognition::Event(Box::new(EventRequest { bytes, event: None })),
-        Some(only) if requests.is_empty() => Recognition::Event(Box::new(only)),
+        None => Recognition::Event(EventRequest { bytes, event: None }),
+        Some(only) if requests.is_empty() => Recognition::Event(only),
         Some(last) => {
             requests.push(last);
             count(&mut requests);

@@ -91,6 +91,7 @@ mod tests {
         for message in 1..=3 {
             assert!(seen.is_first("slack", &once(message, u64::from(message)), at(0)));
         }
+        assert_eq!(format!("{seen:?}"), "Seen { capacity: 2, .. }");
         let messages = seen.messages.lock().unwrap();
         assert_eq!((messages.known.len(), messages.by_end.len()), (2, 2));
         drop(messages);

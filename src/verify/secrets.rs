@@ -137,6 +137,7 @@ mod tests {
     fn each_secret_is_accepted_and_no_other() {
         let secrets = Secrets::from(["new", "old"]);
         assert!(secrets.contain(b"new") && secrets.contain(b"old"));
+        assert!(Secrets::from(["twice", "twice"]).contain(b"twice"));
         for other in ["", "ne", "newer", "NEW"] {
             assert!(!secrets.contain(other.as_bytes()), "{other}");
         }

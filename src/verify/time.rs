@@ -49,6 +49,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_never_too_old_is_held_for_a_year() {
+        let now = SystemTime::UNIX_EPOCH;
+        let (minute, year) = (Duration::from_secs(60), Duration::from_secs(31_536_000));
+        assert_eq!(end(now, minute), now + minute);
+        assert_eq!(end(now, Duration::MAX), now + year);
+    }
+
+    #[test]
     fn only_digits_are_seconds() {
         let read = |text| -> Option<Duration> {
             from_unix(text)?.duration_since(SystemTime::UNIX_EPOCH).ok()

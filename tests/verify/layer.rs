@@ -259,3 +259,12 @@ fn short_forms_set_the_verifier_of_their_platform() {
         assert!(shown.contains(&format!(r#"verifiers: ["{platform}"]"#)), "{shown}");
     }
 }
+
+#[test]
+fn settings_tell_which_platforms_are_checked_trusted_and_refused() {
+    let layer = VerifyLayer::new().slack("secret").trust("web").trust("slack").trust("core");
+    assert_eq!((layer.verified(), layer.trusted()), (vec!["slack"], vec!["core", "web"]));
+    let refused = layer.refused();
+    assert!(refused.contains(&"alexa") && refused.contains(&"telegram"));
+    assert!(!["slack", "web", "core"].iter().any(|name| refused.contains(name)));
+}

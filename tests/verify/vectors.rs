@@ -175,10 +175,12 @@ fn twilio_is_found_behind_a_proxy() {
     };
     let plain = Twilio::new("token");
     let whole_site = plain.clone().public_url("https://bot.example.com");
+    let with_slash = plain.clone().public_url("https://bot.example.com/");
     let one_page = plain.clone().public_url("https://example.com/bot");
     for (twilio, url) in [
         (&plain, "https://internal:8080/twilio?a=1"),
         (&whole_site, "https://bot.example.com/twilio?a=1"),
+        (&with_slash, "https://bot.example.com/twilio?a=1"),
         (&one_page, "https://example.com/bot?a=1"),
     ] {
         assert_eq!(ask(twilio, &request(&sign(url)), NOW), Ok(()), "{url}");
