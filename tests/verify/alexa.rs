@@ -271,6 +271,9 @@ async fn what_is_kept_is_bounded_and_strangers_push_nothing_out() {
     assert_eq!(files.fetched().len(), before + 1);
     // After a day, the certificate is fetched again.
     let mut body = launch();
+    body["request"]["timestamp"] = "2018-07-13T06:36:59Z".into();
+    assert_eq!(ask(&alexa, &signed(&body), NOW + 12 * 3600).await, Ok(()));
+    assert_eq!(files.fetched().iter().filter(|url| *url == URL).count(), 1);
     body["request"]["timestamp"] = "2018-07-13T18:36:59Z".into();
     assert_eq!(ask(&alexa, &signed(&body), NOW + 24 * 3600 + 1).await, Ok(()));
     assert_eq!(files.fetched().iter().filter(|url| *url == URL).count(), 2);
@@ -285,6 +288,16 @@ async fn what_is_kept_is_bounded_and_strangers_push_nothing_out() {
         assert_eq!(ask(&alexa, &signed(&body), now).await, Ok(()));
     }
     assert_eq!(files.fetched().iter().filter(|url| *url == URL).count(), 3);
+}
+
+#[tokio::test]
+async fn a_chain_has_at_most_eight_certificates() {
+    let intermediate = &LEAF.pem[LEAF.alone.len()..];
+    for (above, expected) in [(7, Ok(())), (8, Err(Cause::KeysUnavailable))] {
+        let files = Files::default();
+        files.put(URL, LEAF.alone.clone() + &intermediate.repeat(above));
+        assert_eq!(ask(&alexa(&files), &signed(&launch()), NOW).await, expected, "{above}");
+    }
 }
 
 #[tokio::test]

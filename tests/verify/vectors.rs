@@ -166,6 +166,24 @@ fn twilios_spellings_of_a_url_pass() {
 }
 
 #[test]
+fn twilios_forms_are_whole_and_not_too_long() {
+    let ask = |body: &str, fields: &str| {
+        let signature = base64(&sha1_hmac("token", format!("{TWILIO_URL}{fields}").as_bytes()));
+        ask(&Twilio::new("token"), &twilio_request(TWILIO_URL, body, &signature), NOW)
+    };
+    assert_eq!(ask("b=2&a=1", "a1b2"), Ok(()));
+    for (body, fields) in [("a", "a"), ("=x", "x"), ("a=b=c", "ab=c"), ("a=1&&b=2", "a1b2")] {
+        assert_eq!(ask(body, fields), Err(Cause::BadSignature), "{body}");
+    }
+    for (count, expected) in [(1000, Ok(())), (1001, Err(Cause::BadSignature))] {
+        let names: Vec<_> = (0..count).map(|number| format!("n{number:04}")).collect();
+        let body = names.iter().map(|name| format!("{name}=v")).collect::<Vec<_>>().join("&");
+        let fields: String = names.iter().map(|name| format!("{name}v")).collect();
+        assert_eq!(ask(&body, &fields), expected, "{count}");
+    }
+}
+
+#[test]
 fn twilio_is_found_behind_a_proxy() {
     let sign = |url: &str| base64(&sha1_hmac("token", url.as_bytes()));
     let request = |signature: &str| {
