@@ -6,7 +6,9 @@ use std::time::Duration;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384,
+    RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -215,24 +217,52 @@ async fn the_algorithm_is_not_the_tokens_choice() {
 }
 
 #[tokio::test]
+async fn an_rsa_key_signs_in_six_ways() {
+    let ways: [(&str, &'static dyn RsaEncoding); 6] = [
+        ("RS256", &RSA_PKCS1_SHA256),
+        ("RS384", &RSA_PKCS1_SHA384),
+        ("RS512", &RSA_PKCS1_SHA512),
+        ("PS256", &RSA_PSS_SHA256),
+        ("PS384", &RSA_PSS_SHA384),
+        ("PS512", &RSA_PSS_SHA512),
+    ];
+    for (alg, _) in ways {
+        let message = unsigned(&json!({ "alg": alg, "kid": "key-1" }), &claims());
+        for (way, encoding) in ways {
+            let mut signature = vec![0; RSA.public_modulus_len()];
+            RSA.sign(encoding, &SystemRandom::new(), message.as_bytes(), &mut signature).unwrap();
+            let token = format!("{message}.{}", encode(signature));
+            let expected = if alg == way { Ok(()) } else { Err(Cause::BadSignature) };
+            let asked = ask_token(&check().algorithms([alg]), &token).await;
+            assert_eq!(asked, expected, "{alg}, signed as {way}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn other_kinds_of_keys_sign_as_well() {
     let random = SystemRandom::new();
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-    let ec = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).unwrap();
+    let ec = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let large = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
     let point = ec.public_key().as_ref().to_vec();
+    let large_point = large.public_key().as_ref().to_vec();
     let ed = Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap();
     let keys = set(&[
         json!({ "kty": "EC", "crv": "P-256", "kid": "ec", "x": encode(&point[1..33]), "y": encode(&point[33..]) }),
+        json!({ "kty": "EC", "crv": "P-384", "kid": "large", "x": encode(&large_point[1..49]), "y": encode(&large_point[49..]) }),
         json!({ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": encode(ed.public_key()) }),
         json!({ "kty": "oct", "kid": "secret", "k": "AAAA" }),
         json!({ "kty": "RSA", "kid": "no number" }),
         json!(7),
     ]);
-    let check = Jwt::new([ISSUER], [APP], Keys::fixed(keys)).algorithms(["ES256", "EdDSA"]);
-    let message = unsigned(&json!({ "alg": "ES256", "kid": "ec" }), &claims());
-    let signature = ec.sign(&random, message.as_bytes()).unwrap();
-    let with_ec = format!("{message}.{}", encode(signature));
-    assert_eq!(ask_token(&check, &with_ec).await, Ok(()));
+    let check =
+        Jwt::new([ISSUER], [APP], Keys::fixed(keys)).algorithms(["ES256", "ES384", "EdDSA"]);
+    for (alg, id, key) in [("ES256", "ec", &ec), ("ES384", "large", &large)] {
+        let message = unsigned(&json!({ "alg": alg, "kid": id }), &claims());
+        let signature = key.sign(&random, message.as_bytes()).unwrap();
+        let token = format!("{message}.{}", encode(signature));
+        assert_eq!(ask_token(&check, &token).await, Ok(()), "{alg}");
+    }
     let message = unsigned(&json!({ "alg": "EdDSA", "kid": "ed" }), &claims());
     let with_ed = format!("{message}.{}", encode(ed.sign(message.as_bytes())));
     assert_eq!(ask_token(&check, &with_ed).await, Ok(()));
