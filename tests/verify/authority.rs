@@ -153,7 +153,7 @@ impl Files {
 }
 
 impl Fetcher for Files {
-    async fn fetch(&self, url: &str, _limit: usize) -> Result<Fetched, BoxError> {
+    async fn fetch(&self, url: &str, limit: usize) -> Result<Fetched, BoxError> {
         let (file, max_age, hangs) = {
             let mut inner = self.0.lock().unwrap();
             inner.fetched.push(url.to_owned());
@@ -165,6 +165,9 @@ impl Fetcher for Files {
             std::future::pending::<()>().await;
         }
         let file = file.ok_or("404")?;
+        if file.len() > limit {
+            return Err("over the limit".into());
+        }
         Ok(Fetched::new(file).max_age(max_age))
     }
 }

@@ -250,6 +250,7 @@ async fn other_kinds_of_keys_sign_as_well() {
     let keys = set(&[
         json!({ "kty": "EC", "crv": "P-256", "kid": "ec", "x": encode(&point[1..33]), "y": encode(&point[33..]) }),
         json!({ "kty": "EC", "crv": "P-384", "kid": "large", "x": encode(&large_point[1..49]), "y": encode(&large_point[49..]) }),
+        json!({ "kty": "EC", "crv": "P-256", "kid": "ec", "x": encode(&point[1..33]), "y": "AA" }),
         json!({ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": encode(ed.public_key()) }),
         json!({ "kty": "oct", "kid": "secret", "k": "AAAA" }),
         json!({ "kty": "RSA", "kid": "no number" }),
@@ -359,6 +360,29 @@ async fn keys_are_kept_rotated_and_asked_for_at_most_every_30_seconds() {
     assert_eq!(ask(&check, &new, fetched + day - 1).await, Ok(()));
     assert_eq!(ask(&check, &new, fetched + day).await, Err(Cause::KeysUnavailable));
     assert_eq!(ask(&check, &old, fetched + day).await, Err(Cause::KeysUnavailable));
+}
+
+#[tokio::test]
+async fn keys_are_fresh_for_five_minutes_to_a_day_and_by_default_an_hour() {
+    const DAY: u64 = 24 * 3600;
+    let mut claims = claims();
+    claims["exp"] = (NOW + 1_000_000).into();
+    let request = bearer(&token(&claims), "{}");
+    for (max_age, fresh) in [(Some(1), 300), (None, 3600), (Some(2 * DAY), DAY)] {
+        let files = Files::default();
+        // As long as a provider with many applications publishes it.
+        let mut keys = vec![published(&OTHER, "other"); 40];
+        keys.push(published(&RSA, "key-1"));
+        files.put(KEYS_URL, set(&keys));
+        if let Some(seconds) = max_age {
+            files.max_age(Duration::from_secs(seconds));
+        }
+        let check = Jwt::new([ISSUER], [APP], Keys::jwks(KEYS_URL, files.clone()));
+        for (seconds, fetched) in [(0, 1), (fresh - 1, 1), (fresh, 2)] {
+            assert_eq!(ask(&check, &request, NOW + seconds).await, Ok(()), "{max_age:?}");
+            assert_eq!(files.fetched().len(), fetched, "{max_age:?} {seconds}");
+        }
+    }
 }
 
 #[tokio::test]
