@@ -273,6 +273,29 @@ async fn other_kinds_of_keys_sign_as_well() {
 }
 
 #[tokio::test]
+async fn tokens_have_up_to_16_kb_and_sets_of_keys_256() {
+    let mut long = claims();
+    long["pad"] = "x".repeat(11_801).into();
+    let header = |pad: usize| json!({ "alg": "RS256", "kid": "key-1", "pad": "x".repeat(pad) });
+    // The signature has 342 characters behind its dot.
+    let is_longest = |pad: &usize| unsigned(&header(*pad), &long).len() + 343 == 16 * 1024;
+    let pad = (0..200).find(is_longest).expect("a header of such a length");
+    let longest = token_with(&header(pad), &long, &RSA);
+    assert_eq!(longest.len(), 16 * 1024);
+    assert_eq!(ask_token(&check(), &longest).await, Ok(()));
+
+    for (length, expected) in [(256 * 1024, Ok(())), (256 * 1024 + 1, Err(Cause::KeysUnavailable))]
+    {
+        let files = Files::default();
+        let keys = set(&[published(&RSA, "key-1")]);
+        let spaces = " ".repeat(length - keys.len());
+        files.put(KEYS_URL, keys + &spaces);
+        let check = Jwt::new([ISSUER], [APP], Keys::jwks(KEYS_URL, files));
+        assert_eq!(ask_token(&check, &token(&claims())).await, expected, "{length}");
+    }
+}
+
+#[tokio::test]
 async fn malformed_tokens_are_no_tokens() {
     let check = check();
     let good = token(&claims());
