@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Service, ServiceExt};
 
 /// The limits for records of 181 bytes, 6 KB, 49 KB and 300 KB.
-const DYNAMODB: [u64; samples::SIZES.len()] = [195, 790, 5_300, 31_600];
+const DYNAMODB: [u64; samples::SIZES.len()] = [170, 790, 5_300, 31_600];
 const MONGODB: [u64; samples::SIZES.len()] = [40, 10, 10, 10];
 
 /// The calls of one subject: some that fill caches, and some that are counted.
@@ -51,8 +51,8 @@ fn requests() {
         ("inner service alone", 1),
         ("buffering and identity", 12),
         ("layer: read", 42),
-        ("layer: read and write", 94),
-        ("layer: write in a turn after the reply", 116),
+        ("layer: read and write", 93),
+        ("layer: write in a turn after the reply", 115),
         ("tower-sessions alone", u64::MAX),
         ("tower-sessions behind identity", u64::MAX),
     ];
