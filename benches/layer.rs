@@ -1,4 +1,4 @@
-//! What the layer costs, next to what it cannot do without, and next to tower-sessions: the
+//! The cost of the layer, next to what it cannot do without, and next to tower-sessions: the
 //! subjects of `measures`. See `README.md` beside this file.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]

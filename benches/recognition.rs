@@ -1,4 +1,4 @@
-//! What recognising a request costs, with one platform and with all of them. See `README.md` beside
+//! The cost of recognising a request, with one platform and with all of them. See `README.md` beside
 //! this file.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]

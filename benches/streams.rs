@@ -1,4 +1,4 @@
-//! What the layer costs where a reply is streamed. See `README.md` beside this file.
+//! The cost of the layer where a reply is streamed. See `README.md` beside this file.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 

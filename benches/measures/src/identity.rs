@@ -1,4 +1,4 @@
-//! Who sent a request: what each service has to find out before it can load anything.
+//! The sender of a request, whom each service has to find before it can load anything.
 
 use std::hint::black_box;
 

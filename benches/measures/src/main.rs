@@ -33,7 +33,7 @@ struct Arguments {
 enum Command {
     /// Measures in turns, prints tables, and draws the figures.
     Figures {
-        /// Where to put the figures.
+        /// The directory of the figures.
         directory: PathBuf,
         /// Batches of each subject, of 40 ms each.
         #[arg(long, default_value_t = 10)]

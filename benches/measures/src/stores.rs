@@ -20,7 +20,7 @@ pub(crate) const VISIT: &str = "load and save";
 /// foreseen, each once in a cycle.
 const STRIDE: usize = 7_919;
 
-/// What to store, and where.
+/// The data to store, and its place.
 pub(crate) struct Place<'a> {
     pub(crate) runtime: &'a Runtime,
     /// An empty directory.

@@ -24,8 +24,8 @@ pub(super) struct Expression {
 }
 
 impl Expression {
-    /// Returns the placeholder of a name. Condition and update share it, so that the request names a
-    /// part that is compared and set once.
+    /// Returns the placeholder of a name. Condition and update share it, so that the request names
+    /// a part that is compared and set once.
     fn name(&mut self, name: &str) -> String {
         if let Some((placeholder, _)) = self.names.iter().find(|(_, known)| *known == name) {
             return placeholder.clone();

@@ -28,8 +28,8 @@ pub(super) struct Nodes {
     /// The server that the app has named.
     first: Arc<Node>,
     map: Mutex<Map>,
-    /// When servers were last asked for the slots, and whether one answered; held meanwhile, so
-    /// that other calls wait.
+    /// The time of the last question for the slots, and whether a server answered it. Held meanwhile,
+    /// so that other calls wait.
     asked: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
@@ -41,7 +41,7 @@ struct Map {
     slots: Vec<Option<Arc<Node>>>,
 }
 
-/// Where a call goes after the server that it went to refused it.
+/// The server that a call goes to after another one refused it.
 pub(super) struct Redirection {
     pub(super) node: Arc<Node>,
     /// Set while the slot moves there: the server serves only who says that it was sent.

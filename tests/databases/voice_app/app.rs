@@ -110,7 +110,7 @@ impl Drop for App {
     }
 }
 
-/// What became of a request.
+/// The end of a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Answer {
     Status(u16),

@@ -1,4 +1,4 @@
-//! What became of a schedule.
+//! The end of a schedule.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ pub(crate) enum Answer {
     Cancelled,
 }
 
-/// What became of a request.
+/// The end of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Delivered {
     /// The answer to each delivery.
