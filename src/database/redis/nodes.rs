@@ -28,8 +28,8 @@ pub(super) struct Nodes {
     /// The server that the app has named.
     first: Arc<Node>,
     map: Mutex<Map>,
-    /// The time of the last question for the slots, and whether a server answered it. Held meanwhile,
-    /// so that other calls wait.
+    /// The time of the last question for the slots, and whether a server answered it. Held
+    /// meanwhile, so that other calls wait.
     asked: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
