@@ -250,7 +250,7 @@ async fn other_kinds_of_keys_sign_as_well() {
     let keys = set(&[
         json!({ "kty": "EC", "crv": "P-256", "kid": "ec", "x": encode(&point[1..33]), "y": encode(&point[33..]) }),
         json!({ "kty": "EC", "crv": "P-384", "kid": "large", "x": encode(&large_point[1..49]), "y": encode(&large_point[49..]) }),
-        json!({ "kty": "EC", "crv": "P-256", "kid": "ec", "x": encode(&point[1..33]), "y": "AA" }),
+        json!({ "kty": "EC", "crv": "P-256", "kid": "short", "x": encode(&point[1..33]), "y": "AA" }),
         json!({ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": encode(ed.public_key()) }),
         json!({ "kty": "oct", "kid": "secret", "k": "AAAA" }),
         json!({ "kty": "RSA", "kid": "no number" }),
@@ -264,6 +264,10 @@ async fn other_kinds_of_keys_sign_as_well() {
         let token = format!("{message}.{}", encode(signature));
         assert_eq!(ask_token(&check, &token).await, Ok(()), "{alg}");
     }
+    let message = unsigned(&json!({ "alg": "ES256", "kid": "short" }), &claims());
+    let signature = ec.sign(&random, message.as_bytes()).unwrap();
+    let with_short = format!("{message}.{}", encode(signature));
+    assert_eq!(ask_token(&check, &with_short).await, Err(Cause::UnknownKey));
     let message = unsigned(&json!({ "alg": "EdDSA", "kid": "ed" }), &claims());
     let with_ed = format!("{message}.{}", encode(ed.sign(message.as_bytes())));
     assert_eq!(ask_token(&check, &with_ed).await, Ok(()));
