@@ -1,5 +1,5 @@
-//! The cost of recognising a request, with one platform and with all of them. See `README.md` beside
-//! this file.
+//! The cost of recognising a request, with one platform and with all of them. See `README.md`
+//! beside this file.
 
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 

@@ -116,11 +116,11 @@ impl Record {
     pub(crate) fn check(&self) -> Result<(), Error> {
         for (name, value) in &*self.fields {
             match name.as_str() {
-                "user" => check_object(name, value, &["data"], &["quarantine"])?,
-                "session" => check_object(name, value, &["data"], &[])?,
-                "history" => check_object(name, value, &[], &["items", "messages"])?,
-                "metaData" => check_object(name, value, &[], &[])?,
-                "otherSessions" => check_array(&[name], value)?,
+                "user" => check(name, value, &[("data", OBJECT), ("quarantine", ARRAY)])?,
+                "session" => check(name, value, &[("data", OBJECT)])?,
+                "history" => check(name, value, &[("items", ARRAY), ("messages", ARRAY)])?,
+                "metaData" => check(name, value, &[])?,
+                "otherSessions" => check_type(&[name], value, ARRAY)?,
                 _ => {}
             }
         }
@@ -130,39 +130,32 @@ impl Record {
     /// Rejects the record of a conversation in which another type is in the place of its data.
     pub(crate) fn check_conversation(&self) -> Result<(), Error> {
         let conversation = self.fields.get("conversation");
-        conversation.map_or(Ok(()), |value| check_object("conversation", value, &["data"], &[]))
+        conversation.map_or(Ok(()), |value| check("conversation", value, &[("data", OBJECT)]))
     }
 }
 
-/// Rejects a value of another type than an object, and such an object unless its members `objects`
-/// and `arrays` are what they are called. `null` counts as nothing everywhere.
-fn check_object(name: &str, value: &Value, objects: &[&str], arrays: &[&str]) -> Result<(), Error> {
-    let members = match value {
-        Value::Object(members) => members,
-        Value::Null => return Ok(()),
-        _ => return Err(wrong_type(&[name], "an object")),
-    };
-    for part in objects {
-        if members.get(*part).is_some_and(|value| !value.is_object() && !value.is_null()) {
-            return Err(wrong_type(&[name, part], "an object"));
-        }
-    }
-    for part in arrays {
-        members.get(*part).map_or(Ok(()), |value| check_array(&[name, part], value))?;
+/// A type of JSON, in words, and its test.
+type Type = (&'static str, fn(&Value) -> bool);
+
+const OBJECT: Type = ("an object", Value::is_object);
+const ARRAY: Type = ("an array", Value::is_array);
+
+/// Rejects the field `name` unless it is an object with members of these types.
+fn check(name: &str, value: &Value, members: &[(&str, Type)]) -> Result<(), Error> {
+    check_type(&[name], value, OBJECT)?;
+    for (member, expected) in members {
+        value.get(member).map_or(Ok(()), |value| check_type(&[name, member], value, *expected))?;
     }
     Ok(())
 }
 
-fn check_array(path: &[&str], value: &Value) -> Result<(), Error> {
-    match value.is_array() || value.is_null() {
-        true => Ok(()),
-        false => Err(wrong_type(path, "an array")),
+/// Rejects a value of another type. `null` counts as nothing everywhere.
+fn check_type(path: &[&str], value: &Value, (expected, is): Type) -> Result<(), Error> {
+    if is(value) || value.is_null() {
+        return Ok(());
     }
-}
-
-fn wrong_type(path: &[&str], expected: &str) -> Error {
     let path = path.join(".");
-    Error::decode(format!("`{path}` of the stored record is not {expected}"))
+    Err(Error::decode(format!("`{path}` of the stored record is not {expected}")))
 }
 
 impl fmt::Debug for Record {

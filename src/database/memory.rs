@@ -39,11 +39,11 @@ impl Users {
     fn tombstone(&self, id: &str) -> Option<&Version> {
         self.tombstones.get(id, Instant::now())
     }
+}
 
-    fn next_version(&mut self) -> u64 {
-        self.last_version += 1;
-        self.last_version
-    }
+fn next(last_version: &mut u64) -> u64 {
+    *last_version += 1;
+    *last_version
 }
 
 impl MemoryDb {
@@ -110,29 +110,30 @@ impl Database for MemoryDb {
         record: &Record,
         expected: Expected<'_>,
     ) -> Result<Saved, Error> {
-        let users = &mut *self.users();
-        let next = Version::from(users.next_version());
-        let stored = VersionedRecord { record: record.clone(), version: next.clone() };
-        let Users { by_id, tombstones, .. } = users;
-        match by_id.get_mut(id) {
-            Some(current) if !permits(expected.version(), Some(&current.version)) => {
-                return Ok(Saved::Conflict(Some(current.clone())));
-            }
+        let Users { by_id, tombstones, last_version } = &mut *self.users();
+        let current = by_id.get_mut(id);
+        let version = match current.as_deref() {
+            Some(stored) => Some(&stored.version),
+            None => tombstones.get(id, Instant::now()),
+        };
+        if !permits(expected.version(), version) {
+            return Ok(Saved::Conflict(current.cloned()));
+        }
+        let version = Version::from(next(last_version));
+        let stored = VersionedRecord { record: record.clone(), version: version.clone() };
+        match current {
             Some(current) => *current = stored,
-            None if !permits(expected.version(), tombstones.get(id, Instant::now())) => {
-                return Ok(Saved::Conflict(None));
-            }
             None => {
                 by_id.insert(id.to_owned(), stored);
                 tombstones.remove(id);
             }
         }
-        Ok(Saved::Written(next))
+        Ok(Saved::Written(version))
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {
         let mut users = self.users();
-        let version = tombstone::version(users.next_version());
+        let version = tombstone::version(next(&mut users.last_version));
         users.by_id.remove(id);
         users.tombstones.put(id.into(), version, Instant::now());
         Ok(())

@@ -186,13 +186,16 @@ impl Shared {
     /// Learns the servers of a cluster, and warns of their settings.
     async fn check(&self) {
         let first = self.nodes.first();
-        let info = self.info(first).await;
-        // A server that stands alone refuses it, where a role may not ask what it is.
-        if info.as_ref().is_none_or(check::is_of_cluster) {
-            self.nodes.learn([Arc::clone(first)], Instant::now()).await;
-        }
-        let asked = self.nodes.primaries().into_iter().map(async |node| self.info(&node).await);
-        let infos: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+        let infos = match self.info(first).await {
+            Some(info) if !check::is_of_cluster(&info) => vec![info],
+            // A server that stands alone refuses it, where a role may not ask what it is.
+            _ => {
+                self.nodes.learn([Arc::clone(first)], Instant::now()).await;
+                let primaries = self.nodes.primaries().into_iter();
+                let asked = primaries.map(async |node| self.info(&node).await);
+                join_all(asked).await.into_iter().flatten().collect()
+            }
+        };
         check::warn(&infos);
     }
 
