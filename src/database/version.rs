@@ -55,7 +55,8 @@ impl Version {
         use std::hash::{BuildHasher, RandomState};
 
         // Each `RandomState` takes its keys from the system's source of random numbers.
-        let random = || RandomState::new().hash_one(std::time::SystemTime::now());
+        let now = std::time::SystemTime::now();
+        let random = || RandomState::new().hash_one(now);
         Self::new(format!("{:016x}{:016x}", random(), random()))
     }
 

@@ -7,8 +7,8 @@ use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde_json::Map;
 
 use super::encoded;
-use super::fields::{EXPIRES_AT, FIELDS, ID, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
-use super::known::{self, Known};
+use super::fields::{CREATED_AT, EXPIRES_AT, FIELDS, ID, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
+use super::known::{self, Known, Rest};
 use super::value::{self, Numbers, Refused};
 use crate::database::tombstone::LIFETIME;
 use crate::database::{Loaded, Version, VersionedRecord};
@@ -33,74 +33,54 @@ pub(super) struct Layout {
     pub(super) expires_after: Option<Duration>,
 }
 
+/// The fields that each write of this crate sets besides those of the record.
+#[derive(Clone)]
+pub(super) struct Own {
+    pub(super) mark: Bson,
+    pub(super) expires_at: Option<DateTime>,
+}
+
+impl Own {
+    pub(super) fn insert_into(self, document: &mut Document) {
+        document.insert(MARK, self.mark);
+        if let Some(expires_at) = self.expires_at {
+            document.insert(EXPIRES_AT, expires_at);
+        }
+    }
+}
+
 impl Layout {
-    fn is_reserved(self, name: &str) -> bool {
+    pub(super) fn is_reserved(self, name: &str) -> bool {
         [ID, MARK, INTEGERS, TOMBSTONE].contains(&name)
             || (name == EXPIRES_AT && self.expires_after.is_some())
     }
 
     /// Interprets a document: an expired one as no record.
     pub(super) fn found(self, raw: &RawDocument) -> Result<Loaded, Error> {
-        let (known, integers) = Known::of(raw, self)?;
+        let (known, rest) = Known::of(raw, self)?;
         if known.has_expired() {
             return Ok(Loaded::Absent(None));
         }
         if known.is_tombstone {
             return Ok(Loaded::Absent(Some(known.version())));
         }
-        self.stored(raw, known, integers.as_ref()).map(Loaded::Present)
+        stored(known, &rest).map(Loaded::Present)
     }
 
-    /// Makes the record of a document, from its bytes: a `Document` in between would cost as much
-    /// again. Deserializing would mistake an object of the user's, such as `{"$oid": "…"}`, for
-    /// another type.
-    fn stored(
-        self,
-        raw: &RawDocument,
-        mut known: Known,
-        integers: Option<&Document>,
-    ) -> Result<VersionedRecord, Error> {
-        let numbers = known.numbers(integers);
-        let mut fields = Map::new();
-        for element in raw {
-            let (name, value) = element.map_err(undecodable)?;
-            let name = name.as_str();
-            if self.is_reserved(name) {
-                continue;
-            }
-            let mut is_foreign = false;
-            let value = encoded::read(value, numbers.of(name), &mut is_foreign);
-            fields.insert(name.to_owned(), value.map_err(undecodable)?);
-            if is_foreign {
-                known.foreign.push(name.to_owned());
-            }
-        }
-        known.record = Record::new(fields);
-        Ok(VersionedRecord { record: known.record.clone(), version: known.version() })
+    /// Returns the fields of a write that sets `updatedAt` to this value.
+    pub(super) fn own(self, updated_at: Option<&Bson>) -> Own {
+        let updated_at = updated_at.and_then(Bson::as_str).unwrap_or_default();
+        let mark = [updated_at, "/", Version::unique().as_str()].concat();
+        Own { mark: mark.into(), expires_at: self.expires_after.map(from_now) }
     }
 
-    /// Describes the document of this record, as this crate writes it.
-    pub(super) fn written(self, id: &str, document: &Document, record: &Record) -> Known {
-        let expires_at = self.expires_after.and_then(|_| document.get_datetime(EXPIRES_AT).ok());
-        Known { expires_at: expires_at.copied(), ..Known::written(id, document, record) }
-    }
-
-    /// Returns the fields that each write of this crate sets besides those of the record.
-    pub(super) fn own(self, updated_at: &str) -> Document {
-        let mut own = doc! { MARK: format!("{updated_at}/{}", Version::unique()) };
-        if let Some(expires_after) = self.expires_after {
-            own.insert(EXPIRES_AT, from_now(expires_after));
-        }
-        own
-    }
-
-    /// Makes the document of a record that replaces `old`.
+    /// Makes the document of a record that replaces `old`, and describes it.
     pub(super) fn document(
         self,
         id: &str,
         record: &Record,
         old: Option<&Document>,
-    ) -> Result<Document, Error> {
+    ) -> Result<(Document, Known), Error> {
         let mut document = doc! { ID: id };
         for (name, field) in record.fields() {
             self.check_name(name)?;
@@ -108,9 +88,10 @@ impl Layout {
             let field = value::bson(field, old, 1).map_err(|refused| refused.under(name))?;
             document.insert(name.as_str(), field);
         }
-        let own = self.own(updated_at(&document));
-        document.extend(own);
-        Ok(document)
+        let own = self.own(document.get(UPDATED_AT));
+        own.clone().insert_into(&mut document);
+        let times = [UPDATED_AT, CREATED_AT].map(|name| document.get(name).cloned());
+        Ok((document, Known::written(id, own, times, record)))
     }
 
     pub(super) fn check_name(self, name: &str) -> Result<(), Refused> {
@@ -130,6 +111,24 @@ impl Layout {
     }
 }
 
+/// Makes the record of a document, from its bytes: a `Document` in between would cost as much
+/// again. Deserializing would mistake an object of the user's, such as `{"$oid": "…"}`, for another
+/// type.
+fn stored(mut known: Known, rest: &Rest<'_>) -> Result<VersionedRecord, Error> {
+    let numbers = known.numbers(rest.integers.as_ref());
+    let mut fields = Map::with_capacity(rest.fields.len());
+    for &(name, value) in &rest.fields {
+        let mut is_foreign = false;
+        let value = encoded::read(value, numbers.of(name), &mut is_foreign);
+        fields.insert(name.to_owned(), value.map_err(undecodable)?);
+        if is_foreign {
+            known.foreign.push(name.to_owned());
+        }
+    }
+    known.record = Record::new(fields);
+    Ok(VersionedRecord { record: known.record.clone(), version: known.version() })
+}
+
 /// Makes the document that replaces a deleted one.
 pub(super) fn tombstone(id: &str) -> Document {
     doc! { ID: id, MARK: Version::unique().as_str(), TOMBSTONE: from_now(LIFETIME) }
@@ -139,10 +138,6 @@ fn from_now(duration: Duration) -> DateTime {
     let duration = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     let now = DateTime::from_system_time(SystemTime::now()).timestamp_millis();
     DateTime::from_millis(now.saturating_add(duration))
-}
-
-fn updated_at(document: &Document) -> &str {
-    document.get(UPDATED_AT).and_then(Bson::as_str).unwrap_or_default()
 }
 
 /// Tells which floating-point numbers of a document are integers, depending on whether Jovo wrote

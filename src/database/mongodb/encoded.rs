@@ -16,7 +16,7 @@ pub(super) fn read(
     Ok(match value {
         RawBsonRef::Document(document) => {
             // Counting first costs less than growing.
-            let mut fields = Map::with_capacity(document.into_iter().count());
+            let mut fields = Map::with_capacity(document.iter_elements().count());
             for element in document {
                 let (name, value) = element?;
                 let name = name.as_str();
@@ -31,6 +31,7 @@ pub(super) fn read(
             Value::Array(array.into_iter().enumerate().map(element).collect::<Result<_, _>>()?)
         }
         RawBsonRef::String(text) => Value::String(text.to_owned()),
+        RawBsonRef::Int32(number) => number.into(),
         scalar => {
             let scalar = Bson::try_from(scalar)?;
             *is_foreign |= is_foreign_scalar(&scalar, numbers);

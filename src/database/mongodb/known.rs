@@ -1,9 +1,11 @@
 //! Remembers the state in which a document was loaded or written. The version carries it.
 
+use std::borrow::Cow;
+
 use mongodb::bson::raw::{RawBsonRef, RawDocument};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 
-use super::document::{self, Layout};
+use super::document::{self, Layout, Own};
 use super::fields::{CREATED_AT, EXPIRES_AT, ID, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
 use super::value::Numbers;
 use crate::database::Version;
@@ -29,10 +31,18 @@ pub(super) struct Known {
     pub(super) foreign: Vec<String>,
 }
 
+/// The other parts of a document that is still encoded.
+#[derive(Default)]
+pub(super) struct Rest<'a> {
+    /// The list of its integers.
+    pub(super) integers: Option<Document>,
+    /// The fields of its record.
+    pub(super) fields: Vec<(&'a str, RawBsonRef<'a>)>,
+}
+
 impl Known {
-    /// Describes a document that is still encoded, without its record. Returns the list of its
-    /// integers as well.
-    pub(super) fn of(raw: &RawDocument, layout: Layout) -> Result<(Self, Option<Document>), Error> {
+    /// Describes a document that is still encoded, without its record.
+    pub(super) fn of(raw: &RawDocument, layout: Layout) -> Result<(Self, Rest<'_>), Error> {
         let mut known = Self {
             id: String::new(),
             mark: Bson::Null,
@@ -44,11 +54,12 @@ impl Known {
             record: Record::default(),
             foreign: Vec::new(),
         };
-        let (mut integers, mut ends, mut has_fields) = (None, None, false);
+        let (mut rest, mut ends, mut has_fields) = (Rest::default(), None, false);
         for element in raw {
             let (name, value) = element.map_err(document::undecodable)?;
+            let name = name.as_str();
             let bson = || Bson::try_from(value).map_err(document::undecodable);
-            match (name.as_str(), value) {
+            match (name, value) {
                 (ID, RawBsonRef::String(id)) => id.clone_into(&mut known.id),
                 (MARK, _) => known.mark = bson()?,
                 (UPDATED_AT, _) => known.updated_at = bson()?,
@@ -58,11 +69,15 @@ impl Known {
                     known.expires_at = Some(at);
                 }
                 (INTEGERS, RawBsonRef::Document(listed)) => {
-                    integers = Some(Document::try_from(listed).map_err(document::undecodable)?);
+                    let listed = Document::try_from(listed).map_err(document::undecodable)?;
+                    rest.integers = Some(listed);
                 }
                 _ => {}
             }
-            has_fields |= ![ID, MARK, TOMBSTONE].contains(&name.as_str());
+            has_fields |= ![ID, MARK, TOMBSTONE].contains(&name);
+            if !layout.is_reserved(name) {
+                rest.fields.push((name, value));
+            }
         }
         // A tombstone with any other field is not one: another program has written over it.
         if let Some(end) = ends.filter(|_| !has_fields) {
@@ -70,20 +85,20 @@ impl Known {
             known.expires_at = Some(end);
         }
         known.is_javascript = !is_ours(&known.mark, &known.updated_at);
-        Ok((known, integers))
+        Ok((known, rest))
     }
 
     /// Describes a document that this crate writes.
-    pub(super) fn written(id: &str, document: &Document, record: &Record) -> Self {
-        let of = |name| document.get(name).cloned().unwrap_or(Bson::Null);
+    pub(super) fn written(id: &str, own: Own, times: [Option<Bson>; 2], record: &Record) -> Self {
+        let [updated_at, created_at] = times.map(|time| time.unwrap_or(Bson::Null));
         Self {
             id: id.to_owned(),
-            mark: of(MARK),
-            updated_at: of(UPDATED_AT),
-            created_at: of(CREATED_AT),
+            mark: own.mark,
+            updated_at,
+            created_at,
             is_tombstone: false,
             is_javascript: false,
-            expires_at: None,
+            expires_at: own.expires_at,
             record: record.clone(),
             foreign: Vec::new(),
         }
@@ -91,12 +106,11 @@ impl Known {
 
     /// Makes the condition of a write that expects this version.
     pub(super) fn filter(&self, id: &str) -> Document {
-        // `$eq` takes any operand as a value. A missing field equals `null`.
         let mut filter = doc! {
-            ID: { "$eq": id },
-            MARK: { "$eq": &self.mark },
-            UPDATED_AT: { "$eq": &self.updated_at },
-            CREATED_AT: { "$eq": &self.created_at },
+            ID: id,
+            MARK: equal(&self.mark),
+            UPDATED_AT: equal(&self.updated_at),
+            CREATED_AT: equal(&self.created_at),
         };
         if self.is_tombstone {
             filter.extend(document::without_fields());
@@ -136,10 +150,6 @@ impl Known {
 
     /// Makes the version that carries this state. Its text is that of the condition.
     pub(super) fn version(self) -> Version {
-        let text = |value: &Bson| match value {
-            Bson::String(text) => text.clone(),
-            other => other.to_string(),
-        };
         let text = [&self.mark, &self.updated_at, &self.created_at].map(text).join(" ");
         Version::new(text).with_loaded(self)
     }
@@ -148,6 +158,22 @@ impl Known {
     /// made.
     pub(super) fn carried(version: &Version) -> Option<&Self> {
         version.loaded()
+    }
+}
+
+fn text(value: &Bson) -> Cow<'_, str> {
+    match value {
+        Bson::String(text) => text.into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// Makes the condition that a field has this value. A missing field equals `null`.
+fn equal(value: &Bson) -> Bson {
+    match value {
+        Bson::String(_) | Bson::Null => value.clone(),
+        // Alone, a document could be an operator, and a regular expression would be matched.
+        other => doc! { "$eq": other }.into(),
     }
 }
 
@@ -168,11 +194,26 @@ mod tests {
     fn a_version_carries_the_known_state_without_showing_it() {
         let record: Record =
             serde_json::from_value(json!({ "user": { "data": { "name": "SECRET" } } })).unwrap();
-        let known = Known::written("SECRET", &doc! { MARK: "/1" }, &record);
+        let own = Own { mark: "/1".into(), expires_at: None };
+        let known = Known::written("SECRET", own, [None, None], &record);
         let version = known.version();
         assert_eq!(version.to_string(), "/1 null null");
         assert!(!format!("{version:?}").contains("SECRET"));
         assert_eq!(Known::carried(&version).unwrap().record, record);
         assert!(Known::carried(&Version::from(7)).is_none());
+    }
+
+    #[test]
+    fn what_another_program_wrote_is_no_operator_in_a_condition() {
+        let own = Own { mark: "/1".into(), expires_at: None };
+        let times = [Some(doc! { "$gt": "" }.into()), None];
+        let filter = Known::written("$id", own, times, &Record::default()).filter("$id");
+        let expected = doc! {
+            ID: "$id",
+            MARK: "/1",
+            UPDATED_AT: { "$eq": { "$gt": "" } },
+            CREATED_AT: null,
+        };
+        assert_eq!(filter, expected);
     }
 }

@@ -142,12 +142,18 @@ impl MongoDb {
     }
 
     async fn find(&self, filter: Document) -> Result<Option<RawDocumentBuf>, Error> {
-        let found = self.shared.collection().await?.find_one(filter).await;
-        found.map_err(|error| self.failed("reading from", &error))
+        let collection = self.shared.collection().await?;
+        // The read of `find_one`, which would decode and copy the document once more.
+        let found = async {
+            let mut cursor = collection.find(filter).limit(-1).await?;
+            let is_there = cursor.advance().await?;
+            Ok(is_there.then(|| cursor.current().to_owned()))
+        };
+        found.await.map_err(|error| self.failed("reading from", &error))
     }
 
     async fn find_user(&self, id: &str) -> Result<Option<RawDocumentBuf>, Error> {
-        self.find(doc! { ID: { "$eq": id } }).await
+        self.find(doc! { ID: id }).await
     }
 }
 

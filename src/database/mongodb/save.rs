@@ -57,8 +57,7 @@ impl MongoDb {
         replaceable: Replaceable<'_>,
     ) -> Result<Saved, Error> {
         let layout = self.shared.layout;
-        let document = layout.document(id, record, None)?;
-        let written = layout.written(id, &document, record);
+        let (document, written) = layout.document(id, record, None)?;
         let raw = document::raw(&document)?;
         if let Replaceable::Tombstone(tombstone) = replaceable
             && self.replace(id, &raw, tombstone).await?

@@ -12,7 +12,7 @@ impl MongoDb {
         if self.shared.removes_tombstones() && self.write_tombstone(id).await? {
             return Ok(());
         }
-        let deleted = self.shared.collection().await?.delete_one(doc! { ID: { "$eq": id } }).await;
+        let deleted = self.shared.collection().await?.delete_one(doc! { ID: id }).await;
         deleted.map(drop).map_err(|error| self.failed("deleting from", &error))
     }
 
@@ -23,7 +23,7 @@ impl MongoDb {
         let collection = self.shared.collection().await?;
         let mut attempts = 0..3;
         loop {
-            let filter = doc! { ID: { "$eq": id } };
+            let filter = doc! { ID: id };
             match collection.replace_one(filter, &raw).upsert(true).await {
                 Ok(_) => return Ok(true),
                 // Another request stored the user between the search and the insertion.

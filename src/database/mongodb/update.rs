@@ -77,9 +77,15 @@ impl<'a> Changes<'a> {
     pub(super) fn new(known: &'a Known, record: &'a Record) -> Self {
         let (before, fields) = (known.record.fields(), record.fields());
         let parts = changes(before, fields, known);
-        let mut names: Vec<&str> = parts.iter().map(Change::field).collect();
-        names.dedup();
-        let (changed, removed) = names.into_iter().partition(|name| fields.contains_key(*name));
+        let (mut changed, mut removed) = (Vec::new(), Vec::new());
+        for part in &parts {
+            let is_removed = part.path.len() == 1 && part.new.is_none();
+            let names = if is_removed { &mut removed } else { &mut changed };
+            // The parts of one field follow each other.
+            if names.last() != Some(&part.field()) {
+                names.push(part.field());
+            }
+        }
         Self { known, record, parts, changed, removed }
     }
 
@@ -113,12 +119,12 @@ impl<'a> Changes<'a> {
         if old.is_none() && !self.known.is_javascript && !is_large {
             return self.parts(layout, id);
         }
-        let document = layout.document(id, self.record, old)?;
+        let (document, written) = layout.document(id, self.record, old)?;
         // Refuses a document that is too large, and names its largest fields.
         document::raw(&document)?;
         let lists = self.integers(&document);
         let foreign = self.foreign_after(&document, &lists);
-        let known = Known { foreign, ..layout.written(id, &document, self.record) };
+        let known = Known { foreign, ..written };
         let write = match old.filter(|_| self.need_replacement()) {
             Some(old) => Write::Replacement(self.replacement(old, &document, lists)),
             None => Write::Update(self.operators(&document, lists)),
@@ -143,20 +149,14 @@ impl<'a> Changes<'a> {
             })?;
             set.insert(path.join("."), part);
         }
-        let time = |name| self.record.fields().get(name).map(|time| value::bson(time, None, 1));
-        let times = [UPDATED_AT, CREATED_AT].map(|name| (name, time(name)));
-        let mut times = times.into_iter().filter_map(|(name, time)| Some((name, time?)));
-        let mut head = times.try_fold(Document::new(), |mut head, (name, time)| {
-            head.insert(name, time?);
-            Ok::<_, value::Refused>(head)
-        })?;
-        let own = layout.own(head.get_str(UPDATED_AT).unwrap_or_default());
-        head.extend(own.clone());
-        set.extend(own);
-        let foreign = self.known.foreign.iter();
-        let foreign = foreign.filter(|name| self.record.fields().contains_key(*name));
+        let fields = self.record.fields();
+        let time = |name| fields.get(name).map(|time| value::bson(time, None, 1)).transpose();
+        let times = [time(UPDATED_AT)?, time(CREATED_AT)?];
+        let own = layout.own(times[0].as_ref());
+        own.clone().insert_into(&mut set);
+        let foreign = self.known.foreign.iter().filter(|name| fields.contains_key(*name));
         let foreign = foreign.cloned().collect();
-        let known = Known { foreign, ..layout.written(id, &head, self.record) };
+        let known = Known { foreign, ..Known::written(id, own, times, self.record) };
         Ok(Update { write: Write::Update(doc! { "$set": set, "$unset": unset }), known })
     }
 
