@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 
 use crate::error::BoxError;
 
@@ -23,6 +24,8 @@ impl Attempts {
     }
 }
 
+// Without the hint, every step of a request asks whether the interceptor has a part in it.
+#[dyn_dispatch_hint]
 impl Intercept for Attempts {
     fn name(&self) -> &'static str {
         "Attempts"

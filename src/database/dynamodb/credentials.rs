@@ -67,7 +67,8 @@ impl CredentialsCache {
 
     /// Returns whether a request can be sent without waiting for credentials.
     fn are_there(&self) -> bool {
-        self.valid(SystemTime::now()).is_some()
+        let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().is_some_and(|current| SystemTime::now() < current.expires)
     }
 
     fn valid(&self, now: SystemTime) -> Option<Current> {

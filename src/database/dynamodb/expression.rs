@@ -2,13 +2,15 @@
 //! removes.
 
 use std::collections::HashMap;
+use std::{mem, slice};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::attributes::{EXPIRES, ORDER, TIMES, TOMBSTONE, VERSION};
 use super::inner::{Inner, seconds};
-use super::item::{Attributes, Types, Writer};
+use super::item::{Attributes, Writer};
 use super::known::{Content, Item, Known};
+use super::path::push_number;
 use crate::database::changes::Change;
 use crate::error::Error;
 
@@ -16,151 +18,210 @@ use crate::error::Error;
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
 const MAX_COMPARED: usize = 100;
 
-/// The placeholders of an expression, which stand for every name and value.
+/// The attributes that belong to no field of the record.
+pub(super) type Own<'a> = Vec<(&'a str, AttributeValue)>;
+
+/// An expression, and the placeholders in it, which stand for every name and value.
 #[derive(Debug, Default)]
-pub(super) struct Expression {
-    pub(super) names: HashMap<String, String>,
-    pub(super) values: Attributes,
+pub(super) struct Expression<'a> {
+    text: String,
+    names: Vec<&'a str>,
+    values: Vec<AttributeValue>,
 }
 
-impl Expression {
-    /// Returns the placeholder of a name. Condition and update share it, so that the request names
+impl<'a> Expression<'a> {
+    /// Appends the placeholder of a name. Condition and update share it, so that the request names
     /// a part that is compared and set once.
-    fn name(&mut self, name: &str) -> String {
-        if let Some((placeholder, _)) = self.names.iter().find(|(_, known)| *known == name) {
-            return placeholder.clone();
-        }
-        let placeholder = format!("#{}", self.names.len());
-        self.names.insert(placeholder.clone(), name.to_owned());
-        placeholder
+    fn name(&mut self, name: &'a str) {
+        let known = self.names.iter().position(|known| *known == name);
+        let number = known.unwrap_or_else(|| {
+            self.names.push(name);
+            self.names.len() - 1
+        });
+        push_placeholder(&mut self.text, '#', number);
     }
 
-    fn value(&mut self, value: AttributeValue) -> String {
-        let placeholder = format!(":{}", self.values.len());
-        self.values.insert(placeholder.clone(), value);
-        placeholder
+    fn value(&mut self, value: AttributeValue) {
+        push_placeholder(&mut self.text, ':', self.values.len());
+        self.values.push(value);
     }
 
-    fn compared(&mut self, name: &str, operator: &str, value: AttributeValue) -> String {
-        let (name, value) = (self.name(name), self.value(value));
-        format!("{name}{operator}{value}")
+    fn compared(&mut self, name: &'a str, operator: &str, value: AttributeValue) {
+        self.name(name);
+        self.text.push_str(operator);
+        self.value(value);
     }
 
     /// Names a part of an attribute.
-    fn path(&mut self, path: &[&str]) -> String {
-        path.iter().map(|name| self.name(name)).collect::<Vec<_>>().join(".")
+    fn path(&mut self, path: &[&'a str]) {
+        for (depth, name) in path.iter().enumerate() {
+            if depth > 0 {
+                self.text.push('.');
+            }
+            self.name(name);
+        }
     }
 
     /// Requires that a part has the value that was loaded.
-    fn is_unchanged(&mut self, change: &Change<'_>, types: &Types) -> Result<String, Error> {
+    fn is_unchanged(&mut self, change: &Change<'a>, writer: &mut Writer<'_>) -> Result<(), Error> {
         let Change { path, old, .. } = change;
-        let part = self.path(path);
         if let Some(old) = old {
-            let old = Writer::new(Some(types)).part(path, old)?;
-            return Ok(format!("{part}={}", self.value(old)));
+            let old = writer.part(path, old)?;
+            self.path(path);
+            self.text.push('=');
+            self.value(old);
+            return Ok(());
         }
-        let absent = format!("attribute_not_exists({part})");
-        match part.rsplit_once('.') {
-            None => Ok(absent),
-            // Without the map around it, DynamoDB could not set the part, and would say that the
-            // expression is wrong.
-            Some((map, _)) => {
-                let kind = self.value(AttributeValue::S("M".to_owned()));
-                Ok(format!("{absent} AND attribute_type({map},{kind})"))
-            }
+        self.text.push_str("attribute_not_exists(");
+        self.path(path);
+        self.text.push(')');
+        // Without the map around it, DynamoDB could not set the part, and would say that the
+        // expression is wrong.
+        if let [map @ .., _] = &path[..]
+            && !map.is_empty()
+        {
+            self.text.push_str(" AND attribute_type(");
+            self.path(map);
+            self.text.push(',');
+            self.value(AttributeValue::S("M".to_owned()));
+            self.text.push(')');
+        }
+        Ok(())
+    }
+
+    fn is_absent(&mut self, name: &'a str) {
+        self.text.push_str("attribute_not_exists(");
+        self.name(name);
+        self.text.push(')');
+    }
+
+    /// Requires that no other writer has made an item of a tombstone.
+    fn is_without_fields(&mut self) {
+        for name in ORDER {
+            self.text.push_str(" AND ");
+            self.is_absent(name);
         }
     }
 
-    fn is_absent(&mut self, name: &str) -> String {
-        format!("attribute_not_exists({})", self.name(name))
+    /// Ends one expression. The next one shares its placeholders.
+    pub(super) fn end(&mut self) -> String {
+        mem::take(&mut self.text)
     }
+
+    /// Returns the placeholders with their names, and those with their values.
+    pub(super) fn placeholders(self) -> (HashMap<String, String>, Attributes) {
+        let names = self.names.into_iter().map(str::to_owned).enumerate();
+        let values = self.values.into_iter().enumerate();
+        (
+            names.map(|(number, name)| (placeholder('#', number), name)).collect(),
+            values.map(|(number, value)| (placeholder(':', number), value)).collect(),
+        )
+    }
+}
+
+fn placeholder(sign: char, number: usize) -> String {
+    let mut placeholder = String::with_capacity(4);
+    push_placeholder(&mut placeholder, sign, number);
+    placeholder
+}
+
+fn push_placeholder(text: &mut String, sign: char, number: usize) {
+    text.push(sign);
+    push_number(text, number);
 }
 
 impl Inner {
     /// Requires that there is no item, or only an expired one.
-    pub(super) fn is_absent(&self, expression: &mut Expression) -> String {
-        let absent = expression.is_absent(&self.partition_key);
+    pub(super) fn is_absent<'a>(&'a self, expression: &mut Expression<'a>) {
         let now = || AttributeValue::N(seconds().to_string());
-        let ended = expression.compared(TOMBSTONE, "<=", now());
-        let ended = format!("{absent} OR {ended} AND {}", self.is_without_fields(expression));
-        match self.expire_users_after {
-            None => ended,
-            Some(_) => format!("{ended} OR {}", expression.compared(EXPIRES, "<=", now())),
+        expression.is_absent(&self.partition_key);
+        expression.text.push_str(" OR ");
+        expression.compared(TOMBSTONE, "<=", now());
+        expression.is_without_fields();
+        if self.expire_users_after.is_some() {
+            expression.text.push_str(" OR ");
+            expression.compared(EXPIRES, "<=", now());
         }
     }
 
     /// Requires that there is no item, an expired one, or still this tombstone.
-    pub(super) fn is_absent_or(&self, tombstone: &Known, expression: &mut Expression) -> String {
-        let absent = self.is_absent(expression);
+    pub(super) fn is_absent_or<'a>(&'a self, tombstone: &Known, expression: &mut Expression<'a>) {
+        self.is_absent(expression);
+        expression.text.push_str(" OR ");
         let version = AttributeValue::S(tombstone.version.clone().unwrap_or_default());
-        let is_there = expression.compared(VERSION, "=", version);
-        format!("{absent} OR {is_there} AND {}", self.is_without_fields(expression))
-    }
-
-    /// Requires that no other writer has made an item of a tombstone.
-    fn is_without_fields(&self, expression: &mut Expression) -> String {
-        ORDER.map(|name| expression.is_absent(name)).join(" AND ")
+        expression.compared(VERSION, "=", version);
+        expression.is_without_fields();
     }
 
     /// Requires that the item is the known one, and that the parts to change have their old values.
     /// The version alone does not suffice: other writers leave it unchanged, and Jovo may write
     /// twice in a millisecond or without `updatedAt`.
-    pub(super) fn is_still(
-        &self,
-        known: &Known,
-        changes: &[Change<'_>],
-        expression: &mut Expression,
-    ) -> Result<String, Error> {
-        let mut conditions =
-            vec![format!("attribute_exists({})", expression.name(&self.partition_key))];
-        conditions.push(match &known.version {
+    pub(super) fn is_still<'a>(
+        &'a self,
+        known: &'a Known,
+        changes: &[Change<'a>],
+        expression: &mut Expression<'a>,
+    ) -> Result<(), Error> {
+        match &known.version {
+            // An absent item has no version.
             Some(version) => expression.compared(VERSION, "=", AttributeValue::S(version.clone())),
-            None => expression.is_absent(VERSION),
-        });
-        let Content::Item(Item { record, types }) = &known.content else {
-            return Ok(conditions.join(" AND "));
-        };
+            None => {
+                expression.text.push_str("attribute_exists(");
+                expression.name(&self.partition_key);
+                expression.text.push_str(") AND ");
+                expression.is_absent(VERSION);
+            }
+        }
+        let Content::Item(Item { record, types }) = &known.content else { return Ok(()) };
         let times = TIMES.map(|name| Change {
             path: vec![name],
             old: record.fields().get(name),
             new: None,
         });
+        let mut writer = Writer::new(Some(types));
         let changes = changes.iter().filter(|change| !TIMES.contains(&change.field()));
         for change in times.iter().chain(changes.take(MAX_COMPARED)) {
-            conditions.push(expression.is_unchanged(change, types)?);
+            expression.text.push_str(" AND ");
+            expression.is_unchanged(change, &mut writer)?;
         }
-        Ok(conditions.join(" AND "))
+        Ok(())
     }
 }
 
-/// Builds an update that sets the attributes `own`, sets and removes the changed parts, and removes
-/// the attributes `removed`.
+/// Appends an update that sets the attributes `own`, sets and removes the changed parts, and
+/// removes the attributes `removed`.
 pub(super) fn update<'a>(
-    expression: &mut Expression,
-    own: Attributes,
-    parts: Vec<(&Change<'_>, Option<AttributeValue>)>,
+    expression: &mut Expression<'a>,
+    own: Own<'a>,
+    parts: Vec<(&Change<'a>, Option<AttributeValue>)>,
     removed: impl Iterator<Item = &'a str>,
-) -> String {
-    let (mut set, mut gone) = (Vec::new(), Vec::new());
+) {
+    let is_own = |name: &str| own.iter().any(|(own, _)| *own == name);
+    let mut gone: Vec<&[&str]> = Vec::new();
+    let removed: Vec<&str> = removed.filter(|name| !is_own(name)).collect();
+    let mut begin = "SET ";
     for (change, value) in parts {
         match value {
             Some(value) => {
-                let part = expression.path(&change.path);
-                set.push(format!("{part}={}", expression.value(value)));
+                expression.text.push_str(mem::replace(&mut begin, ","));
+                expression.path(&change.path);
+                expression.text.push('=');
+                expression.value(value);
             }
-            None if own.contains_key(change.field()) => {}
-            None => gone.push(expression.path(&change.path)),
+            None if is_own(change.field()) => {}
+            None => gone.push(&change.path),
         }
     }
-    let removed = removed.filter(|name| !own.contains_key(*name));
-    gone.extend(removed.map(|name| expression.name(name)));
-    set.extend(own.into_iter().map(|(name, value)| expression.compared(&name, "=", value)));
-    let mut update = format!("SET {}", set.join(","));
-    if !gone.is_empty() {
-        update.push_str(" REMOVE ");
-        update.push_str(&gone.join(","));
+    gone.extend(removed.iter().map(slice::from_ref));
+    for (name, value) in own {
+        expression.text.push_str(mem::replace(&mut begin, ","));
+        expression.compared(name, "=", value);
     }
-    update
+    begin = " REMOVE ";
+    for path in gone {
+        expression.text.push_str(mem::replace(&mut begin, ","));
+        expression.path(path);
+    }
 }
 
 #[cfg(test)]
@@ -170,10 +231,23 @@ mod tests {
     #[test]
     fn a_name_that_is_compared_and_set_is_sent_once() {
         let mut expression = Expression::default();
-        assert_eq!(expression.path(&["user", "data", "visits"]), "#0.#1.#2");
-        assert_eq!(expression.path(&["session", "data"]), "#3.#1");
-        assert_eq!(expression.path(&["user", "data", "visits"]), "#0.#1.#2");
-        assert_eq!(expression.names.len(), 4);
-        assert_eq!(expression.names["#1"], "data");
+        let mut path = |path: &[&'static str]| {
+            expression.path(path);
+            expression.end()
+        };
+        assert_eq!(path(&["user", "data", "visits"]), "#0.#1.#2");
+        assert_eq!(path(&["session", "data"]), "#3.#1");
+        assert_eq!(path(&["user", "data", "visits"]), "#0.#1.#2");
+        let (names, _) = expression.placeholders();
+        assert_eq!(names.len(), 4);
+        assert_eq!(names["#1"], "data");
+    }
+
+    #[test]
+    fn placeholders_are_numbered() {
+        let mut expression = Expression::default();
+        (0..=100).for_each(|_| expression.value(AttributeValue::Null(true)));
+        let text = expression.end();
+        assert!(text.starts_with(":0:1:2") && text.ends_with(":98:99:100"), "{text}");
     }
 }

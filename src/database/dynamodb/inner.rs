@@ -40,16 +40,22 @@ pub(super) struct Inner {
 }
 
 impl Inner {
+    /// Refuses a user id that makes no key.
+    pub(super) fn check_id(&self, id: &str) -> Result<(), Error> {
+        if (1..=MAX_PARTITION_KEY).contains(&(self.key_prefix.len() + id.len())) {
+            return Ok(());
+        }
+        Err(Error::encode(format!(
+            "the user id has {} bytes; `{}` must have 1 to {MAX_PARTITION_KEY} bytes, prefix included",
+            id.len(),
+            self.partition_key
+        )))
+    }
+
     /// Makes the key of a user's item.
     pub(super) fn key(&self, id: &str) -> Result<Attributes, Error> {
+        self.check_id(id)?;
         let value = [self.key_prefix.as_str(), id].concat();
-        if !(1..=MAX_PARTITION_KEY).contains(&value.len()) {
-            return Err(Error::encode(format!(
-                "the user id has {} bytes; `{}` must have 1 to {MAX_PARTITION_KEY} bytes, prefix included",
-                id.len(),
-                self.partition_key
-            )));
-        }
         let mut key = Attributes::from([(self.partition_key.clone(), AttributeValue::S(value))]);
         if let Some((name, value)) = &self.sort_key {
             key.insert(name.clone(), AttributeValue::S(value.clone()));

@@ -12,6 +12,7 @@ use aws_smithy_types::base64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::attributes::ORDER;
 use super::number::{self, Decimal};
 use super::path::{Walk, shown};
 use crate::error::Error;
@@ -39,18 +40,40 @@ const MAX_DEPTH: usize = 31;
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-attributes>
 const MAX_NAME: usize = 65_535;
 
+/// The room for a path that most records do not exceed.
+const PATH: usize = 64;
+
 /// Reads attributes as JSON.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reader {
     path: String,
     pub(super) types: Types,
 }
 
 impl Reader {
+    pub(super) fn new() -> Self {
+        Self { path: String::with_capacity(PATH), types: Types::new() }
+    }
+
+    /// Reads the fields of a record, those of Jovo first.
+    pub(super) fn record(&mut self, item: Attributes) -> Result<Map<String, Value>, Error> {
+        let place = |name: &str| ORDER.iter().position(|field| *field == name);
+        self.sorted(item, |name| place(name).unwrap_or(ORDER.len()))
+    }
+
     pub(super) fn fields(&mut self, attributes: Attributes) -> Result<Map<String, Value>, Error> {
-        // DynamoDB keeps no order. Sorting makes the same item the same record every time.
+        self.sorted(attributes, |_| 0)
+    }
+
+    /// Reads members in the order of their places, and of their names. DynamoDB keeps no order.
+    /// Sorting makes the same item the same record every time.
+    fn sorted(
+        &mut self,
+        attributes: Attributes,
+        place: impl Fn(&str) -> usize,
+    ) -> Result<Map<String, Value>, Error> {
         let mut sorted: Vec<_> = attributes.into_iter().collect();
-        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        sorted.sort_unstable_by(|(a, _), (b, _)| place(a).cmp(&place(b)).then_with(|| a.cmp(b)));
         let mut fields = Map::with_capacity(sorted.len());
         for (name, value) in sorted {
             let value = self.at(&name, |reader| reader.value(value))?;
@@ -124,7 +147,7 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(before: Option<&'a Types>) -> Self {
-        Self { path: String::new(), depth: 0, before, types: Types::new() }
+        Self { path: String::with_capacity(PATH), depth: 0, before, types: Types::new() }
     }
 
     pub(super) fn fields<'f>(

@@ -61,12 +61,12 @@ impl Known {
 
     /// Returns the version that carries this state.
     pub(super) fn into_version(self) -> Version {
-        let text = match (&self.version, &self.content) {
-            (Some(version), _) => version.clone(),
-            (None, Content::Item(item)) => item.times(),
-            (None, _) => String::new(),
+        let version = match (&self.version, &self.content) {
+            (Some(version), _) => Version::new(version.as_str()),
+            (None, Content::Item(item)) => Version::new(item.times()),
+            (None, _) => Version::new(""),
         };
-        Version::new(text).with_loaded(self)
+        version.with_loaded(self)
     }
 }
 
@@ -107,7 +107,7 @@ impl Rules for Item {
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         // `1.0` is read back as `1`.
-        (Value::Number(one), Value::Number(other)) => {
+        (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {
             let decimal = |number| number::text(number).map(|text| Decimal::of(&text));
             one == other || decimal(one).is_some_and(|one| Some(one) == decimal(other))
         }

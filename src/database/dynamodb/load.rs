@@ -1,9 +1,8 @@
 //! Loads an item by one consistent read, and makes a record of it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::Map;
 
-use super::attributes::{EXPIRES, ORDER, TOMBSTONE, VERSION};
+use super::attributes::{EXPIRES, TOMBSTONE, VERSION};
 use super::inner::{Inner, seconds};
 use super::item::{Attributes, Reader};
 use super::known::Known;
@@ -14,13 +13,14 @@ use crate::record::Record;
 
 impl Inner {
     /// Reads an item, consistently: the condition of a save compares with the result.
-    pub(super) async fn read(&self, key: Attributes) -> Result<Loaded, Error> {
-        let request = self.client.get_item().table_name(&self.table).set_key(Some(key));
-        let request = request.consistent_read(true);
-        match self.while_throttled(|| request.clone().send()).await {
-            Ok(answer) => self.found(answer.item.unwrap_or_default()).map(Loaded::with_version),
-            Err(error) => Err(self.failed("GetItem", error)),
-        }
+    pub(super) async fn read(&self, id: &str) -> Result<Loaded, Error> {
+        let read = || async {
+            let request = self.client.get_item().table_name(&self.table);
+            let request = request.set_key(Some(self.key(id)?)).consistent_read(true);
+            request.send().await.map_err(|error| self.failed("GetItem", error))
+        };
+        let item = self.while_throttled(read).await?.item;
+        self.found(item.unwrap_or_default()).map(Loaded::with_version)
     }
 
     /// Interprets an item: an absent or expired one as no record.
@@ -56,14 +56,8 @@ impl Inner {
         item.retain(|name, value| {
             name == TOMBSTONE || (name == EXPIRES && is_left(value)) || !self.is_own(name)
         });
-        let mut reader = Reader::default();
-        let mut rest = reader.fields(item)?;
-        let mut fields = Map::with_capacity(rest.len());
-        for name in ORDER {
-            fields.extend(rest.shift_remove_entry(name));
-        }
-        fields.append(&mut rest);
-        let loaded = Record::new(fields);
+        let mut reader = Reader::new();
+        let loaded = Record::new(reader.record(item)?);
         let version = Known::item(version, loaded.clone(), reader.types).into_version();
         if left.is_empty() {
             return Ok(VersionedRecord { record: loaded, version });
@@ -74,8 +68,8 @@ impl Inner {
     }
 
     fn is_expired(&self, item: &Attributes) -> bool {
-        let expires = item.get(EXPIRES).and_then(|value| value.as_n().ok());
+        let expires = || item.get(EXPIRES).and_then(|value| value.as_n().ok());
         self.expire_users_after.is_some()
-            && expires.is_some_and(|at| at.parse::<f64>().is_ok_and(|at| at <= seconds() as f64))
+            && expires().is_some_and(|at| at.parse::<f64>().is_ok_and(|at| at <= seconds() as f64))
     }
 }

@@ -144,10 +144,10 @@ impl Database for DynamoDb {
 
     async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
         let inner = &self.inner;
-        let key = inner.key(id)?;
+        inner.check_id(id)?;
         // The readiness check reads as well, so the load itself would fail for the same reason.
         inner.ready().await?;
-        inner.on_table(|| inner.read(key.clone())).await
+        inner.on_ready_table(|| inner.read(id)).await
     }
 
     async fn save(
@@ -162,8 +162,8 @@ impl Database for DynamoDb {
 
     async fn delete(&self, id: &str) -> Result<(), Error> {
         let inner = &self.inner;
-        let key = inner.key(id)?;
-        inner.on_table(|| inner.delete(key.clone())).await
+        inner.check_id(id)?;
+        inner.on_table(|| inner.delete(id)).await
     }
 
     /// Loads the credentials, and reads once to check the table. Only a table that is not found, or

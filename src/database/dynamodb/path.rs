@@ -1,7 +1,5 @@
 //! Paths to the parts of an item, as JSON pointers.
 
-use std::fmt::Write as _;
-
 /// Returns the part of a path that errors may show: down to the first key of user data, because
 /// deeper names may be user data themselves.
 pub(super) fn shown(path: &str) -> &str {
@@ -36,8 +34,8 @@ pub(super) trait Walk {
     /// Does `work` in an element of an array.
     fn at_index<T>(&mut self, index: usize, work: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path().len();
-        // Writing to a `String` cannot fail.
-        let _ = write!(self.path(), "/{index}");
+        self.path().push('/');
+        push_number(self.path(), index);
         let done = work(self);
         self.path().truncate(length);
         done
@@ -52,6 +50,15 @@ fn push(path: &mut String, name: &str) {
     } else {
         path.push_str(name);
     }
+}
+
+/// Appends a number. Formatting it costs more than most of what is done with it.
+pub(super) fn push_number(text: &mut String, number: usize) {
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    // One digit.
+    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 /// Returns the JSON pointer to the part of a record to which these names lead.

@@ -74,9 +74,19 @@ impl Inner {
     {
         match self.ready().await {
             // After a failed read, a write may still succeed, or may report the problem better.
-            Err(error) if failure::trouble(&error).is_none() => return Err(error),
-            _ => {}
+            Err(error) if failure::trouble(&error).is_none() => Err(error),
+            _ => self.on_ready_table(call).await,
         }
+    }
+
+    /// Makes a call as [`on_table`](Self::on_table) does, without the check before it.
+    pub(super) async fn on_ready_table<T, F>(
+        self: &Arc<Self>,
+        call: impl Fn() -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let error = match call().await {
             Ok(done) => {
                 self.readiness.note();

@@ -3,8 +3,9 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
+use super::attempts::Attempts;
 use super::attributes::{EXPIRES, VERSION};
-use super::expression::{self, Expression};
+use super::expression::{self, Expression, Own};
 use super::failure::{self, Trouble};
 use super::inner::{Inner, seconds};
 use super::item::{Attributes, Types, Writer};
@@ -27,6 +28,14 @@ const ATTEMPTS: usize = 3;
 
 /// The item that refused the write, if any, and the types of the values that were written.
 type Written = (Option<Refused>, Types);
+
+/// One save: the record, and the version under which it is written.
+struct Save<'a> {
+    id: &'a str,
+    fields: &'a Map<String, Value>,
+    version: &'a str,
+    attempts: &'a Attempts,
+}
 
 impl Inner {
     /// Saves the record if the stored state is the `expected` one. Expired items and tombstones do
@@ -72,7 +81,7 @@ impl Inner {
         record: &Record,
         expected: Option<&Version>,
     ) -> Result<Result<Saved, Option<Version>>, Error> {
-        let key = self.key(id)?;
+        self.check_id(id)?;
         // The version remembers the old values, so the write needs no read before it.
         let known = expected.map(Known::of);
         let known = known.as_deref();
@@ -85,39 +94,23 @@ impl Inner {
             )));
         }
         // A unique version lets the write recognise itself if its answer is lost.
-        let version = Version::unique().to_string();
-        let own = self.own_attributes(version.clone(), fields);
+        let (version, attempts) = (Version::unique(), Attempts::default());
+        let save = Save { id, fields, version: version.as_str(), attempts: &attempts };
         let expected_item = known.filter(|known| !matches!(known.content, Content::Tombstone));
-        let sent = match known.map(|known| (known, &known.content)) {
-            Some((known, Content::Item(item))) => {
-                let changes = item.changes(fields);
-                if changes.len() <= MAX_UPDATE {
-                    self.update(key.clone(), (known, item), (fields, &changes), own).await
-                } else {
-                    self.replace(key.clone(), known, &changes, fields, own).await
-                }
-            }
-            // Expects absence, a tombstone, or an item of which only the version is known. In each
-            // case no old value is left to compare or to keep, so the whole item is written.
-            Some((known, _)) => self.replace(key.clone(), known, &[], fields, own).await,
-            None => {
-                let condition = |expression: &mut _| Ok(self.is_absent(expression));
-                self.put(key.clone(), fields, None, own, condition).await
-            }
-        };
+        let sent = self.while_throttled(|| self.send(&save, known)).await;
         let (refused, types) = match sent {
             Err(error) if failure::trouble(&error) == Some(Trouble::TooLarge) => {
-                return Err(self.too_large(key, fields).await);
+                return Err(self.too_large(self.key(id)?, fields).await);
             }
             sent => sent?,
         };
         let stored = || {
-            let known = Known::item(Some(version.clone()), record.clone(), types);
+            let known = Known::item(Some(version.to_string()), record.clone(), types);
             Ok(Ok(Saved::Written(known.into_version())))
         };
         let Some(refused) = refused else { return stored() };
         // An earlier attempt wrote it, and its answer was lost.
-        if written_version(&refused.item) == Some(&version) {
+        if written_version(&refused.item).is_some_and(|written| written == version.as_str()) {
             return stored();
         }
         match self.found(refused.item)? {
@@ -130,14 +123,38 @@ impl Inner {
         }
     }
 
+    /// Sends the write of a save.
+    async fn send(&self, save: &Save<'_>, known: Option<&Known>) -> Result<Written, Error> {
+        match known.map(|known| (known, &known.content)) {
+            Some((known, Content::Item(item))) => {
+                let changes = item.changes(save.fields);
+                if changes.len() <= MAX_UPDATE {
+                    self.update(save, (known, item), &changes).await
+                } else {
+                    self.replace(save, known, &changes).await
+                }
+            }
+            // Expects absence, a tombstone, or an item of which only the version is known. In each
+            // case no old value is left to compare or to keep, so the whole item is written.
+            Some((known, _)) => self.replace(save, known, &[]).await,
+            None => {
+                let condition = |expression: &mut _| {
+                    self.is_absent(expression);
+                    Ok(())
+                };
+                self.put(save, None, condition).await
+            }
+        }
+    }
+
     /// Writes the changes. Only those are converted, and only their old values are compared.
     async fn update(
         &self,
-        key: Attributes,
+        save: &Save<'_>,
         (known, item): (&Known, &Item),
-        (fields, changes): (&Map<String, Value>, &[Change<'_>]),
-        own: Attributes,
+        changes: &[Change<'_>],
     ) -> Result<Written, Error> {
+        let (key, own) = (self.key(save.id)?, self.own_attributes(save));
         let mut writer = Writer::new(Some(&item.types));
         let mut parts = Vec::with_capacity(changes.len());
         for change in changes {
@@ -163,54 +180,60 @@ impl Inner {
         let named = parts
             .iter()
             .filter_map(|(change, value)| Some((change.path.last().copied()?, value.as_ref()?)));
-        let attributes = key.iter().chain(&own).map(|(name, value)| (name.as_str(), value));
-        if !size::fits(named.chain(attributes)) {
-            return Err(size::too_large(Writer::new(None).fields(fields)?.iter()));
+        let key_parts = key.iter().map(|(name, value)| (name.as_str(), value));
+        let own_parts = own.iter().map(|(name, value)| (*name, value));
+        if !size::fits(named.chain(key_parts).chain(own_parts)) {
+            return Err(size::too_large(Writer::new(None).fields(save.fields)?.iter()));
         }
         let mut expression = Expression::default();
-        let condition = self.is_still(known, changes, &mut expression)?;
+        self.is_still(known, changes, &mut expression)?;
+        let condition = expression.end();
         // A projection with a value is among the attributes to set and is not removed.
         let projections = self.projections.iter().map(|projection| projection.attribute.as_str());
-        let update = expression::update(&mut expression, own, parts, projections);
-        Ok((self.update_item(key, expression, update, condition).await?, types))
+        expression::update(&mut expression, own, parts, projections);
+        let texts = (condition, expression.end());
+        Ok((self.update_item(key, expression, texts, save.attempts).await?, types))
     }
 
     /// Replaces the whole item if it is still the known one.
     async fn replace(
         &self,
-        key: Attributes,
+        save: &Save<'_>,
         known: &Known,
         changes: &[Change<'_>],
-        fields: &Map<String, Value>,
-        own: Attributes,
     ) -> Result<Written, Error> {
         let types = match &known.content {
             Content::Item(item) => Some(&item.types),
             _ => None,
         };
-        self.put(key, fields, types, own, |expression| match known.content {
-            Content::Tombstone => Ok(self.is_absent_or(known, expression)),
+        let condition = |expression: &mut _| match known.content {
+            Content::Tombstone => {
+                self.is_absent_or(known, expression);
+                Ok(())
+            }
             _ => self.is_still(known, changes, expression),
-        })
-        .await
+        };
+        self.put(save, types, condition).await
     }
 
     /// Writes the whole item on `condition`.
-    async fn put(
+    async fn put<'a>(
         &self,
-        key: Attributes,
-        fields: &Map<String, Value>,
+        save: &Save<'_>,
         types: Option<&Types>,
-        own: Attributes,
-        condition: impl FnOnce(&mut Expression) -> Result<String, Error>,
+        condition: impl FnOnce(&mut Expression<'a>) -> Result<(), Error>,
     ) -> Result<Written, Error> {
+        let (key, own) = (self.key(save.id)?, self.own_attributes(save));
         let mut writer = Writer::new(types);
-        let attributes = writer.fields(fields)?;
-        let item: Attributes = key.into_iter().chain(attributes).chain(own).collect();
+        let mut item = writer.fields(save.fields)?;
+        item.extend(key);
+        item.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
         size::check(item.iter())?;
         let mut expression = Expression::default();
-        let condition = condition(&mut expression)?;
-        Ok((self.put_item(item, expression, condition).await?, writer.types))
+        condition(&mut expression)?;
+        let condition = expression.end();
+        let refused = self.put_item(item, expression, condition, save.attempts).await?;
+        Ok((refused, writer.types))
     }
 
     /// Makes the error of an item that became too large together with attributes of other writers.
@@ -237,15 +260,16 @@ impl Inner {
     }
 
     /// Returns the attributes that belong to no field of the record.
-    fn own_attributes(&self, version: String, fields: &Map<String, Value>) -> Attributes {
-        let mut own = Attributes::from([(VERSION.to_owned(), AttributeValue::S(version))]);
+    fn own_attributes(&self, save: &Save<'_>) -> Own<'_> {
+        let mut own = vec![(VERSION, AttributeValue::S(save.version.to_owned()))];
         if let Some(duration) = self.expire_users_after {
             let expires = seconds().saturating_add(duration.as_secs().max(1));
-            own.insert(EXPIRES.to_owned(), AttributeValue::N(expires.to_string()));
+            own.push((EXPIRES, AttributeValue::N(expires.to_string())));
         }
         own.extend(self.projections.iter().filter_map(|projection| {
             let kind = self.readiness.kind(&projection.attribute);
-            Some((projection.attribute.clone(), projection.value(fields, kind.as_ref())?))
+            let value = projection.value(save.fields, kind.as_ref())?;
+            Some((projection.attribute.as_str(), value))
         }));
         own
     }

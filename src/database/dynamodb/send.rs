@@ -25,22 +25,21 @@ impl Inner {
     pub(super) async fn update_item(
         &self,
         key: Attributes,
-        expression: Expression,
-        update: String,
-        condition: String,
+        expression: Expression<'_>,
+        (condition, update): (String, String),
+        attempts: &Attempts,
     ) -> Result<Option<Refused>, Error> {
-        let attempts = Attempts::default();
+        let (names, values) = expression.placeholders();
         let request = self.client.update_item().table_name(&self.table).set_key(Some(key));
         let request = request
             .update_expression(update)
             .condition_expression(condition)
-            .set_expression_attribute_names(Some(expression.names))
-            .set_expression_attribute_values(Some(expression.values))
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let send = || request.clone().customize().interceptor(attempts.clone()).send();
-        let sent = self.while_throttled(send).await;
+        let sent = request.customize().interceptor(attempts.clone()).send().await;
         let is_refused = UpdateItemError::is_conditional_check_failed_exception;
-        self.written("UpdateItem", sent, &attempts, is_refused, |error| match error {
+        self.written("UpdateItem", sent, attempts, is_refused, |error| match error {
             UpdateItemError::ConditionalCheckFailedException(refused) => refused.item,
             _ => None,
         })
@@ -49,21 +48,21 @@ impl Inner {
     pub(super) async fn put_item(
         &self,
         item: Attributes,
-        expression: Expression,
+        expression: Expression<'_>,
         condition: String,
+        attempts: &Attempts,
     ) -> Result<Option<Refused>, Error> {
-        let attempts = Attempts::default();
-        let values = Some(expression.values).filter(|values| !values.is_empty());
+        let (names, values) = expression.placeholders();
+        let values = Some(values).filter(|values| !values.is_empty());
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
         let request = request
             .condition_expression(condition)
-            .set_expression_attribute_names(Some(expression.names))
+            .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let send = || request.clone().customize().interceptor(attempts.clone()).send();
-        let sent = self.while_throttled(send).await;
+        let sent = request.customize().interceptor(attempts.clone()).send().await;
         let is_refused = PutItemError::is_conditional_check_failed_exception;
-        self.written("PutItem", sent, &attempts, is_refused, |error| match error {
+        self.written("PutItem", sent, attempts, is_refused, |error| match error {
             PutItemError::ConditionalCheckFailedException(refused) => refused.item,
             _ => None,
         })

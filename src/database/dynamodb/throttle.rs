@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::{sleep, timeout};
 
-use super::failure::{BUSY, code};
+use super::failure::{Trouble, trouble};
 use super::inner::Inner;
+use crate::error::Error;
 
 /// The pauses between retries. The client itself makes three attempts within the first 150 ms.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -14,22 +14,17 @@ const MAX_PAUSE: Duration = Duration::from_millis(250);
 
 impl Inner {
     /// Makes a call, and repeats it within the time-out while it is throttled. A throttled call has
-    /// had no effect.
-    pub(super) async fn while_throttled<T, E, F>(
-        &self,
-        call: impl Fn() -> F,
-    ) -> Result<T, SdkError<E>>
+    /// had no effect. Let `call` make its request anew: a copy would cost those that succeed, too.
+    pub(super) async fn while_throttled<T, F>(&self, call: impl Fn() -> F) -> Result<T, Error>
     where
-        F: Future<Output = Result<T, SdkError<E>>>,
-        E: ProvideErrorMetadata,
+        F: Future<Output = Result<T, Error>>,
     {
         let began = Instant::now();
         let mut answer = call().await;
         let mut pause = PAUSE;
         loop {
-            let is_throttled = answer
-                .as_ref()
-                .is_err_and(|error| code(error).is_some_and(|code| BUSY.contains(&code)));
+            let is_throttled =
+                answer.as_ref().is_err_and(|error| trouble(error) == Some(Trouble::Busy));
             let left = self.timeout.saturating_sub(began.elapsed());
             // The last attempt needs time for its answer.
             if !is_throttled || left <= pause * 2 {

@@ -39,18 +39,25 @@ impl Tombstone {
 
 impl Inner {
     /// Deletes the item, and leaves a tombstone in its place if the table will remove it.
-    pub(super) async fn delete(&self, key: Attributes) -> Result<(), Error> {
+    pub(super) async fn delete(&self, id: &str) -> Result<(), Error> {
+        let key = self.key(id)?;
         let Some(time_to_live) = self.time_to_live().await else {
             let request = self.client.delete_item().table_name(&self.table).set_key(Some(key));
-            let deleted = self.while_throttled(|| request.clone().send()).await;
-            return deleted.map(drop).map_err(|error| self.failed("DeleteItem", error));
+            let delete = || async {
+                let deleted = request.clone().send().await;
+                deleted.map(drop).map_err(|error| self.failed("DeleteItem", error))
+            };
+            return self.while_throttled(delete).await;
         };
         let end = AttributeValue::N((seconds() + LIFETIME.as_secs()).to_string());
         let version = AttributeValue::S(Version::unique().to_string());
         let own = [(VERSION.into(), version), (TOMBSTONE.into(), end.clone()), (time_to_live, end)];
         let item = key.into_iter().chain(own).collect();
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        let put = self.while_throttled(|| request.clone().send()).await;
-        put.map(drop).map_err(|error| self.failed("PutItem", error))
+        let put = || async {
+            let put = request.clone().send().await;
+            put.map(drop).map_err(|error| self.failed("PutItem", error))
+        };
+        self.while_throttled(put).await
     }
 }

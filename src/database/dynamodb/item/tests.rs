@@ -22,7 +22,7 @@ fn types_that_json_lacks_are_written_back() {
             ("digits".to_owned(), AttributeValue::N("1234567890123456789012".to_owned())),
         ])),
     )]);
-    let mut reader = Reader::default();
+    let mut reader = Reader::new();
     let mut record = reader.fields(attributes.clone()).unwrap();
     let expected = json!({ "a/b": {
         "binary": "AP8=",
@@ -45,10 +45,18 @@ fn types_that_json_lacks_are_written_back() {
     record["a/b"]["digits"] = json!(7);
     let mut writer = Writer::new(Some(&reader.types));
     let written = writer.fields(&record).unwrap();
-    assert_eq!(Reader::default().fields(written.clone()).unwrap(), record);
+    assert_eq!(Reader::new().fields(written.clone()).unwrap(), record);
     assert_eq!(writer.types, Types::from([("/a~1b/numbers".to_owned(), Type::Numbers)]));
     let numbers = vec!["1".to_owned(), "2".to_owned()];
     assert_eq!(written["a/b"].as_m().unwrap()["numbers"], AttributeValue::Ns(numbers));
+}
+
+#[test]
+fn fields_of_jovo_come_first() {
+    let names = ["z", "updatedAt", "history", "a", "user"];
+    let item = names.map(|name| (name.to_owned(), AttributeValue::Null(true))).into();
+    let record = Reader::new().record(item).unwrap();
+    assert!(record.keys().eq(["user", "history", "updatedAt", "a", "z"]), "{record:?}");
 }
 
 #[test]
@@ -85,5 +93,5 @@ fn thirty_two_levels_are_accepted() {
     }
     let record = fields(json!({ "deep": deep }));
     let written = Writer::new(None).fields(&record).unwrap();
-    assert_eq!(Reader::default().fields(written).unwrap(), record);
+    assert_eq!(Reader::new().fields(written).unwrap(), record);
 }
