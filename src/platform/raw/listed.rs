@@ -25,6 +25,8 @@ const DEEPEST: usize = 3;
 pub(crate) struct Listed<'a> {
     text: &'a str,
     members: Vec<Member<'a>>,
+    /// The [marks](mark) of the outermost names. Most names that platforms ask for are absent.
+    marks: u64,
 }
 
 struct Member<'a> {
@@ -48,7 +50,7 @@ impl<'a> Listed<'a> {
     ///
     /// Returns an error if `text`, which begins with an object, is not JSON.
     pub(crate) fn parse(text: &'a str) -> serde_json::Result<Option<Self>> {
-        let mut listed = Self { text, members: Vec::with_capacity(48) };
+        let mut listed = Self { text, members: Vec::with_capacity(48), marks: 0 };
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let list = Within { listed: &mut listed, depth: 0 };
         match list.deserialize(&mut deserializer) {
@@ -60,12 +62,12 @@ impl<'a> Listed<'a> {
 
     /// Returns the last member `name`.
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.raw(self.last(0, self.members.len(), name)?)
+        self.raw(self.last(name)?)
     }
 
     /// Returns whether the last member `name` is [truthy].
     pub(crate) fn has(&self, name: &str) -> bool {
-        match self.last(0, self.members.len(), name) {
+        match self.last(name) {
             Some(Value::Raw(raw)) => truthy(Some(raw)),
             Some(Value::Object(..) | Value::Unlisted(_)) => true,
             None => false,
@@ -74,7 +76,7 @@ impl<'a> Listed<'a> {
 
     /// Returns whether the last member `name` is an object.
     pub(crate) fn has_object(&self, name: &str) -> bool {
-        match self.last(0, self.members.len(), name) {
+        match self.last(name) {
             Some(Value::Raw(raw)) => is_object(Some(raw)),
             Some(Value::Object(..) | Value::Unlisted(_)) => true,
             None => false,
@@ -87,7 +89,7 @@ impl<'a> Listed<'a> {
         name: &str,
         paths: [&str; N],
     ) -> [Option<&'a RawValue>; N] {
-        let Some(at) = self.position(0, self.members.len(), name) else { return [None; N] };
+        let Some(at) = self.outermost(name) else { return [None; N] };
         match self.members[at].value {
             Value::Object(_, end) => paths.map(|path| self.under(at + 1, end, path)),
             ref value => members(self.raw(value), paths),
@@ -107,8 +109,8 @@ impl<'a> Listed<'a> {
 
     /// Returns the value under `path`, whose first name is one of the members from `begin` to `end`.
     fn under(&self, begin: usize, end: usize, path: &str) -> Option<&'a RawValue> {
-        let (name, rest) = match path.split_once('/') {
-            Some((name, rest)) => (name, Some(rest)),
+        let (name, rest) = match path.bytes().position(|byte| byte == b'/') {
+            Some(at) => (&path[..at], Some(&path[at + 1..])),
             None => (path, None),
         };
         let at = self.position(begin, end, name)?;
@@ -119,8 +121,13 @@ impl<'a> Listed<'a> {
         }
     }
 
-    fn last(&self, begin: usize, end: usize, name: &str) -> Option<&Value<'a>> {
-        self.position(begin, end, name).map(|at| &self.members[at].value)
+    fn last(&self, name: &str) -> Option<&Value<'a>> {
+        self.outermost(name).map(|at| &self.members[at].value)
+    }
+
+    /// Returns the index of the last of the outermost members that has this name.
+    fn outermost(&self, name: &str) -> Option<usize> {
+        (self.marks & mark(name) != 0).then(|| self.position(0, self.members.len(), name))?
     }
 
     /// Returns the index of the last of the members from `begin` to `end` that has this name.
@@ -153,6 +160,12 @@ impl<'a> Listed<'a> {
             }
         }
     }
+}
+
+/// Returns one of 64 bits for a name. Names with different bits differ.
+fn mark(name: &str) -> u64 {
+    let first = name.bytes().next().unwrap_or_default();
+    1 << ((usize::from(first) + name.len()) % 64)
 }
 
 /// Returns the place of the object that is the value of the member `name`.
@@ -194,6 +207,9 @@ impl<'a> Visitor<'a> for Within<'_, 'a> {
                 map.next_value::<IgnoredAny>()?;
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 return Ok(false);
+            }
+            if depth == 0 {
+                listed.marks |= mark(&name);
             }
             let place = match &name {
                 Cow::Borrowed(name) if depth < DEEPEST => object_behind(listed.text, name),
@@ -262,7 +278,7 @@ mod tests {
         let many: String = (0..200).map(|number| format!(r#""{number}":{number},"#)).collect();
         let text = format!(r#"{{"a":{{{many}"b":{{"a":7}}}},"b":{{"b":{{{many}"a":8}}}}}}"#);
         let listed = Listed::parse(&text).unwrap().expect("few members");
-        assert!(matches!(listed.last(0, listed.members.len(), "a"), Some(Value::Unlisted(_))));
+        assert!(matches!(listed.last("a"), Some(Value::Unlisted(_))));
         assert_eq!(listed.members.len(), 3);
         assert_eq!(listed.members("a", ["b/a"])[0].unwrap().get(), "7");
         assert_eq!(listed.members("b", ["b/a"])[0].unwrap().get(), "8");
