@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::raw::{boolean, filled_object, id, members, read, text, truthy};
+use super::raw::{boolean, filled_object, id, read, text, truthy};
 use super::{Event, Input, NewSession, Platform, PlatformRequest, Reply, ReplyState};
 
 /// Amazon Alexa ([request reference]).
@@ -41,16 +41,15 @@ impl Platform for Alexa {
         if !request.has("version") || !truthy(request_id) {
             return None;
         }
-        let session = request.get("session").filter(|session| session.get().starts_with('{'));
         let [user_in_context, person] =
             request.members("context", ["System/user/userId", "System/person/personId"]);
         let [new, session_id, attributes, user_in_session] =
-            members(session, ["new", "sessionId", "attributes", "user/userId"]);
+            request.members("session", ["new", "sessionId", "attributes", "user/userId"]);
         let event = Event::default()
             .user_id(id(user_in_context).or_else(|| id(user_in_session)))
             .person_id(id(person))
             .id(id(request_id));
-        if session.is_none() {
+        if !request.has_object("session") {
             let is_withdrawn = text(kind)
                 .is_some_and(|kind| kind == "AlexaSkillEvent.SkillDisabled")
                 && text(persistence).is_some_and(|status| status == "NOT_PERSISTED");

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::hidden_caller::is_hidden;
 use super::kept::{Pairs, object};
-use super::raw::{self, filled_object, id, is_object, read, text};
+use super::raw::{self, filled_object, id, read, text};
 use super::{Event, Input, Platform, PlatformRequest, Reply, ReplyState};
 
 /// Dialogflow CX, now Conversational Agents ([webhook request]).
@@ -43,7 +43,7 @@ impl Platform for DialogflowCx {
     fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
         let request = request.json()?;
         let response = id(request.get("detectIntentResponseId"))?;
-        if !is_object(request.get("fulfillmentInfo")) {
+        if !request.has_object("fulfillmentInfo") {
             return None;
         }
         let [session, parameters] = request.members("sessionInfo", ["session", "parameters"]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fingerprint::fingerprint;
-use super::raw::{id, integer, is_object, members, text};
+use super::raw::{id, integer, text};
 use super::{Document, Event, Input, Platform, PlatformRequest};
 
 /// The time for which ids are kept: Discord repeats an event that was not answered for 10 minutes
@@ -53,7 +53,7 @@ impl Platform for Discord {
         Some(vec![match &*kind {
             "0" if !is_interaction => Event::default(),
             "1" if is_interaction => Event::default(),
-            "1" if is_object(request.get("event")) => webhook_event(request),
+            "1" if request.has_object("event") => webhook_event(request),
             "2" | "3" | "4" | "5" if is_interaction => interaction(request),
             _ => return None,
         }])
@@ -85,9 +85,9 @@ fn interaction<'a>(request: &Document<'a>) -> Event<'a> {
 }
 
 fn webhook_event<'a>(request: &Document<'a>) -> Event<'a> {
-    let [data] = request.members("event", ["data"]);
-    let [user, user_id, author] = members(data, ["user/id", "user_id", "author/id"]);
-    let [guild, guild_id] = members(data, ["guild/id", "guild_id"]);
+    let [user, user_id, author] =
+        request.members("event", ["data/user/id", "data/user_id", "data/author/id"]);
+    let [guild, guild_id] = request.members("event", ["data/guild/id", "data/guild_id"]);
     // Discord repeats an event that is not answered, and gives it no id; its time is part of it.
     let event_id = format!("event/{:032x}", fingerprint(request.text()));
     Event::default()

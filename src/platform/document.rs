@@ -3,14 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::raw::{self, Members, UpTo};
-
-/// The largest number of members that is listed. A larger request, which no platform sends, is
-/// searched each time instead: the list would be ten times the size of the request.
-const MOST_LISTED: usize = 256;
+use super::raw::{self, Listed};
 
 /// A request body, parsed once: the members of the top-level object, each as text.
 ///
@@ -29,8 +25,8 @@ const MOST_LISTED: usize = 256;
 /// ```
 pub struct Document<'a> {
     text: &'a str,
-    /// `None` if there are too many.
-    members: Option<Members<'a>>,
+    /// `None` if there are too many, or if it is no object.
+    listed: Option<Listed<'a>>,
 }
 
 impl<'a> Document<'a> {
@@ -41,19 +37,16 @@ impl<'a> Document<'a> {
         let text = std::str::from_utf8(bytes).ok()?;
         if !text.trim_ascii_start().starts_with('{') {
             let IgnoredAny = serde_json::from_str(text).ok()?;
-            return Some(Self { text, members: Some(Members::default()) });
+            return Some(Self { text, listed: None });
         }
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let members = UpTo(MOST_LISTED).deserialize(&mut deserializer).ok()?;
-        deserializer.end().ok()?;
-        Some(Self { text, members })
+        Some(Self { text, listed: Listed::parse(text).ok()? })
     }
 
     /// Returns the member `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        match &self.members {
-            Some(members) => members.get(name),
+        match &self.listed {
+            Some(listed) => listed.get(name),
             None => raw::last_member(self.text, name),
         }
     }
@@ -74,8 +67,8 @@ impl<'a> Document<'a> {
 
     /// Returns the members in their order, or none if there are too many to list.
     pub(super) fn listed(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        let members = self.members.as_ref().map_or(&[][..], |members| &members.0);
-        members.iter().map(|(name, value)| (&**name, *value))
+        let all = self.listed.iter().flat_map(Listed::iter);
+        all.filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// Returns the value under each of `paths` in the member `name`: see [`raw::members`].
@@ -84,12 +77,26 @@ impl<'a> Document<'a> {
         name: &str,
         paths: [&str; N],
     ) -> [Option<&'a RawValue>; N] {
-        raw::members(self.get(name), paths)
+        match &self.listed {
+            Some(listed) => listed.members(name, paths),
+            None => raw::members(self.get(name), paths),
+        }
     }
 
     /// Returns whether the member `name` is [truthy](raw::truthy).
     pub(crate) fn has(&self, name: &str) -> bool {
-        raw::truthy(self.get(name))
+        match &self.listed {
+            Some(listed) => listed.has(name),
+            None => raw::truthy(self.get(name)),
+        }
+    }
+
+    /// Returns whether the member `name` is an object.
+    pub(crate) fn has_object(&self, name: &str) -> bool {
+        match &self.listed {
+            Some(listed) => listed.has_object(name),
+            None => raw::is_object(self.get(name)),
+        }
     }
 
     /// Returns whether the member `name` is the text `expected`.
@@ -101,7 +108,7 @@ impl<'a> Document<'a> {
 /// Shows the names of the members, not their values.
 impl fmt::Debug for Document<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.listed().map(|(name, _)| name)).finish()
+        f.debug_set().entries(self.listed.iter().flat_map(Listed::names)).finish()
     }
 }
 

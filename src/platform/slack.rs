@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::raw::{id, is, is_object, is_true, member, members, text};
+use super::raw::{id, is, is_true, member, members, text};
 use super::{Document, Event, Form, Input, NewSession, Platform, PlatformRequest};
 
 /// The time for which Slack repeats an event that was not acknowledged, with delayed events
@@ -110,13 +110,16 @@ fn envelope<'a>(request: &Document<'a>) -> Option<Event<'a>> {
         "app_rate_limited" if request.has("team_id") => return Some(Event::default()),
         _ => return None,
     }
-    let event = request.get("event").filter(|event| is_object(Some(event)))?;
-    let [kind, subtype, user, bot_id] = members(Some(event), ["type", "subtype", "user", "bot_id"]);
-    let [edited_user, edited_bot] = members(Some(event), ["message/user", "message/bot_id"]);
-    let [previous_user] = members(Some(event), ["previous_message/user"]);
+    if !request.has_object("event") {
+        return None;
+    }
+    let [kind, subtype, user, bot_id] =
+        request.members("event", ["type", "subtype", "user", "bot_id"]);
+    let [edited_user, edited_bot] = request.members("event", ["message/user", "message/bot_id"]);
+    let [previous_user] = request.members("event", ["previous_message/user"]);
     let [channel, channel_type, item, thread, ts] =
-        members(Some(event), ["channel", "channel_type", "item/channel", "thread_ts", "ts"]);
-    let [edited_thread, edited_ts] = members(Some(event), ["message/thread_ts", "message/ts"]);
+        request.members("event", ["channel", "channel_type", "item/channel", "thread_ts", "ts"]);
+    let [edited_thread, edited_ts] = request.members("event", ["message/thread_ts", "message/ts"]);
     let is_message = is(kind, "message") || is(kind, "app_mention");
     let own_words = subtype.is_none_or(|subtype| {
         text(Some(subtype)).is_some_and(|subtype| OWN_WORDS.contains(&&*subtype))

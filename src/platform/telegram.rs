@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::fingerprint::fingerprint;
-use super::raw::{integer, is, is_object, is_true, members, text};
+use super::raw::{integer, is, is_true, text};
 use super::{Document, Event, Input, NewSession, Platform, PlatformRequest};
 
 /// The time for which Telegram keeps an update that was not answered with success
@@ -107,10 +107,10 @@ impl Platform for Telegram {
     fn recognise<'a>(&self, request: &PlatformRequest<'a>) -> Option<Vec<Event<'a>>> {
         let request = request.json()?;
         let update_id = integer(request.get("update_id"))?;
-        let (kind, update) = update(request)?;
+        let (update, kind) = update(request)?;
         let names = ["from/id", "user/id", "chat/id", "chat/type", "message_thread_id"];
-        let [from, user, chat, chat_type, thread] = members(Some(update), names);
-        let [is_topic, message] = members(Some(update), ["is_topic_message", "message"]);
+        let [from, user, chat, chat_type, thread] = request.members(update, names);
+        let [is_topic] = request.members(update, ["is_topic_message"]);
         let user_id = match kind {
             Kind::Turn | Kind::Callback => user_id(from),
             Kind::Answer => user_id(user),
@@ -119,8 +119,10 @@ impl Platform for Telegram {
         };
         let (chat, chat_type, thread, is_topic) = match kind {
             Kind::Callback => {
-                let names = ["chat/id", "chat/type", "message_thread_id", "is_topic_message"];
-                let [chat, chat_type, thread, is_topic] = members(message, names);
+                let names = ["message/chat/id", "message/chat/type"];
+                let [chat, chat_type] = request.members(update, names);
+                let names = ["message/message_thread_id", "message/is_topic_message"];
+                let [thread, is_topic] = request.members(update, names);
                 (chat, chat_type, thread, is_topic)
             }
             _ => (chat, chat_type, thread, is_topic),
@@ -142,21 +144,20 @@ impl Platform for Telegram {
     }
 
     fn input(&self, request: &PlatformRequest<'_>) -> Input {
-        let update = request.json().and_then(update);
-        let names = ["text", "caption", "data", "query"];
-        let texts = members(update.map(|(_, update)| update), names);
-        match texts.into_iter().find_map(text) {
+        let update = request.json().and_then(|request| Some((request, update(request)?)));
+        let texts = update.map(|(request, (update, _))| {
+            request.members(update, ["text", "caption", "data", "query"])
+        });
+        match texts.into_iter().flatten().find_map(text) {
             Some(text) => Input::of_type("TEXT").text(&text),
             None => Input::default(),
         }
     }
 }
 
-/// Returns the update with its kind.
-fn update<'a>(request: &Document<'a>) -> Option<(Kind, &'a RawValue)> {
-    KINDS.iter().find_map(|(name, kind)| {
-        request.get(name).filter(|update| is_object(Some(update))).map(|update| (*kind, update))
-    })
+/// Returns the name of the update, and its kind.
+fn update(request: &Document<'_>) -> Option<(&'static str, Kind)> {
+    KINDS.iter().copied().find(|(name, _)| request.has_object(name))
 }
 
 fn user_id(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {

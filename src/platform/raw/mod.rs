@@ -3,6 +3,7 @@
 //! Each function passes over its input once, copies only what holds escapes, and treats values of
 //! an unexpected type as missing.
 
+mod listed;
 mod search;
 mod visitors;
 
@@ -11,8 +12,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+pub(crate) use self::listed::Listed;
+pub(crate) use self::visitors::Members;
 use self::visitors::{Elements, LastMember, Text};
-pub(crate) use self::visitors::{Members, UpTo};
 use super::is_id;
 
 /// Returns the value under each of `paths`, such as `user/userId`, in the object `raw`. Of members

@@ -20,42 +20,25 @@ impl<'a> Members<'a> {
 
 impl<'a> Deserialize<'a> for Members<'a> {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        UpTo(usize::MAX).deserialize(deserializer).map(Option::unwrap_or_default)
+        deserializer.deserialize_map(AllMembers)
     }
 }
 
-/// Reads an object and keeps its members, unless there are more than this many.
-pub(crate) struct UpTo(pub(crate) usize);
+struct AllMembers;
 
-impl<'a> DeserializeSeed<'a> for UpTo {
-    type Value = Option<Members<'a>>;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'a> Visitor<'a> for UpTo {
-    type Value = Option<Members<'a>>;
+impl<'a> Visitor<'a> for AllMembers {
+    type Value = Members<'a>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        // Requests of the built-in platforms have up to about ten members.
-        let mut members = Vec::with_capacity(12);
+        let mut members = Vec::new();
         while let Some(name) = map.next_key_seed(Name)? {
-            if members.len() == self.0 {
-                map.next_value::<IgnoredAny>()?;
-                while map.next_key_seed(Name)?.is_some() {
-                    map.next_value::<IgnoredAny>()?;
-                }
-                return Ok(None);
-            }
             members.push((name, map.next_value()?));
         }
-        Ok(Some(Members(members)))
+        Ok(Members(members))
     }
 }
 
@@ -132,6 +115,14 @@ impl<'a> Visitor<'a> for Name {
 
 /// Borrows text that holds no escapes.
 pub(super) struct Text;
+
+impl<'a> DeserializeSeed<'a> for Text {
+    type Value = Cow<'a, str>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
 
 impl<'a> Visitor<'a> for Text {
     type Value = Cow<'a, str>;
