@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 
 use super::raw::{self, Listed};
 
-/// A request body, parsed once: the members of the top-level object, each as text.
+/// A request body, parsed once: the members of its objects, down to the fourth level, each as text.
 ///
-/// The contents of a member are skipped without recursion or copying; a platform then reads the one
-/// or two members that it needs. Of members with the same name, the last one counts, as for every
-/// handler that parses the body.
+/// What stands deeper is skipped without recursion or copying. A platform looks up the values that
+/// it needs. Of members with the same name, the last one counts, as for every handler that parses
+/// the body.
 ///
 /// ```
 /// use tower_persistence::platform::Document;

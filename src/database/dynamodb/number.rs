@@ -35,7 +35,8 @@ pub(super) fn parse(text: &str) -> Option<(Value, bool)> {
         return Some((integer.into(), true));
     }
     let number = Number::from_f64(text.parse().ok()?)?;
-    let exact = self::text(&number).is_some_and(|float| Decimal::of(&float) == Decimal::of(text));
+    let is_exact = |float: String| float == text || Decimal::of(&float) == Decimal::of(text);
+    let exact = self::text(&number).is_some_and(is_exact);
     Some((Value::Number(number), exact))
 }
 
