@@ -70,7 +70,7 @@ pub(super) fn write(
     source: Option<&Source>,
     limit: usize,
 ) -> Result<String, Error> {
-    check_depth(record.fields())?;
+    check_depth(record)?;
     let text = match source {
         None => serde_json::to_string(record).map_err(|error| Error::encode(error.to_string()))?,
         Some(source) => {
@@ -84,7 +84,7 @@ pub(super) fn write(
             text
         }
     };
-    check_size(record.fields(), &text, limit)?;
+    check_size(record, &text, limit)?;
     Ok(text)
 }
 
@@ -148,20 +148,24 @@ fn write_array(text: &mut String, new: &[Value], old: &[Value], source: &str) {
 }
 
 /// Refuses what could be written but not be read again.
-fn check_depth(fields: &Map<String, Value>) -> Result<(), Error> {
-    let Some(path) = path(fields, |value, levels| !fits(value, levels)) else { return Ok(()) };
+fn check_depth(record: &Record) -> Result<(), Error> {
+    if record.all(|value, around| fits(value, LEVELS - around)) {
+        return Ok(());
+    }
+    let path = path(record.fields(), |value, levels| !fits(value, levels));
+    let Some(path) = path else { return Ok(()) };
     Err(Error::encode(format!(
         "`{path}` is nested more than {LEVELS} levels deep and could not be read again: store it \
          as text, or nest it less"
     )))
 }
 
-fn check_size(fields: &Map<String, Value>, text: &str, limit: usize) -> Result<(), Error> {
+fn check_size(record: &Record, text: &str, limit: usize) -> Result<(), Error> {
     if text.len() <= limit {
         return Ok(());
     }
     // The field that is over the limit, if it is a single one.
-    let path = path(fields, |value, _| is_over(value, limit));
+    let path = path(record.fields(), |value, _| is_over(value, limit));
     let name = path.map_or_else(|| "the record".to_owned(), |path| format!("`{path}`"));
     Err(Error::encode(format!(
         "{name} is longer than the {limit} bytes that the database stores: store less"
@@ -284,9 +288,9 @@ mod tests {
 
         let record = of(json!({ "user": { "data": { "a": "x", "text": "x".repeat(90) } } }));
         let text = written_text(&record, None);
-        let error = check_size(record.fields(), &text, 80).unwrap_err();
+        let error = check_size(&record, &text, 80).unwrap_err();
         assert!(error.is_encode() && error.to_string().contains("`user.data.text`"), "{error}");
-        check_size(record.fields(), &text, text.len()).unwrap();
+        check_size(&record, &text, text.len()).unwrap();
     }
 
     #[test]

@@ -127,5 +127,5 @@ fn new_record(elements: &StoredElements) -> Record {
 fn count_session(record: &mut Record, counts: bool) {
     let count = record.get(&["metaData", "sessionsCount"]).and_then(Value::as_u64).unwrap_or(0);
     let count = count.saturating_add(u64::from(counts));
-    record.object_mut(&["metaData"]).insert("sessionsCount".into(), count.into());
+    record.set(&["metaData"], "sessionsCount", count.into());
 }

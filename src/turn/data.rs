@@ -18,8 +18,8 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value, what: &str) -> Result<T, 
     })
 }
 
-fn read_key<T: DeserializeOwned>(data: &Data, key: &str) -> Result<Option<T>, Error> {
-    match data.get(key) {
+fn read_member<T: DeserializeOwned>(value: Option<&Value>, key: &str) -> Result<Option<T>, Error> {
+    match value {
         None => Ok(None),
         // A stored `null` counts as absent unless `T` takes it.
         Some(Value::Null) => Ok(T::deserialize(Value::Null).ok()),
@@ -31,22 +31,20 @@ pub(super) fn to_value(value: impl Serialize, what: &str) -> Result<Value, Error
     serde_json::to_value(value).map_err(|_| Error::encode(format!("{what} has no JSON form")))
 }
 
-/// Adds `by` to the number under `key`, and returns the sum.
-fn increment(data: &mut Data, key: &str, by: i64) -> Result<i64, Error> {
+/// Returns the sum of `by` and the number under `key`.
+fn sum(current: Option<&Value>, key: &str, by: i64) -> Result<i64, Error> {
     let not_a_number = || {
         Error::decode(format!(
             "`{key}` is stored, but not as a whole number from -2^63 to 2^63 - 1"
         ))
     };
-    let current = number(data.get(key)).ok_or_else(not_a_number)?;
-    let sum = current.checked_add(by).ok_or_else(|| {
+    let current = number(current).ok_or_else(not_a_number)?;
+    current.checked_add(by).ok_or_else(|| {
         Error::new(
             Kind::Encode,
             format!("the sum under `{key}` would not be a whole number from -2^63 to 2^63 - 1"),
         )
-    })?;
-    data.insert(key.to_owned(), sum.into());
-    Ok(sum)
+    })
 }
 
 /// Returns the value as a whole number, if it is one. An absent value counts as 0.
@@ -79,15 +77,17 @@ impl<'a> DataHandle<'a> {
 
     pub(super) fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         self.check_readable(Some(key))?;
-        self.read(|data| read_key(data, key))
+        let state = self.turn.state();
+        let value = Turn::member(self.of, &state, key).filter(|_| self.is_on());
+        read_member(value, key)
     }
 
     pub(super) fn set(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
         let value = to_value(value, "the value")?;
-        self.write(|data, writes| {
+        self.check_stored()?;
+        self.turn.set_member(self.of, key, |_, writes| {
             writes.set(key);
-            data.insert(key.to_owned(), value);
-            Ok(())
+            Ok((value, ()))
         })
     }
 
@@ -101,10 +101,11 @@ impl<'a> DataHandle<'a> {
 
     pub(super) fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
         self.check_readable(Some(key))?;
-        self.write(|data, writes| {
-            let sum = increment(data, key, by)?;
+        self.check_stored()?;
+        self.turn.set_member(self.of, key, |current, writes| {
+            let sum = sum(current, key, by)?;
             writes.add(key, by);
-            Ok(sum)
+            Ok((sum.into(), sum))
         })
     }
 

@@ -153,10 +153,9 @@ fn put(event: &EventId, noted: &Noted, record: &mut Record) {
     let most = most.min(MAX_EVENTS + BETWEEN);
     kept.truncate(most);
     drop_replies(&mut kept);
-    let fields = record.object_mut(&[]);
-    fields.insert(HANDLED.into(), kept.into());
+    record.set(&[], HANDLED, kept.into());
     if most > KEPT {
-        fields.insert(KEPT_FIELD.into(), most.into());
+        record.set(&[], KEPT_FIELD, most.into());
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::data::Data;
-use super::state::change_data;
+use super::state::{SESSION_DATA, change_data};
 use super::writes::Writes;
 use crate::error::{Error, Kind};
 use crate::platform::ClientSession;
@@ -24,6 +24,11 @@ pub(super) enum SessionPlace {
 }
 
 impl SessionPlace {
+    /// Returns whether the session is in the record.
+    pub(super) fn is_in_record(&self) -> bool {
+        matches!(self, Self::Record(_))
+    }
+
     /// Returns the time limits of the session, if it is in the record.
     pub(super) fn times(&self) -> Option<SessionTimes> {
         match self {
@@ -50,7 +55,7 @@ impl SessionPlace {
 
     pub(super) fn data<'a>(&'a self, record: &'a Record) -> Option<&'a Data> {
         match self {
-            Self::Record(_) => record.object(&["session", "data"]),
+            Self::Record(_) => record.object(&SESSION_DATA),
             Self::Client(session) => Some(session.data()),
             Self::Off | Self::Outside => None,
         }
@@ -64,13 +69,10 @@ impl SessionPlace {
     ) -> Result<(), Error> {
         match self {
             Self::Client(session) => session.set_state(state),
-            Self::Record(_) => {
-                let session = record.object_mut(&["session"]);
-                match state {
-                    Some(state) => drop(session.insert("state".into(), state)),
-                    None => drop(session.shift_remove("state")),
-                }
-            }
+            Self::Record(_) => match state {
+                Some(state) => record.set(&["session"], "state", state),
+                None => drop(record.object_mut(&["session"]).shift_remove("state")),
+            },
             Self::Off | Self::Outside => self.check_stored()?,
         }
         Ok(())
@@ -84,9 +86,7 @@ impl SessionPlace {
         write: impl FnOnce(&mut Data, &mut Writes) -> Result<T, Error>,
     ) -> Result<T, Error> {
         match self {
-            Self::Record(_) => {
-                change_data(record, &["session", "data"], |data| write(data, writes))
-            }
+            Self::Record(_) => change_data(record, &SESSION_DATA, |data| write(data, writes)),
             Self::Client(session) => {
                 let result = write(session.data_mut(), writes)?;
                 session.drop_unreadable(|key| writes.has(key));

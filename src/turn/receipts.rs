@@ -10,11 +10,11 @@ pub(super) fn is_marked(record: &Record) -> bool {
 }
 
 pub(super) fn mark(record: &mut Record) {
-    record.object_mut(&[]).insert(MARK.into(), true.into());
+    record.set(&[], MARK, true.into());
 }
 
 pub(super) fn unmark(record: &mut Record) {
-    if record.fields().contains_key(MARK) {
+    if record.member(&[], MARK).is_some() {
         record.object_mut(&[]).shift_remove(MARK);
     }
 }

@@ -135,8 +135,7 @@ impl Turn {
     fn is_save_due(&self, state: &State, now: SystemTime) -> bool {
         let record = &state.record;
         let is_joined = matches!(self.loaded, Basis::Joined { .. });
-        let is_unchanged =
-            self.loaded.record().is_some_and(|loaded| record.is_same(loaded) || record == loaded);
+        let is_unchanged = self.loaded.record() == Some(record);
         let is_counted = self.elements.meta_data && !self.event.is_receipt;
         !is_unchanged
             || is_joined
@@ -165,21 +164,21 @@ impl Turn {
         let (record, is_receipt) = (&mut state.record, self.event.is_receipt);
         let now = timestamp::format(now);
         if state.session.times().is_some() {
-            record.object_mut(&["session"]).insert("updatedAt".into(), now.clone().into());
+            record.set(&["session"], "updatedAt", now.clone().into());
         }
         if self.elements.meta_data && !is_receipt {
-            let created_at = record.get_str(&["createdAt"]).map(str::to_owned);
-            let meta_data = record.object_mut(&["metaData"]);
-            let created_at = || created_at.unwrap_or_else(|| timestamp::format(self.began)).into();
-            meta_data.entry("createdAt").or_insert_with(created_at);
-            meta_data.insert("lastUsedAt".into(), now.clone().into());
+            if record.member(&["metaData"], "createdAt").is_none() {
+                let created_at = record.get_str(&["createdAt"]).map(str::to_owned);
+                let created_at = created_at.unwrap_or_else(|| timestamp::format(self.began));
+                record.set(&["metaData"], "createdAt", created_at.into());
+            }
+            record.set(&["metaData"], "lastUsedAt", now.clone().into());
         }
-        let fields = record.object_mut(&[]);
-        if self.elements.created_at && !is_receipt {
-            fields.entry("createdAt").or_insert_with(|| timestamp::format(self.began).into());
+        if self.elements.created_at && !is_receipt && record.member(&[], "createdAt").is_none() {
+            record.set(&[], "createdAt", timestamp::format(self.began).into());
         }
         if self.elements.updated_at {
-            fields.insert("updatedAt".into(), now.into());
+            record.set(&[], "updatedAt", now.into());
         }
     }
 }

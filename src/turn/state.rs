@@ -18,7 +18,7 @@ use crate::database::{Version, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::incoming::Identity;
 use crate::platform::{Input, NamedPlatform};
-use crate::record::Record;
+use crate::record::{Path, Record};
 use crate::stored_elements::StoredElements;
 use crate::timestamp::Clock;
 
@@ -135,6 +135,9 @@ pub(super) const USER_DATA: [&str; 2] = ["user", "data"];
 
 /// The path of a conversation's data in the record.
 pub(super) const CONVERSATION_DATA: [&str; 2] = ["conversation", "data"];
+
+/// The path of the data of the latest session in the record.
+pub(super) const SESSION_DATA: [&str; 2] = ["session", "data"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -266,6 +269,33 @@ impl Turn {
         self.write_as_handle(|state| Self::change_data(of, state, write))
     }
 
+    /// Lets `make` make the value of one member of the data, out of the present one.
+    pub(super) fn set_member<T>(
+        &self,
+        of: DataOf,
+        key: &str,
+        make: impl FnOnce(Option<&Value>, &mut Writes) -> Result<(Value, T), Error>,
+    ) -> Result<T, Error> {
+        self.write_as_handle(|state| {
+            let State { record, session, data_writes, session_writes, .. } = state;
+            let (path, writes): (Path, _) = match of {
+                DataOf::User => (&USER_DATA, data_writes),
+                DataOf::Conversation => (&CONVERSATION_DATA, data_writes),
+                DataOf::Session if session.is_in_record() => (&SESSION_DATA, session_writes),
+                DataOf::Session => {
+                    return session.change_data(record, session_writes, |data, writes| {
+                        let (value, result) = make(data.get(key), writes)?;
+                        data.insert(key.to_owned(), value);
+                        Ok(result)
+                    });
+                }
+            };
+            let (value, result) = make(record.member(path, key), writes)?;
+            record.set(path, key, value);
+            Ok(result)
+        })
+    }
+
     /// Lets `change` change a copy of the data without holding the lock, and replaces the data by
     /// it. Other threads wait meanwhile.
     pub(super) fn update_data<T>(
@@ -298,6 +328,18 @@ impl Turn {
             DataOf::User => state.record.object(&USER_DATA),
             DataOf::Conversation => state.record.object(&CONVERSATION_DATA),
             DataOf::Session => state.session.data(&state.record),
+        }
+    }
+
+    /// Returns one member of the data, without looking at the others.
+    pub(super) fn member<'s>(of: DataOf, state: &'s State, key: &str) -> Option<&'s Value> {
+        match of {
+            DataOf::User => state.record.member(&USER_DATA, key),
+            DataOf::Conversation => state.record.member(&CONVERSATION_DATA, key),
+            DataOf::Session if state.session.is_in_record() => {
+                state.record.member(&SESSION_DATA, key)
+            }
+            DataOf::Session => state.session.data(&state.record)?.get(key),
         }
     }
 

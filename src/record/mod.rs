@@ -12,13 +12,21 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod change;
+
 use std::fmt;
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+pub(crate) use self::change::Path;
+use self::change::{Change, Changed};
 use crate::error::Error;
+
+/// The largest number of changes beside the shared fields. To look for one costs little then.
+const MOST_CHANGES: usize = 8;
 
 /// The stored record of a user, in the format of Jovo v4.
 ///
@@ -32,12 +40,18 @@ use crate::error::Error;
 ///
 /// A [`Database`](crate::Database) writes a record as the JSON object that it serializes to, or
 /// field by field with [`fields`](Self::fields), and reads it back from the same. Clones share
-/// their fields until one of them is changed.
+/// their fields. A turn that changes a few members keeps them beside the shared fields, so that it
+/// does not copy the others.
 ///
 /// `Debug` shows the names of the top-level fields, not their values.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default)]
 pub struct Record {
     fields: Arc<Map<String, Value>>,
+    /// The members that were set since. None is a part of another, and each is in an object that
+    /// the fields hold.
+    changes: Vec<Change>,
+    /// The fields with the changes, once somebody needs them.
+    whole: OnceLock<Arc<Map<String, Value>>>,
 }
 
 impl Record {
@@ -52,7 +66,7 @@ impl Record {
     /// ```
     #[must_use]
     pub fn new(fields: Map<String, Value>) -> Self {
-        Self { fields: Arc::new(fields) }
+        Self { fields: Arc::new(fields), ..Self::default() }
     }
 
     /// Returns the fields in their order.
@@ -67,18 +81,21 @@ impl Record {
     /// ```
     #[must_use]
     pub fn fields(&self) -> &Map<String, Value> {
-        &self.fields
+        if self.changes.is_empty() {
+            return &self.fields;
+        }
+        self.whole.get_or_init(|| {
+            let mut fields = Map::clone(&self.fields);
+            change::apply(&mut fields, &self.changes);
+            Arc::new(fields)
+        })
     }
 
     /// Returns the value under `path`, unless it is `null`: Jovo v4 on MongoDB writes `null` for
     /// absent fields.
     pub(crate) fn get(&self, path: &[&str]) -> Option<&Value> {
-        let (first, rest) = path.split_first()?;
-        let mut value = self.fields.get(*first)?;
-        for name in rest {
-            value = value.as_object()?.get(*name)?;
-        }
-        Some(value).filter(|value| !value.is_null())
+        let (name, path) = path.split_last()?;
+        self.member(path, name).filter(|value| !value.is_null())
     }
 
     pub(crate) fn get_str(&self, path: &[&str]) -> Option<&str> {
@@ -90,8 +107,40 @@ impl Record {
         self.get(path)?.as_object()
     }
 
+    /// Returns the member `name` of the object under `path`, `null` included.
+    pub(crate) fn member(&self, path: &[&str], name: &str) -> Option<&Value> {
+        if let Some(change) = self.changes.iter().find(|change| change.is_of(path, name)) {
+            return Some(&change.value);
+        }
+        let is_touched = self.changes.iter().any(|change| change.touches(path, name));
+        let fields = if is_touched { self.fields() } else { &self.fields };
+        change::object(fields, path)?.get(name)
+    }
+
+    /// Sets the member `name` of the object under `path`, and creates the object if there is none.
+    pub(crate) fn set(&mut self, path: Path, name: &str, value: Value) {
+        let known = self.changes.iter().position(|change| change.is_of(path, name));
+        let can_be_beside = Arc::get_mut(&mut self.fields).is_none()
+            && self.whole.get().is_none()
+            && change::object(&self.fields, path).is_some();
+        let is_apart = || !self.changes.iter().any(|change| change.touches(path, name));
+        match known {
+            Some(known) if can_be_beside => self.changes[known].value = Arc::new(value),
+            None if can_be_beside && self.changes.len() < MOST_CHANGES && is_apart() => {
+                self.changes.push(Change::new(path, name, value));
+            }
+            _ => drop(self.object_mut(path).insert(name.to_owned(), value)),
+        }
+    }
+
     /// Returns the object under `path`, and creates it if there is none.
     pub(crate) fn object_mut(&mut self, path: &[&str]) -> &mut Map<String, Value> {
+        let changes = mem::take(&mut self.changes);
+        if let Some(whole) = self.whole.take() {
+            self.fields = whole;
+        } else if !changes.is_empty() {
+            change::apply(Arc::make_mut(&mut self.fields), &changes);
+        }
         let mut fields = Arc::make_mut(&mut self.fields);
         for name in path {
             let value = fields.entry(*name).or_insert(Value::Null);
@@ -106,14 +155,18 @@ impl Record {
         fields
     }
 
-    /// Returns whether both share their fields, so that they cannot differ.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.fields, &other.fields)
+    /// Returns whether `is_so` of the values of all fields, and of all changes. Each gets the number
+    /// of objects around it.
+    #[cfg(any(feature = "postgres", feature = "sqlite", feature = "redis"))]
+    pub(crate) fn all(&self, is_so: impl Fn(&Value, usize) -> bool) -> bool {
+        self.fields.values().all(|value| is_so(value, 1))
+            && self.changes.iter().all(|change| is_so(&change.value, change.path.len() + 1))
     }
 
     /// Rejects a record that holds another type in the place of an object or array, because storing
     /// anything would overwrite it.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        // No change is in the place of one of them.
         for (name, value) in &*self.fields {
             match name.as_str() {
                 "user" => check(name, value, &[("data", OBJECT), ("quarantine", ARRAY)])?,
@@ -158,15 +211,33 @@ fn check_type(path: &[&str], value: &Value, (expected, is): Type) -> Result<(), 
     Err(Error::decode(format!("`{path}` of the stored record is not {expected}")))
 }
 
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        if !Arc::ptr_eq(&self.fields, &other.fields) {
+            return self.fields() == other.fields();
+        }
+        let are_in = |changes: &[Change], other: &Self| {
+            changes.iter().all(|it| other.member(it.path, &it.name) == Some(&*it.value))
+        };
+        are_in(&self.changes, other) && are_in(&other.changes, self)
+    }
+}
+
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.fields.keys()).finish()
+        f.debug_set().entries(self.fields().keys()).finish()
     }
 }
 
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.fields.serialize(serializer)
+        match self.changes.is_empty() {
+            true => self.fields.serialize(serializer),
+            false => {
+                let Self { fields, changes, .. } = self;
+                Changed { fields, changes, path: &[] }.serialize(serializer)
+            }
+        }
     }
 }
 
@@ -175,3 +246,6 @@ impl<'de> Deserialize<'de> for Record {
         Map::deserialize(deserializer).map(Self::new)
     }
 }
+
+#[cfg(test)]
+mod tests;

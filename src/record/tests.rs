@@ -1,0 +1,136 @@
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::{MOST_CHANGES, Path, Record};
+
+const DATA: Path = &["user", "data"];
+
+fn record() -> Record {
+    let json = json!({ "user": { "data": { "visits": 1, "list": [1] } }, "updatedAt": "t" });
+    serde_json::from_value(json).unwrap()
+}
+
+#[test]
+fn a_change_beside_shared_fields_copies_none_of_them() {
+    let loaded = record();
+    let mut changed = loaded.clone();
+    changed.set(DATA, "visits", 2.into());
+    changed.set(&[], "updatedAt", "u".into());
+    changed.set(DATA, "visits", 3.into());
+    assert!(std::sync::Arc::ptr_eq(&loaded.fields, &changed.fields));
+    assert_eq!(changed.changes.len(), 2);
+    assert_eq!(changed.member(DATA, "visits"), Some(&json!(3)));
+    let text = serde_json::to_string(&changed).unwrap();
+    assert_eq!(text, r#"{"user":{"data":{"visits":3,"list":[1]}},"updatedAt":"u"}"#);
+    assert!(changed.whole.get().is_none());
+    assert_eq!(serde_json::to_string(changed.fields()).unwrap(), text);
+    assert_eq!(loaded, record());
+    assert_ne!(loaded, changed);
+}
+
+#[test]
+fn fields_that_nobody_shares_are_changed_in_place() {
+    let mut record = record();
+    record.set(DATA, "visits", 2.into());
+    assert!(record.changes.is_empty());
+    assert_eq!(record.fields()["user"]["data"]["visits"], 2);
+}
+
+#[test]
+fn a_record_is_copied_at_most_once() {
+    let loaded = record();
+    let mut changed = loaded.clone();
+    changed.set(DATA, "visits", 2.into());
+    let whole = std::ptr::from_ref(changed.fields());
+    changed.set(DATA, "visits", 3.into());
+    assert!(changed.changes.is_empty());
+    assert_eq!(std::ptr::from_ref(changed.fields()), whole);
+}
+
+#[test]
+fn there_are_never_many_changes_beside_the_fields() {
+    let loaded = record();
+    let mut changed = loaded.clone();
+    for number in 0..=MOST_CHANGES {
+        assert_eq!(changed.changes.len(), number);
+        changed.set(DATA, &number.to_string(), number.into());
+    }
+    assert!(changed.changes.is_empty());
+    assert_eq!(changed.object(DATA).unwrap().len(), 2 + MOST_CHANGES + 1);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set(usize, &'static str, Value),
+    Remove(usize, &'static str),
+    Look,
+    /// Goes on with a clone, while another one keeps the fields.
+    Clone,
+    /// As [`Clone`](Self::Clone), but nothing keeps them.
+    Alone,
+}
+
+const PATHS: [Path; 5] = [&[], &["user"], DATA, &["session"], &["user", "data", "a"]];
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = prop::sample::select(vec!["user", "data", "session", "a", "b"]);
+    let value = prop::sample::select(vec![json!(1), json!(null), json!({}), json!({ "a": 2 })]);
+    prop_oneof![
+        6 => (0..PATHS.len(), name.clone(), value).prop_map(|(at, n, v)| Step::Set(at, n, v)),
+        1 => (0..PATHS.len(), name).prop_map(|(at, name)| Step::Remove(at, name)),
+        1 => Just(Step::Look),
+        2 => Just(Step::Clone),
+        1 => Just(Step::Alone),
+    ]
+}
+
+/// Returns the object under `path` as [`Record::object_mut`] does.
+fn object<'a>(fields: &'a mut Map<String, Value>, path: &[&str]) -> &'a mut Map<String, Value> {
+    path.iter().fold(fields, |fields, name| {
+        let value = fields.entry(*name).or_insert(Value::Null);
+        if !value.is_object() {
+            *value = json!({});
+        }
+        value.as_object_mut().unwrap()
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_record_is_what_a_map_would_be(steps in prop::collection::vec(step(), 0..24)) {
+        let mut record = record();
+        let mut fields = record.fields().clone();
+        let mut kept = vec![(record.clone(), fields.clone())];
+        for step in steps {
+            match step {
+                Step::Set(at, name, value) => {
+                    record.set(PATHS[at], name, value.clone());
+                    object(&mut fields, PATHS[at]).insert(name.to_owned(), value);
+                }
+                Step::Remove(at, name) => {
+                    record.object_mut(PATHS[at]).shift_remove(name);
+                    object(&mut fields, PATHS[at]).shift_remove(name);
+                }
+                Step::Look => prop_assert_eq!(record.fields(), &fields),
+                Step::Clone => kept.push((record.clone(), fields.clone())),
+                Step::Alone => kept.clear(),
+            }
+            for path in PATHS {
+                for name in ["user", "data", "session", "a", "b"] {
+                    let around = path.iter().try_fold(&fields, |it, name| it.get(*name)?.as_object());
+                    prop_assert_eq!(record.member(path, name), around.and_then(|it| it.get(name)));
+                }
+            }
+            let text = serde_json::to_string(&record).unwrap();
+            prop_assert_eq!(&text, &serde_json::to_string(&fields).unwrap());
+            prop_assert_eq!(&text, &serde_json::to_string(record.clone().fields()).unwrap());
+            for (other, its) in &kept {
+                prop_assert_eq!(other == &record, its == &fields);
+                prop_assert_eq!(&record == other, its == &fields);
+            }
+        }
+        for (record, fields) in &kept {
+            prop_assert_eq!(record.fields(), fields);
+        }
+    }
+}
