@@ -45,6 +45,7 @@ fn a_record_is_copied_at_most_once() {
     changed.set(DATA, "visits", 3.into());
     assert!(changed.changes.is_empty());
     assert_eq!(std::ptr::from_ref(changed.fields()), whole);
+    assert_eq!(loaded, record());
 }
 
 #[test]
@@ -57,6 +58,7 @@ fn there_are_never_many_changes_beside_the_fields() {
     }
     assert!(changed.changes.is_empty());
     assert_eq!(changed.object(DATA).unwrap().len(), 2 + MOST_CHANGES + 1);
+    assert_eq!(loaded, record());
 }
 
 #[derive(Clone, Debug)]
