@@ -10,7 +10,7 @@ use super::raw::{self, Listed};
 
 /// A request body, parsed once: the members of its objects, down to the fourth level, each as text.
 ///
-/// What stands deeper is skipped without recursion or copying. A platform looks up the values that
+/// Whatever is deeper is skipped without recursion or copying. A platform looks up the values that
 /// it needs. Of members with the same name, the last one counts, as for every handler that parses
 /// the body.
 ///
@@ -25,7 +25,7 @@ use super::raw::{self, Listed};
 /// ```
 pub struct Document<'a> {
     text: &'a str,
-    /// `None` if there are too many, or if it is no object.
+    /// Absent if there are too many, and for JSON other than an object.
     listed: Option<Listed<'a>>,
 }
 
@@ -56,8 +56,11 @@ impl<'a> Document<'a> {
     #[must_use]
     pub fn pointer(&self, pointer: &str) -> Option<&'a RawValue> {
         let mut names = names(pointer)?;
-        let member = self.get(&names.next()?)?;
-        names.try_fold(member, |value, name| child(value, &name))
+        let value = match &self.listed {
+            Some(listed) => listed.descend(&mut names)?,
+            None => raw::last_member(self.text, &names.next()?)?,
+        };
+        names.try_fold(value, |value, name| child(value, &name))
     }
 
     /// Returns the whole text.
@@ -85,17 +88,18 @@ impl<'a> Document<'a> {
 
     /// Returns whether the member `name` is [truthy](raw::truthy).
     pub(crate) fn has(&self, name: &str) -> bool {
-        match &self.listed {
-            Some(listed) => listed.has(name),
-            None => raw::truthy(self.get(name)),
-        }
+        self.is_object_or(name, raw::truthy)
     }
 
     /// Returns whether the member `name` is an object.
     pub(crate) fn has_object(&self, name: &str) -> bool {
+        self.is_object_or(name, raw::is_object)
+    }
+
+    fn is_object_or(&self, name: &str, is_so: fn(Option<&RawValue>) -> bool) -> bool {
         match &self.listed {
-            Some(listed) => listed.has_object(name),
-            None => raw::is_object(self.get(name)),
+            Some(listed) => listed.has(name, is_so),
+            None => is_so(self.get(name)),
         }
     }
 

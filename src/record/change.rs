@@ -41,15 +41,28 @@ pub(super) fn object<'a>(
     path.iter().try_fold(fields, |fields, name| fields.get(*name)?.as_object())
 }
 
-/// Sets the members in `fields`, which hold the objects around them.
+/// Returns the object under `path`, made where there was another value or none.
+pub(super) fn object_mut<'a>(
+    mut fields: &'a mut Map<String, Value>,
+    path: &[&str],
+) -> &'a mut Map<String, Value> {
+    for name in path {
+        let value = fields.entry(*name).or_insert(Value::Null);
+        if !value.is_object() {
+            *value = Value::Object(Map::new());
+        }
+        fields = match value {
+            Value::Object(fields) => fields,
+            _ => unreachable!("made an object above"),
+        };
+    }
+    fields
+}
+
+/// Sets the members in `fields`.
 pub(super) fn apply(fields: &mut Map<String, Value>, changes: &[Change]) {
     for Change { path, name, value } in changes {
-        let around = path.iter().try_fold(&mut *fields, |fields, name| {
-            fields.get_mut(*name).and_then(Value::as_object_mut)
-        });
-        if let Some(around) = around {
-            around.insert(name.as_ref().to_owned(), Value::clone(value));
-        }
+        object_mut(fields, path).insert(name.as_ref().to_owned(), Value::clone(value));
     }
 }
 

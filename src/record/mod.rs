@@ -47,10 +47,10 @@ const MOST_CHANGES: usize = 8;
 #[derive(Clone, Default)]
 pub struct Record {
     fields: Arc<Map<String, Value>>,
-    /// The members that were set since. None is a part of another, and each is in an object that
-    /// the fields hold.
+    /// The members that were set since, each in an object that the fields hold, and apart from the
+    /// others.
     changes: Vec<Change>,
-    /// The fields with the changes, once somebody needs them.
+    /// The fields with the changes, once they are asked for.
     whole: OnceLock<Arc<Map<String, Value>>>,
 }
 
@@ -135,24 +135,14 @@ impl Record {
 
     /// Returns the object under `path`, and creates it if there is none.
     pub(crate) fn object_mut(&mut self, path: &[&str]) -> &mut Map<String, Value> {
-        let changes = mem::take(&mut self.changes);
+        let mut changes = mem::take(&mut self.changes);
         if let Some(whole) = self.whole.take() {
             self.fields = whole;
-        } else if !changes.is_empty() {
-            change::apply(Arc::make_mut(&mut self.fields), &changes);
+            changes.clear();
         }
-        let mut fields = Arc::make_mut(&mut self.fields);
-        for name in path {
-            let value = fields.entry(*name).or_insert(Value::Null);
-            if !value.is_object() {
-                *value = Value::Object(Map::new());
-            }
-            fields = match value {
-                Value::Object(fields) => fields,
-                _ => unreachable!("made an object above"),
-            };
-        }
-        fields
+        let fields = Arc::make_mut(&mut self.fields);
+        change::apply(fields, &changes);
+        change::object_mut(fields, path)
     }
 
     /// Returns whether `is_so` of the values of all fields, and of all changes. Each gets the number

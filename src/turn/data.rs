@@ -84,8 +84,7 @@ impl<'a> DataHandle<'a> {
 
     pub(super) fn set(&self, key: &str, value: impl Serialize) -> Result<(), Error> {
         let value = to_value(value, "the value")?;
-        self.check_stored()?;
-        self.turn.set_member(self.of, key, |_, writes| {
+        self.set_member(key, |_, writes| {
             writes.set(key);
             Ok((value, ()))
         })
@@ -101,8 +100,7 @@ impl<'a> DataHandle<'a> {
 
     pub(super) fn increment(&self, key: &str, by: i64) -> Result<i64, Error> {
         self.check_readable(Some(key))?;
-        self.check_stored()?;
-        self.turn.set_member(self.of, key, |current, writes| {
+        self.set_member(key, |current, writes| {
             let sum = sum(current, key, by)?;
             writes.add(key, by);
             Ok((sum.into(), sum))
@@ -148,6 +146,15 @@ impl<'a> DataHandle<'a> {
             Some(data) => read(data),
             None => read(&Data::new()),
         }
+    }
+
+    fn set_member<T>(
+        &self,
+        key: &str,
+        make: impl FnOnce(Option<&Value>, &mut Writes) -> Result<(Value, T), Error>,
+    ) -> Result<T, Error> {
+        self.check_stored()?;
+        self.turn.set_member(self.of, key, make)
     }
 
     fn write<T>(

@@ -24,11 +24,6 @@ pub(super) enum SessionPlace {
 }
 
 impl SessionPlace {
-    /// Returns whether the session is in the record.
-    pub(super) fn is_in_record(&self) -> bool {
-        matches!(self, Self::Record(_))
-    }
-
     /// Returns the time limits of the session, if it is in the record.
     pub(super) fn times(&self) -> Option<SessionTimes> {
         match self {
@@ -49,14 +44,6 @@ impl SessionPlace {
         match self {
             Self::Record(_) => record.get(&["session", "state"]),
             Self::Client(session) => session.state(),
-            Self::Off | Self::Outside => None,
-        }
-    }
-
-    pub(super) fn data<'a>(&'a self, record: &'a Record) -> Option<&'a Data> {
-        match self {
-            Self::Record(_) => record.object(&SESSION_DATA),
-            Self::Client(session) => Some(session.data()),
             Self::Off | Self::Outside => None,
         }
     }

@@ -17,7 +17,7 @@ use super::writes::Writes;
 use crate::database::{Version, VersionedRecord};
 use crate::error::{Error, Kind};
 use crate::incoming::Identity;
-use crate::platform::{Input, NamedPlatform};
+use crate::platform::{ClientSession, Input, NamedPlatform};
 use crate::record::{Path, Record};
 use crate::stored_elements::StoredElements;
 use crate::timestamp::Clock;
@@ -128,6 +128,18 @@ pub(super) enum DataOf {
     User,
     Session,
     Conversation,
+}
+
+impl DataOf {
+    /// Returns the path of the data, if it is in the record.
+    fn path(self, session: &SessionPlace) -> Option<Path> {
+        match self {
+            Self::User => Some(&USER_DATA),
+            Self::Conversation => Some(&CONVERSATION_DATA),
+            Self::Session if session.times().is_some() => Some(&SESSION_DATA),
+            Self::Session => None,
+        }
+    }
 }
 
 /// The path of a user's data in the record.
@@ -277,21 +289,19 @@ impl Turn {
         make: impl FnOnce(Option<&Value>, &mut Writes) -> Result<(Value, T), Error>,
     ) -> Result<T, Error> {
         self.write_as_handle(|state| {
-            let State { record, session, data_writes, session_writes, .. } = state;
-            let (path, writes): (Path, _) = match of {
-                DataOf::User => (&USER_DATA, data_writes),
-                DataOf::Conversation => (&CONVERSATION_DATA, data_writes),
-                DataOf::Session if session.is_in_record() => (&SESSION_DATA, session_writes),
-                DataOf::Session => {
-                    return session.change_data(record, session_writes, |data, writes| {
-                        let (value, result) = make(data.get(key), writes)?;
-                        data.insert(key.to_owned(), value);
-                        Ok(result)
-                    });
-                }
+            let Some(path) = of.path(&state.session) else {
+                return Self::change_data(of, state, |data, writes| {
+                    let (value, result) = make(data.get(key), writes)?;
+                    data.insert(key.to_owned(), value);
+                    Ok(result)
+                });
             };
-            let (value, result) = make(record.member(path, key), writes)?;
-            record.set(path, key, value);
+            let writes = match of {
+                DataOf::User | DataOf::Conversation => &mut state.data_writes,
+                DataOf::Session => &mut state.session_writes,
+            };
+            let (value, result) = make(state.record.member(path, key), writes)?;
+            state.record.set(path, key, value);
             Ok(result)
         })
     }
@@ -324,22 +334,17 @@ impl Turn {
     }
 
     pub(super) fn data(of: DataOf, state: &State) -> Option<&Data> {
-        match of {
-            DataOf::User => state.record.object(&USER_DATA),
-            DataOf::Conversation => state.record.object(&CONVERSATION_DATA),
-            DataOf::Session => state.session.data(&state.record),
+        match of.path(&state.session) {
+            Some(path) => state.record.object(path),
+            None => state.session.client().map(ClientSession::data),
         }
     }
 
     /// Returns one member of the data, without looking at the others.
     pub(super) fn member<'s>(of: DataOf, state: &'s State, key: &str) -> Option<&'s Value> {
-        match of {
-            DataOf::User => state.record.member(&USER_DATA, key),
-            DataOf::Conversation => state.record.member(&CONVERSATION_DATA, key),
-            DataOf::Session if state.session.is_in_record() => {
-                state.record.member(&SESSION_DATA, key)
-            }
-            DataOf::Session => state.session.data(&state.record)?.get(key),
+        match of.path(&state.session) {
+            Some(path) => state.record.member(path, key),
+            None => state.session.client()?.data().get(key),
         }
     }
 

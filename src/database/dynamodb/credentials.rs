@@ -67,13 +67,16 @@ impl CredentialsCache {
 
     /// Returns whether a request can be sent without waiting for credentials.
     fn are_there(&self) -> bool {
-        let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
-        current.as_ref().is_some_and(|current| SystemTime::now() < current.expires)
+        self.with_valid(SystemTime::now(), |_| ()).is_some()
     }
 
     fn valid(&self, now: SystemTime) -> Option<Current> {
+        self.with_valid(now, Current::clone)
+    }
+
+    fn with_valid<T>(&self, now: SystemTime, read: impl FnOnce(&Current) -> T) -> Option<T> {
         let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
-        current.as_ref().filter(|current| now < current.expires).cloned()
+        current.as_ref().filter(|current| now < current.expires).map(read)
     }
 
     fn note(&self, current: Current) {

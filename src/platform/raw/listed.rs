@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::visitors::Text;
-use super::{is_object, members, truthy};
+use super::{member, members};
 
 /// The largest number of members that is listed. A larger request, which no platform sends, is
 /// searched each time instead: the list would be ten times the size of the request.
@@ -55,7 +55,7 @@ impl<'a> Listed<'a> {
         let list = Within { listed: &mut listed, depth: 0 };
         match list.deserialize(&mut deserializer) {
             Ok(is_whole) => deserializer.end().map(|()| is_whole.then_some(listed)),
-            // A lone surrogate in a name is no error for who skips the name.
+            // A lone surrogate in a name is no error for those who skip it.
             Err(_) => serde_json::from_str(text).map(|IgnoredAny| None),
         }
     }
@@ -65,22 +65,22 @@ impl<'a> Listed<'a> {
         self.raw(self.last(name)?)
     }
 
-    /// Returns whether the last member `name` is [truthy].
-    pub(crate) fn has(&self, name: &str) -> bool {
+    /// Returns whether the last member `name` is an object, or another value that `is_so`.
+    pub(crate) fn has(&self, name: &str, is_so: fn(Option<&RawValue>) -> bool) -> bool {
         match self.last(name) {
-            Some(Value::Raw(raw)) => truthy(Some(raw)),
+            Some(Value::Raw(raw)) => is_so(Some(raw)),
             Some(Value::Object(..) | Value::Unlisted(_)) => true,
             None => false,
         }
     }
 
-    /// Returns whether the last member `name` is an object.
-    pub(crate) fn has_object(&self, name: &str) -> bool {
-        match self.last(name) {
-            Some(Value::Raw(raw)) => is_object(Some(raw)),
-            Some(Value::Object(..) | Value::Unlisted(_)) => true,
-            None => false,
-        }
+    /// Takes from `names` as long as they lead into a listed object, and returns the value that is
+    /// found there.
+    pub(crate) fn descend<N: AsRef<str>>(
+        &self,
+        names: &mut impl Iterator<Item = N>,
+    ) -> Option<&'a RawValue> {
+        self.descend_from(self.outermost(names.next()?.as_ref())?, names)
     }
 
     /// Returns the value under each of `paths` in the last member `name`, as [`members`] does.
@@ -91,7 +91,11 @@ impl<'a> Listed<'a> {
     ) -> [Option<&'a RawValue>; N] {
         let Some(at) = self.outermost(name) else { return [None; N] };
         match self.members[at].value {
-            Value::Object(_, end) => paths.map(|path| self.under(at + 1, end, path)),
+            Value::Object(..) => paths.map(|path| {
+                let mut names = path.split('/');
+                let value = self.descend_from(at, &mut names)?;
+                names.try_fold(value, member)
+            }),
             ref value => members(self.raw(value), paths),
         }
     }
@@ -107,18 +111,18 @@ impl<'a> Listed<'a> {
         self.siblings(0, self.members.len()).map(|(_, member)| &*member.name)
     }
 
-    /// Returns the value under `path`, whose first name is one of the members from `begin` to `end`.
-    fn under(&self, begin: usize, end: usize, path: &str) -> Option<&'a RawValue> {
-        let (name, rest) = match path.bytes().position(|byte| byte == b'/') {
-            Some(at) => (&path[..at], Some(&path[at + 1..])),
-            None => (path, None),
-        };
-        let at = self.position(begin, end, name)?;
-        match (&self.members[at].value, rest) {
-            (Value::Object(_, end), Some(rest)) => self.under(at + 1, *end, rest),
-            (value, Some(rest)) => members(self.raw(value), [rest])[0],
-            (value, None) => self.raw(value),
+    /// As [`descend`](Self::descend), from the member at `at` on.
+    fn descend_from<N: AsRef<str>>(
+        &self,
+        mut at: usize,
+        names: &mut impl Iterator<Item = N>,
+    ) -> Option<&'a RawValue> {
+        while let Value::Object(_, end) = self.members[at].value
+            && let Some(name) = names.next()
+        {
+            at = self.position(at + 1, end, name.as_ref())?;
         }
+        self.raw(&self.members[at].value)
     }
 
     fn last(&self, name: &str) -> Option<&Value<'a>> {
@@ -235,7 +239,7 @@ impl<'a> Visitor<'a> for Within<'_, 'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{last_member, member};
+    use super::super::{is_object, last_member, truthy};
     use super::*;
 
     /// Compares with a search that parses the text each time.
@@ -244,8 +248,8 @@ mod tests {
         for name in ["a", "b", "\"", ""] {
             let found = last_member(text, name);
             assert_eq!(listed.get(name).map(RawValue::get), found.map(RawValue::get), "{text}");
-            assert_eq!(listed.has(name), truthy(found), "{text}");
-            assert_eq!(listed.has_object(name), is_object(found), "{text}");
+            assert_eq!(listed.has(name, truthy), truthy(found), "{text}");
+            assert_eq!(listed.has(name, is_object), is_object(found), "{text}");
             let paths = ["a", "b/a", "b/b/a", "b/b/b/a", "b/b/b/b/a", "\"", "c/a/b"];
             let parsed = paths.map(|path| path.split('/').try_fold(found?, member));
             assert_eq!(
@@ -282,7 +286,7 @@ mod tests {
         assert_eq!(listed.members.len(), 3);
         assert_eq!(listed.members("a", ["b/a"])[0].unwrap().get(), "7");
         assert_eq!(listed.members("b", ["b/a"])[0].unwrap().get(), "8");
-        assert!(listed.has("a") && listed.has_object("a"));
+        assert!(listed.has("a", truthy) && listed.has("a", is_object));
         let text = format!("{{{many}{}}}", &many[..many.len() - 1]);
         assert!(Listed::parse(&text).unwrap().is_none());
     }
