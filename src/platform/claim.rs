@@ -22,10 +22,9 @@ pub(crate) fn claim<'p, 'a>(
     platforms: &'p [NamedPlatform],
     request: &PlatformRequest<'a>,
 ) -> Claim<'p, 'a> {
-    let is_form = request.form().is_some();
     let claims = |is_built_in: bool| {
         let asked = platforms.iter().filter(move |platform| {
-            platform.is_built_in == is_built_in && (!is_form || platform.reads_forms)
+            platform.is_built_in == is_built_in && may_claim(platform, request)
         });
         asked.filter_map(|platform| Some((platform, platform.platform.recognise(request)?)))
     };
@@ -38,6 +37,22 @@ pub(crate) fn claim<'p, 'a>(
         (Some((platform, events)), None) => Claim::One(platform, events),
         (Some((one, _)), Some((other, _))) => Claim::Ambiguous(one, other),
     }
+}
+
+/// Returns whether a look at the names of the members leaves open that `platform` recognises the
+/// request. Most platforms are not called for the requests of others.
+fn may_claim(platform: &NamedPlatform, request: &PlatformRequest<'_>) -> bool {
+    let may_claim = match (request.json(), platform.marks) {
+        (None, _) => platform.reads_forms,
+        (Some(_), None) => true,
+        (Some(document), Some(marks)) => document.has_marks(marks),
+    };
+    debug_assert!(
+        may_claim || request.form().is_some() || platform.platform.recognise(request).is_none(),
+        "{} recognises a request without the members that it is known to have",
+        platform.name,
+    );
+    may_claim
 }
 
 /// Returns whether a body with these headers is read for `platforms`: JSON, and a form if one of

@@ -103,6 +103,17 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Returns the marks of these names, for [`has_marks`](Self::has_marks).
+    pub(super) fn marks(names: &[&str]) -> u64 {
+        names.iter().fold(0, |marks, name| marks | raw::mark(name))
+    }
+
+    /// Returns whether there may be a member with one of these [marks](Self::marks). `false` is
+    /// certain.
+    pub(super) fn has_marks(&self, marks: u64) -> bool {
+        self.listed.as_ref().is_none_or(|listed| listed.has_marks(marks))
+    }
+
     /// Returns whether the member `name` is the text `expected`.
     pub(crate) fn is(&self, name: &str, expected: &str) -> bool {
         raw::text(self.get(name)).is_some_and(|text| text == expected)

@@ -21,6 +21,7 @@
 //! [`Platform`].
 
 mod alexa;
+mod built_in;
 mod claim;
 mod client_session;
 mod core;
@@ -61,10 +62,11 @@ mod whatsapp;
 #[cfg(test)]
 mod tests;
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::sync::Arc;
 
 pub use self::alexa::Alexa;
+pub(crate) use self::built_in::all;
 pub(crate) use self::claim::{Claim, claim, reads};
 pub use self::client_session::{ClientSession, ReplyState, SessionForm};
 pub use self::core::Core;
@@ -218,70 +220,18 @@ pub(crate) struct NamedPlatform {
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) is_built_in: bool,
     pub(crate) reads_forms: bool,
+    /// The [marks](Document::has_marks) of the members of which each of its JSON requests has one;
+    /// `None` if they are not known.
+    marks: Option<u64>,
 }
 
 impl From<Arc<dyn Platform>> for NamedPlatform {
     fn from(platform: Arc<dyn Platform>) -> Self {
-        let is_built_in = is_built_in(&*platform);
-        let reads_forms = platform.reads_forms();
-        Self { name: platform.name().into(), platform, is_built_in, reads_forms }
+        let members = built_in::members(&*platform);
+        let (is_built_in, reads_forms) = (members.is_some(), platform.reads_forms());
+        let marks = members.map(Document::marks);
+        Self { name: platform.name().into(), platform, is_built_in, reads_forms, marks }
     }
-}
-
-/// Returns the built-in platforms, in the order in which they are asked.
-pub(crate) fn all() -> Vec<Arc<dyn Platform>> {
-    vec![
-        Arc::new(Alexa),
-        Arc::new(Core),
-        Arc::new(Web),
-        Arc::new(GoogleAssistant),
-        Arc::new(DialogflowGoogle),
-        Arc::new(Dialogflow),
-        Arc::new(FacebookMessenger::new()),
-        Arc::new(Instagram::new()),
-        Arc::new(GoogleBusiness),
-        Arc::new(Lex),
-        Arc::new(WhatsApp),
-        Arc::new(Telegram),
-        Arc::new(Slack),
-        Arc::new(Teams),
-        Arc::new(Discord),
-        Arc::new(Line),
-        Arc::new(Twilio),
-        Arc::new(GoogleChat),
-        Arc::new(DialogflowCx),
-        Arc::new(UseChat),
-        Arc::new(Mcp),
-    ]
-}
-
-/// Returns whether `platform` is one of [`all`].
-pub(crate) fn is_built_in(platform: &dyn Platform) -> bool {
-    let platform: &dyn Any = platform;
-    let built_in = [
-        TypeId::of::<Alexa>(),
-        TypeId::of::<Core>(),
-        TypeId::of::<Web>(),
-        TypeId::of::<GoogleAssistant>(),
-        TypeId::of::<DialogflowGoogle>(),
-        TypeId::of::<Dialogflow>(),
-        TypeId::of::<FacebookMessenger>(),
-        TypeId::of::<Instagram>(),
-        TypeId::of::<GoogleBusiness>(),
-        TypeId::of::<Lex>(),
-        TypeId::of::<WhatsApp>(),
-        TypeId::of::<Telegram>(),
-        TypeId::of::<Slack>(),
-        TypeId::of::<Teams>(),
-        TypeId::of::<Discord>(),
-        TypeId::of::<Line>(),
-        TypeId::of::<Twilio>(),
-        TypeId::of::<GoogleChat>(),
-        TypeId::of::<DialogflowCx>(),
-        TypeId::of::<UseChat>(),
-        TypeId::of::<Mcp>(),
-    ];
-    built_in.contains(&platform.type_id())
 }
 
 /// The maximum length of a user or session id in bytes: DynamoDB's limit for a partition key

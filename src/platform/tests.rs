@@ -16,7 +16,7 @@ use http::request::Parts;
 use serde_json::Value;
 
 use super::NewSession::{No, Presumed, Unknown, Yes};
-use super::{Event, JsonPlatform, NewSession, Platform, PlatformRequest, all, is_built_in};
+use super::{Event, JsonPlatform, NewSession, Platform, PlatformRequest, all, built_in};
 
 /// The expected event: user id, session id, whether the session is new, and the session data.
 type Expected = (Option<&'static str>, Option<&'static str>, NewSession, Option<&'static str>);
@@ -237,9 +237,26 @@ fn no_sample_is_forgotten() {
 #[test]
 fn exactly_the_platforms_of_the_crate_are_built_in() {
     for platform in all() {
-        assert!(is_built_in(&*platform), "{}", platform.name());
+        assert!(built_in::members(&*platform).is_some(), "{}", platform.name());
     }
-    assert!(!is_built_in(&JsonPlatform::new("alexa")));
+    assert!(built_in::members(&JsonPlatform::new("alexa")).is_none());
+}
+
+/// The members by which the platforms to ask are chosen. That no other platform recognises a
+/// request, `may_claim` asserts in each test.
+#[test]
+fn a_platform_recognises_nothing_without_its_members() {
+    for name in names() {
+        let Ok(Value::Object(whole)) = serde_json::from_slice(&sample(name)) else { continue };
+        for platform in all().iter().filter(|platform| name.starts_with(platform.name())) {
+            let members = built_in::members(&**platform).unwrap();
+            let mut rest = whole.clone();
+            rest.retain(|name, _| !members.contains(&name.as_str()));
+            let text = Value::Object(rest).to_string();
+            let request = parsed(text.as_bytes()).unwrap();
+            assert!(platform.recognise(&request).is_none(), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -102,6 +102,11 @@ impl<'a> Listed<'a> {
         }
     }
 
+    /// Returns whether one of the outermost names may have one of these [marks](mark).
+    pub(crate) fn has_marks(&self, marks: u64) -> bool {
+        self.marks & marks != 0
+    }
+
     /// Returns the members in their order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Option<&'a RawValue>)> {
         let all = self.siblings(0, self.members.len());
@@ -171,7 +176,7 @@ impl<'a> Listed<'a> {
 }
 
 /// Returns one of 64 bits for a name. Names with different bits differ.
-fn mark(name: &str) -> u64 {
+pub(crate) fn mark(name: &str) -> u64 {
     let first = name.bytes().next().unwrap_or_default();
     1 << ((usize::from(first) + name.len()) % 64)
 }

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-pub(crate) use self::listed::Listed;
+pub(crate) use self::listed::{Listed, mark};
 pub(crate) use self::visitors::Members;
 use self::visitors::{Elements, LastMember, Text};
 use super::is_id;
