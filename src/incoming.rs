@@ -30,7 +30,7 @@ pub(crate) struct Recognised {
     pub(crate) sessionless: bool,
     pub(crate) is_receipt: bool,
     /// The client's session, if one came with the request and is not stored in the record.
-    pub(crate) client_session: Option<ClientSession>,
+    pub(crate) client_session: Option<Box<ClientSession>>,
     pub(crate) deletion_requested: bool,
     pub(crate) id: Option<Arc<str>>,
     /// The number of this user's events in the batch; 0 for an event that came alone.
@@ -39,7 +39,9 @@ pub(crate) struct Recognised {
     pub(crate) id_kept_for: Option<Duration>,
     /// Set if the reply is kept with the id.
     pub(crate) keeps_reply: bool,
-    pub(crate) input: Input,
+    /// What the user said, if the history keeps that. Boxed, as the session, since most events have
+    /// none.
+    pub(crate) input: Option<Box<Input>>,
     /// The conversation that the event belongs to, if the platform names one.
     pub(crate) conversation: Option<Identity>,
     /// Set if `user` is a conversation.
@@ -75,7 +77,7 @@ impl Recognised {
             batch_size: 0,
             id_kept_for: None,
             keeps_reply: false,
-            input: Input::default(),
+            input: None,
             conversation: None,
             is_conversation: false,
             without_request: true,
@@ -100,7 +102,7 @@ impl Recognised {
             // noted in the user's record.
             id_kept_for: self.id_kept_for.or(Some(KEPT_FOR)),
             keeps_reply: false,
-            input: Input::default(),
+            input: None,
             conversation: None,
             is_conversation: true,
             without_request: false,

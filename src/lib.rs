@@ -115,6 +115,7 @@ mod turn;
 mod under_way;
 mod user_key;
 mod verified;
+mod within;
 
 pub mod config;
 pub mod database;

@@ -2,6 +2,10 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
+const JSON: &str = "application/json";
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Returns the content type, unless it is empty.
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
     let content_type = headers.get(header::CONTENT_TYPE)?;
@@ -12,6 +16,9 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
 /// without parameters, in any case and spacing. Types that wrap JSON in a framing of their own are
 /// not: gRPC, Connect, and streams of many values.
 pub(crate) fn is_json(content_type: &HeaderValue) -> bool {
+    if content_type == JSON {
+        return true;
+    }
     const FRAMED: [&[u8]; 5] = [b"grpc", b"grpc-web", b"grpc-web-text", b"connect", b"stream"];
     let Some((kind, subtype)) = essence(content_type) else { return false };
     if subtype.eq_ignore_ascii_case(b"json") {
@@ -26,10 +33,12 @@ pub(crate) fn is_json(content_type: &HeaderValue) -> bool {
 /// Returns whether a content type is `application/x-www-form-urlencoded`, with or without
 /// parameters, in any case and spacing.
 pub(crate) fn is_form(content_type: &HeaderValue) -> bool {
-    essence(content_type).is_some_and(|(kind, subtype)| {
-        kind.eq_ignore_ascii_case(b"application")
-            && subtype.eq_ignore_ascii_case(b"x-www-form-urlencoded")
-    })
+    // Tells most bodies apart by a look at the length.
+    content_type.len() >= FORM.len()
+        && essence(content_type).is_some_and(|(kind, subtype)| {
+            kind.eq_ignore_ascii_case(b"application")
+                && subtype.eq_ignore_ascii_case(b"x-www-form-urlencoded")
+        })
 }
 
 /// Returns type and subtype, without parameters and spaces.

@@ -10,10 +10,10 @@ use http::{HeaderMap, Method, Request, header};
 use http_body::Body;
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use tokio::time::timeout;
 
 use crate::error::{BoxError, Error, Kind};
 use crate::media_type::{content_type, is_form, is_json};
+use crate::within::within;
 
 /// A request body that can be made from bytes, so that the layer can read it and pass it on in the
 /// same type.
@@ -204,7 +204,7 @@ where
     if !is_within(least, limit) {
         return Err(too_large());
     }
-    match timeout(time_limit, Limited::new(body, limit).collect()).await {
+    match within(time_limit, Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         // A limit of the app in front of this layer ends the body with the same error.
         Ok(Err(error)) if is_over_a_limit(&*error) => Err(too_large().with_source(error)),

@@ -10,9 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use pin_project_lite::pin_project;
-use tokio::time::timeout;
 
 use crate::error::BoxError;
+use crate::within::within;
 
 pin_project! {
     /// The body of a response that passed the layer: that of the inner service, of which the layer
@@ -154,7 +154,7 @@ impl<B: Body<Error: Into<BoxError>>> Buffered<B> {
                 }
             }
         };
-        let end = match timeout(time_limit, reading).await.unwrap_or(Err(Unread::TooSlow)) {
+        let end = match within(time_limit, reading).await.unwrap_or(Err(Unread::TooSlow)) {
             Ok(end) => end,
             Err(reason) => End::Stopped { reason, rest: body },
         };

@@ -77,6 +77,7 @@ pub(crate) enum Kind {
 }
 
 impl Error {
+    #[cold]
     pub(crate) fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
         Self {

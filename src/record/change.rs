@@ -38,7 +38,15 @@ pub(super) fn object<'a>(
     fields: &'a Map<String, Value>,
     path: &[&str],
 ) -> Option<&'a Map<String, Value>> {
-    path.iter().try_fold(fields, |fields, name| fields.get(*name)?.as_object())
+    path.iter().try_fold(fields, |fields, name| find(fields, name)?.as_object())
+}
+
+/// Returns the member `name`. A few members are searched faster than the name is hashed.
+pub(super) fn find<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    match fields.len() {
+        0..=8 => fields.iter().find(|(other, _)| *other == name).map(|(_, value)| value),
+        _ => fields.get(name),
+    }
 }
 
 /// Returns the object under `path`, made where there was another value or none.
@@ -80,7 +88,7 @@ impl Serialize for Changed<'_> {
         let set = |name: &str| changes.iter().find(|change| change.is_of(path, name));
         let added = || {
             let here = changes.iter().filter(|change| *change.path == *path);
-            here.filter(|change| !fields.contains_key(&*change.name))
+            here.filter(|change| find(fields, &change.name).is_none())
         };
         let mut map = serializer.serialize_map(Some(fields.len() + added().count()))?;
         for (name, value) in fields {

@@ -114,7 +114,7 @@ impl Record {
         }
         let is_touched = self.changes.iter().any(|change| change.touches(path, name));
         let fields = if is_touched { self.fields() } else { &self.fields };
-        change::object(fields, path)?.get(name)
+        change::find(change::object(fields, path)?, name)
     }
 
     /// Sets the member `name` of the object under `path`, and creates the object if there is none.

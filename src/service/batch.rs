@@ -34,7 +34,7 @@ pub(super) async fn serve<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
     platform: &NamedPlatform,
-    parts: &Parts,
+    head: &Parts,
     events: Vec<EventRequest>,
 ) -> Served<S, B>
 where
@@ -48,7 +48,7 @@ where
     let lanes = lanes(shared, events);
     let served = lanes
         .into_iter()
-        .map(|lane| AssertUnwindSafe(serve_lane(reserved, shared, parts, lane)).catch_unwind());
+        .map(|lane| AssertUnwindSafe(serve_lane(reserved, shared, head, lane)).catch_unwind());
     let limit = shared.config.batch_concurrency.max(1);
     let ended: Vec<_> = stream::iter(served).buffer_unordered(limit).collect().await;
     let mut failed = Vec::new();
@@ -102,7 +102,7 @@ fn lanes<D>(shared: &Shared<D>, events: Vec<EventRequest>) -> Vec<Lane> {
 async fn serve_lane<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
-    parts: &Parts,
+    head: &Parts,
     lane: Lane,
 ) -> Vec<(usize, Served<S, B>)>
 where
@@ -125,9 +125,9 @@ where
     }
     for (position, request) in lane.events {
         let is_receipt = request.event.as_ref().is_some_and(|event| event.is_receipt);
-        let parts = with_length(parts.clone(), &request.bytes);
+        let head = Box::new(with_length(head.clone(), &request.bytes));
         let handoff = Handoff::default();
-        let turn = event::serve(reserved, shared, parts, request, guard.clone(), &handoff);
+        let turn = event::serve(reserved, shared, head, request, guard.clone(), &handoff);
         // The reply is not read, but a handler that streams it works while it does.
         let answer = drained(turn, &handoff, |answer| match answer {
             Ok(response) => ended(Some(response)),
@@ -149,11 +149,11 @@ where
 }
 
 /// Sets the head's content length, if it has one, to that of this body.
-fn with_length(mut parts: Parts, bytes: &Bytes) -> Parts {
-    if let Some(length) = parts.headers.get_mut(header::CONTENT_LENGTH) {
+fn with_length(mut head: Parts, bytes: &Bytes) -> Parts {
+    if let Some(length) = head.headers.get_mut(header::CONTENT_LENGTH) {
         *length = bytes.len().into();
     }
-    parts
+    head
 }
 
 /// Returns whether the event failed, even if the app's `on_error` gave the failure a status of

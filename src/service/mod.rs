@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -79,9 +80,12 @@ where
         let inner = std::mem::replace(&mut self.inner, clone.clone());
         let shared = Arc::clone(&self.shared);
         let handoff = Arc::<Handoff<R>>::default();
+        // Boxed, because it is large, and moved through the futures of a turn.
+        let (head, body) = request.into_parts();
+        let head = Box::new(head);
         ResponseFuture::turn(Arc::clone(&handoff), async move {
             let reserved = Reserved::new(inner, clone);
-            let served = serve(&reserved, &shared, request, &handoff);
+            let served = serve(&reserved, &shared, head, body, &handoff);
             match reserved.kept_until_pending(served).await {
                 Ok(response) => Ok(response),
                 Err(Failure::Inner(error)) => Err(error),
@@ -139,7 +143,8 @@ type Served<S, B> = Result<
 async fn serve<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,
-    request: Request<B>,
+    mut head: Box<Parts>,
+    body: B,
     handoff: &Handoff<S::Reply>,
 ) -> Served<S, B>
 where
@@ -147,20 +152,22 @@ where
     D: Database,
     B: FromBuffered<Error: Into<BoxError>>,
 {
-    let mut step = observe::recognise();
-    let recognised = step.run(recognise(&shared.config, request)).await;
-    match &recognised {
-        Ok((_, recognition)) => step.recognised(recognition.requests()),
-        Err(error) => step.refused(error),
-    }
-    let (parts, recognition) = recognised?;
+    let recognition = {
+        let mut step = observe::recognise();
+        let recognised = step.run(recognise(&shared.config, &mut head, body)).await;
+        match &recognised {
+            Ok(recognition) => step.recognised(recognition.requests()),
+            Err(error) => step.refused(error),
+        }
+        recognised?
+    };
     match recognition {
         Recognition::Event(request) => {
-            event::serve(reserved, shared, parts, request, None, handoff).await
+            event::serve(reserved, shared, head, request, None, handoff).await
         }
         Recognition::Batch(platform, events) => {
             // Boxed, so that the future of a single event stays small.
-            Box::pin(batch::serve(reserved, shared, &platform, &parts, events)).await
+            Box::pin(batch::serve(reserved, shared, &platform, &head, events)).await
         }
         Recognition::Acknowledged(platform) => Ok(acknowledge(platform.platform.empty_reply())),
     }

@@ -6,7 +6,6 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Request;
 use http::request::Parts;
 use http_body::Body;
 
@@ -15,7 +14,7 @@ use crate::error::{BoxError, Error, Kind};
 use crate::incoming::{Alias, EventRequest, Identity, KEPT_FOR, Recognised};
 use crate::options::Config;
 use crate::platform::{
-    Claim, ClientSession, Event, Input, MAX_EVENTS, NamedPlatform, PlatformRequest, claim, is_id,
+    Claim, ClientSession, Event, MAX_EVENTS, NamedPlatform, PlatformRequest, claim, is_id,
 };
 use crate::user_key::{UserId, UserKeys};
 use crate::verified::Verified;
@@ -44,26 +43,31 @@ impl Recognition {
 /// Reads the body and recognises its events.
 pub(super) async fn recognise<B>(
     config: &Config,
-    request: Request<B>,
-) -> Result<(Parts, Recognition), Error>
+    head: &mut Parts,
+    body: B,
+) -> Result<Recognition, Error>
 where
     B: Body<Error: Into<BoxError>>,
 {
-    let (mut parts, body) = request.into_parts();
-    if !config.reads(&parts.method, &parts.headers, &body) {
+    if !config.reads(&head.method, &head.headers, &body) {
         // Only `require_user` brings an unread body here: without it, the request passes through.
-        return Ok((parts, unrecognised(config, Bytes::new())?));
+        return unrecognised(config, Bytes::new());
     }
     let limit = config.body_limit;
-    let bytes = body::buffer(body, &parts.headers, limit, config.body_timeout).await?;
-    let recognition = find_events(config, &parts, bytes.clone())?;
+    let bytes = body::buffer(body, &head.headers, limit, config.body_timeout).await?;
+    let recognition = find_events(config, head, bytes.clone())?;
     if config.require_verified {
-        insist(&recognition, parts.extensions.get())?;
+        insist(&recognition, head.extensions.get())?;
     }
-    if recognition.requests().iter().any(|request| request.bytes != bytes) {
-        parts.extensions.insert(OriginalBody(bytes));
+    if recognition.requests().iter().any(|request| !is_same(&request.bytes, &bytes)) {
+        head.extensions.insert(OriginalBody(bytes));
     }
-    Ok((parts, recognition))
+    Ok(recognition)
+}
+
+/// Returns whether two bodies are equal, in most cases by looking only at their place.
+fn is_same(one: &Bytes, other: &Bytes) -> bool {
+    (one.as_ptr(), one.len()) == (other.as_ptr(), other.len()) || one == other
 }
 
 fn unrecognised(config: &Config, bytes: Bytes) -> Result<Recognition, Error> {
@@ -204,6 +208,7 @@ fn recognised(
     let has_client_sessions = platform.platform.has_client_sessions() && !event.sessionless;
     let is_client_session = has_client_sessions && (elements.session.is_none() || user.is_none());
     let client_session = if is_client_session { ClientSession::of(&event) } else { None };
+    let client_session = client_session.map(Box::new);
     let session_id = event.take_session_id().filter(|id| is_id(id)).map(Into::into);
     let has_session = is_client_session && (session_id.is_some() || client_session.is_some());
     if user.is_none() && conversation.is_none() && !has_session {
@@ -232,7 +237,7 @@ fn recognised(
         keeps_reply: config.deduplicate && event.repeats.is_none(),
         without_request: false,
         left: None,
-        input: if asks_platform { platform.platform.input(request) } else { Input::default() },
+        input: asks_platform.then(|| Box::new(platform.platform.input(request))),
         conversation,
         is_conversation: false,
     }))

@@ -1,6 +1,7 @@
 //! The handler's reply: reads the parts that the record stores, and writes the session and a
 //! created user id into it, which the platform sends back with the next request.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use crate::error::BoxError;
 use crate::media_type::{content_type, is_json};
 use crate::observe::Observer;
 use crate::options::Config;
-use crate::platform::{PlatformRequest, Reply, ReplyState};
+use crate::platform::{ClientSession, PlatformRequest, Reply, ReplyState};
 use crate::transaction::Shared;
 use crate::turn::{Exchange, Keep, StoredReply, Turn};
 
@@ -28,14 +29,20 @@ pub(super) struct ReplyWriter<D> {
     pub(super) turn: Arc<Turn>,
     /// The body of the request.
     pub(super) request: Bytes,
-    /// The head of the request, if the platform may write into the reply.
-    pub(super) head: Option<Parts>,
+    /// The head of the request, if it is [read](Self::reads_head).
+    pub(super) head: Option<Box<Parts>>,
     pub(super) observer: Observer,
     /// Set once the session is written into the reply.
     pub(super) is_written: bool,
 }
 
 impl<D> ReplyWriter<D> {
+    /// Returns whether the platform may write into the reply, and look at the head of the request
+    /// for it. Those of this crate look at its body alone.
+    pub(super) fn reads_head(turn: &Turn) -> bool {
+        !turn.platform().is_built_in && turn.writes_reply()
+    }
+
     /// Returns whether `keep` lets this turn be stored.
     pub(super) fn is_stored(&self, keep: Keep) -> bool {
         keep == Keep::All || self.turn.has_written()
@@ -45,41 +52,46 @@ impl<D> ReplyWriter<D> {
     ///
     /// Returns no exchange if the reply cannot hand over the id that was created for the user. The
     /// turn must not be stored then, since no later request could belong to that user.
-    pub(super) async fn read_for_record<R: Body<Error: Into<BoxError>>>(
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` holds each argument twice")]
+    pub(super) fn read_for_record<R: Body<Error: Into<BoxError>>>(
         &mut self,
         mut response: Response<ResponseBody<R>>,
         keep: Keep,
-    ) -> (Response<ResponseBody<R>>, Option<Exchange>) {
-        let is_failure = response.status().is_server_error();
-        let mut exchange = Exchange { is_failure, ..Exchange::default() };
-        let history = self.config().stored_elements.history.as_ref();
-        let history = history.filter(|_| keep == Keep::All && self.turn.user().is_some());
-        if history.is_some_and(|history| history.request) {
-            exchange.request = serde_json::from_slice(&self.request).ok();
-        }
-        if history.is_some_and(|history| history.response) && is_declared_json(response.headers()) {
-            let (same, read) = Box::pin(read(self.config(), response, |_| true)).await;
-            response = same;
-            exchange.response = read.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        }
-        let created = self.turn.created_user_id();
-        let created = created.filter(|_| self.is_stored(keep) && !self.turn.is_degraded());
-        let Some(created) = created else {
-            if self.turn.keeps_reply() && self.is_stored(keep) {
-                (response, exchange.reply) = Box::pin(self.keep(response)).await;
+    ) -> impl Future<Output = (Response<ResponseBody<R>>, Option<Exchange>)> {
+        async move {
+            let is_failure = response.status().is_server_error();
+            let mut exchange = Exchange { is_failure, ..Exchange::default() };
+            let history = self.config().stored_elements.history.as_ref();
+            let history = history.filter(|_| keep == Keep::All && self.turn.user().is_some());
+            if history.is_some_and(|history| history.request) {
+                exchange.request = serde_json::from_slice(&self.request).ok();
             }
-            return (response, Some(exchange));
-        };
-        let (response, read) = Box::pin(read(self.config(), response, may_be_object)).await;
-        let state = ReplyState { session: None, created_user_id: Some(created) };
-        let handed_over = read
-            .and_then(|bytes| self.written(&state, &bytes))
-            .and_then(|reply| holds(&reply, created).then_some(()).ok_or(Unwritten::Taken));
-        match handed_over {
-            Ok(()) => (response, Some(exchange)),
-            Err(unwritten) => {
-                unwritten.warn(&self.observer, NOT_HANDED_OVER);
-                (response, None)
+            if history.is_some_and(|history| history.response)
+                && is_declared_json(response.headers())
+            {
+                let (same, read) = Box::pin(read(self.config(), response, |_| true)).await;
+                response = same;
+                exchange.response = read.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            }
+            let created = self.turn.created_user_id();
+            let created = created.filter(|_| self.is_stored(keep) && !self.turn.is_degraded());
+            let Some(created) = created else {
+                if self.turn.keeps_reply() && self.is_stored(keep) {
+                    (response, exchange.reply) = Box::pin(self.keep(response)).await;
+                }
+                return (response, Some(exchange));
+            };
+            let (response, read) = Box::pin(read(self.config(), response, may_be_object)).await;
+            let state = ReplyState { session: None, created_user_id: Some(created) };
+            let handed_over = read
+                .and_then(|bytes| self.written(&state, &bytes))
+                .and_then(|reply| holds(&reply, created).then_some(()).ok_or(Unwritten::Taken));
+            match handed_over {
+                Ok(()) => (response, Some(exchange)),
+                Err(unwritten) => {
+                    unwritten.warn(&self.observer, NOT_HANDED_OVER);
+                    (response, None)
+                }
             }
         }
     }
@@ -129,14 +141,23 @@ impl<D> ReplyWriter<D> {
             return response;
         }
         let session = self.turn.client_session((self.config().clock)());
-        let state =
-            ReplyState { session: session.as_ref(), created_user_id: self.turn.created_user_id() };
-        if state.session.is_none() && state.created_user_id.is_none() {
+        let created_user_id = self.turn.created_user_id();
+        if session.is_none() && created_user_id.is_none() {
             return response;
         }
+        Box::pin(self.write_state(response, session, created_user_id)).await
+    }
+
+    async fn write_state<R: Body<Error: Into<BoxError>>>(
+        &self,
+        response: Response<ResponseBody<R>>,
+        session: Option<ClientSession>,
+        created_user_id: Option<&str>,
+    ) -> Response<ResponseBody<R>> {
+        let state = ReplyState { session: session.as_ref(), created_user_id };
         // Platforms do not read the body of a 4xx: a session missing there is not worth a warning.
         let is_read_by_platform = !response.status().is_client_error();
-        let (response, read) = Box::pin(read(self.config(), response, may_be_object)).await;
+        let (response, read) = read(self.config(), response, may_be_object).await;
         let (mut parts, mut body) = response.into_parts();
         match read.and_then(|bytes| self.written(&state, &bytes)) {
             Ok(reply) => {
@@ -160,8 +181,15 @@ impl<D> ReplyWriter<D> {
     /// Returns the reply with `state` written into it.
     fn written(&self, state: &ReplyState<'_>, reply: &[u8]) -> Result<Reply, Unwritten> {
         let mut reply = Reply::parse(reply).ok_or(Unwritten::NotObject)?;
-        let head = self.head.as_ref();
-        if let Some(request) = head.and_then(|head| PlatformRequest::parse(head, &self.request)) {
+        let no_head;
+        let head = match &self.head {
+            Some(head) => head,
+            None => {
+                no_head = http::Request::new(()).into_parts().0;
+                &no_head
+            }
+        };
+        if let Some(request) = PlatformRequest::parse(head, &self.request) {
             self.turn.platform().platform.write_reply(&request, state, &mut reply);
         }
         Ok(reply)

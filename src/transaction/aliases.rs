@@ -70,7 +70,10 @@ pub(super) async fn open<D: Database>(
         }
         let basis = load::load(shared, &user.storage_key, observer).await?;
         let Some(target) = basis.record().and_then(aliases::target) else {
-            let (basis, others) = with_others(shared, user, basis, observer).await?;
+            let (basis, others) = match user.aliases.is_empty() {
+                true => (basis, Vec::new()),
+                false => Box::pin(with_others(shared, user, basis, observer)).await?,
+            };
             return Ok(Opened { guard, waited, basis, others });
         };
         // A given place is the batch's, which cannot wait for another: there the record's own
@@ -90,9 +93,6 @@ async fn with_others<D: Database>(
     basis: Basis,
     observer: &Observer,
 ) -> Result<(Basis, Vec<Other>), Error> {
-    if user.aliases.is_empty() {
-        return Ok((basis, Vec::new()));
-    }
     let now = (shared.config.clock)();
     let key = &user.storage_key;
     let is_fresh =

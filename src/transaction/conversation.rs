@@ -82,7 +82,7 @@ impl<D: Database> ConversationSlot<D> {
         };
         let (event, clock) = (self.event.clone(), Arc::clone(&config.clock));
         let database_id = self.shared.database_id();
-        Ok(Arc::new(Turn::begin(event, basis, &Arc::new(elements), database_id, clock)))
+        Ok(Turn::begin(event, basis, &Arc::new(elements), database_id, clock))
     }
 
     /// Ends the access to the conversation, and returns its turn if there is something to store.

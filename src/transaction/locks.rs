@@ -3,21 +3,36 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::timeout;
 
 use crate::error::{Error, Kind};
+use crate::within::within;
 
 /// The locks of the users with a turn under way. Other users have none, so the map does not grow
 /// with the number of users seen.
 #[derive(Default)]
 pub(crate) struct UserLocks {
-    places: Mutex<HashMap<Arc<str>, Place>>,
+    places: Mutex<HashMap<Hashed, Place>>,
+    hasher: RandomState,
+}
+
+/// A key with its hash, which is made once for the place to be taken and given back: keys are long.
+#[derive(Clone, PartialEq, Eq)]
+struct Hashed {
+    hash: u64,
+    key: Arc<str>,
+}
+
+impl Hash for Hashed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 /// One user's lock, and the number of turns that hold it or wait for it.
@@ -51,7 +66,7 @@ enum Acquiring {
 
 struct HeldPlace {
     locks: Arc<UserLocks>,
-    key: Arc<str>,
+    key: Hashed,
 }
 
 impl UserLocks {
@@ -66,7 +81,8 @@ impl UserLocks {
         let mut places = self.places();
         let mut take = |key: &Arc<str>| {
             // The place counts while the turn waits as well, and no longer once it gives up.
-            (acquire(&mut places, key), HeldPlace { locks: Arc::clone(self), key: Arc::clone(key) })
+            let key = Hashed { hash: self.hasher.hash_one(key), key: Arc::clone(key) };
+            (acquire(&mut places, &key), HeldPlace { locks: Arc::clone(self), key })
         };
         let (lock, place) = take(key);
         let mut further: Vec<_> = further.iter().filter(|other| *other != key).collect();
@@ -77,7 +93,7 @@ impl UserLocks {
         QueuedTurn { lock, place, further }
     }
 
-    fn places(&self) -> MutexGuard<'_, HashMap<Arc<str>, Place>> {
+    fn places(&self) -> MutexGuard<'_, HashMap<Hashed, Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,7 +120,7 @@ impl Acquiring {
     async fn wait(self, limit: Duration) -> Result<OwnedMutexGuard<()>, Error> {
         match self {
             Self::Held(guard) => Ok(guard),
-            Self::Waiting(waiting) => timeout(limit, waiting).await.map_err(|_| {
+            Self::Waiting(waiting) => within(limit, waiting).await.map_err(|_| {
                 let message = format!(
                     "the user's earlier requests did not end within {limit:?}: make the handler \
                      faster, or raise `queue_timeout` (a handler that calls its own service, or \
@@ -116,9 +132,9 @@ impl Acquiring {
     }
 }
 
-fn acquire(places: &mut HashMap<Arc<str>, Place>, key: &Arc<str>) -> Acquiring {
+fn acquire(places: &mut HashMap<Hashed, Place>, key: &Hashed) -> Acquiring {
     let new = || Place { lock: Arc::default(), count: 0 };
-    let place = places.entry(Arc::clone(key)).or_insert_with(new);
+    let place = places.entry(key.clone()).or_insert_with(new);
     place.count += 1;
     if let Ok(guard) = Arc::clone(&place.lock).try_lock_owned() {
         return Acquiring::Held(guard);
@@ -133,7 +149,7 @@ fn acquire(places: &mut HashMap<Arc<str>, Place>, key: &Arc<str>) -> Acquiring {
 
 impl Drop for HeldPlace {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut place) = self.locks.places().entry(Arc::clone(&self.key)) {
+        if let Entry::Occupied(mut place) = self.locks.places().entry(self.key.clone()) {
             place.get_mut().count -= 1;
             if place.get().count == 0 {
                 place.remove();

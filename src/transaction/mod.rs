@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use futures_util::FutureExt;
 use tracing::Instrument;
 
 use self::aliases::{Opened, Other};
@@ -24,7 +24,8 @@ pub(crate) use self::aliases::{delete, place};
 pub(crate) use self::closure::{Failed, run_closure};
 use self::conversation::{CloseOnDrop, ConversationSlot};
 pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
-use self::save::{Completed, Completion, too_many_conflicts};
+pub(crate) use self::save::too_many_conflicts;
+use self::save::{Completed, Completion};
 pub(crate) use self::shared::Shared;
 use crate::database::Database;
 use crate::error::{Error, Kind};
@@ -33,6 +34,7 @@ use crate::observe::Observer;
 use crate::policy::OnConflict;
 use crate::turn::{Basis, Conversation, Exchange, Handled, Keep, Turn};
 use crate::under_way::UnderWay;
+use crate::within::within;
 
 /// One run of the handler.
 pub(crate) struct Attempt {
@@ -93,8 +95,8 @@ where
 {
     let config = &shared.config;
     config.stored_elements.check()?;
-    let opened = aliases::open(shared, event.user.as_mut(), guard, observer).await?;
-    let Opened { guard, waited, basis, others } = opened;
+    let Opened { guard, waited, basis, others } =
+        aliases::open(shared, event.user.as_mut(), guard, observer).await?;
     let others = Arc::new(others);
     let key = event.user.as_ref().map(|user| Arc::clone(&user.storage_key));
     let Some(mut loaded) = detached::basis(&event, basis) else {
@@ -122,7 +124,7 @@ where
             CloseOnDrop(ConversationSlot::new(shared, &event, observer, is_conversation_stored));
         let (elements, clock) = (&config.stored_elements, Arc::clone(&config.clock));
         let turn = Turn::begin(event, loaded, elements, shared.database_id(), clock);
-        let turn = DiscardOnDrop(Arc::new(turn));
+        let turn = DiscardOnDrop(turn);
         if let Some(handled) = turn.0.was_handled() {
             observer.skip("handled");
             return Ok(Transacted::Handled(handled));
@@ -164,7 +166,7 @@ where
             }
             Completed::ConversationConflict => {
                 loaded = match &key {
-                    Some(key) => load::load(shared, key, observer).await?,
+                    Some(key) => Box::pin(load::load(shared, key, observer)).await?,
                     None => Basis::Absent(None),
                 };
             }
@@ -184,17 +186,20 @@ impl Drop for DiscardOnDrop {
 }
 
 /// Runs `work` within `limit`. `what` names it in the error, such as "loading".
-pub(crate) async fn with_timeout<T>(
-    what: &str,
+///
+/// Not an `async fn`, which would hold the large work twice and copy it.
+pub(crate) fn with_timeout<T, W: Future<Output = Result<T, Error>>>(
+    what: &'static str,
     limit: Duration,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    timeout(limit, work).await.unwrap_or_else(|_| {
-        let message = format!(
-            "{what} took longer than {limit:?}: check the database, or raise the time limit"
-        );
-        Err(Error::new(Kind::Timeout, message))
-    })
+    work: W,
+) -> impl Future<Output = Result<T, Error>> + use<T, W> {
+    within(limit, work).map(move |result| result.unwrap_or_else(|_| Err(too_long(what, limit))))
+}
+
+fn too_long(what: &str, limit: Duration) -> Error {
+    let message =
+        format!("{what} took longer than {limit:?}: check the database, or raise the time limit");
+    Error::new(Kind::Timeout, message)
 }
 
 /// Runs `work` to its end, even if the returned future is dropped, within the span of the request.

@@ -51,8 +51,8 @@ pub(super) enum Completed<T> {
 /// The result of saving a record.
 enum Resolved {
     Written,
-    /// There was nothing to store.
-    Unchanged,
+    /// There was nothing to store, for this reason.
+    Unchanged(&'static str),
     /// Nothing is stored of this turn: its user was deleted, or another process has handled the
     /// event.
     Dropped,
@@ -66,154 +66,170 @@ impl<D: Database> Completion<D> {
     /// Seals the turn once `output` is there, stores its changes, and begins the work after the
     /// reply. Those of the conversation are stored first, so that what the user's record notes as
     /// done is done.
-    pub(super) async fn complete<T>(
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` holds each argument twice")]
+    pub(super) fn complete<T>(
         self,
         output: impl Future<Output = (T, Option<Exchange>)>,
-    ) -> Result<Completed<T>, Error> {
-        let (output, exchange) = output.await;
-        let Self { shared, turn, keep, observer, .. } = &self;
-        let now = (shared.config.clock)();
-        let Some(exchange) = exchange else {
-            observer.skip("unreachable");
-            return Ok(Completed::Saved(output));
-        };
-        let outcome = turn.0.seal(exchange, *keep, now);
-        // The place of the conversation is held until both are stored.
-        let closed = self.conversation.close();
-        let mut has_stored_conversation = false;
-        if let Some(conversation) = closed.as_ref().and_then(|closed| closed.turn.as_ref()) {
-            let changes = conversation.0.seal(Exchange::default(), Keep::IfWritten, now);
-            has_stored_conversation = !matches!(changes, Outcome::Nothing(_));
-            if let Resolved::Rerun(_) = self.store(&conversation.0, changes).await? {
-                return Ok(Completed::ConversationConflict);
+    ) -> impl Future<Output = Result<Completed<T>, Error>> {
+        async move {
+            let Self { shared, turn, keep, observer, .. } = &self;
+            // What is not in this block any more does not take room in the future.
+            let (output, outcome, now) = {
+                let (output, exchange) = output.await;
+                let now = (shared.config.clock)();
+                let Some(exchange) = exchange else {
+                    observer.skip("unreachable");
+                    return Ok(Completed::Saved(output));
+                };
+                (output, turn.0.seal(exchange, *keep, now), now)
+            };
+            // The place of the conversation is held until both are stored.
+            let closed = self.conversation.close();
+            let mut has_stored_conversation = false;
+            if let Some(conversation) = closed.as_ref().and_then(|closed| closed.turn.as_ref()) {
+                let changes = conversation.0.seal(Exchange::default(), Keep::IfWritten, now);
+                has_stored_conversation = !matches!(changes, Outcome::Nothing(_));
+                let stored = Box::pin(self.store(&conversation.0, changes)).await?;
+                if let Resolved::Rerun(_) = stored {
+                    return Ok(Completed::ConversationConflict);
+                }
             }
-        }
-        if let Outcome::Nothing(reason) = &outcome {
-            observer.skip(reason);
-        }
-        let saved_key = match &outcome {
-            Outcome::Save { key, .. } => Some(Arc::clone(key)),
-            Outcome::Nothing(_) | Outcome::Delete { .. } => None,
-        };
-        let resolved = match self.store(&turn.0, outcome).await? {
-            Resolved::Rerun(current) => {
-                return Ok(Completed::Conflict { current, has_stored_conversation });
+            match self.store(&turn.0, outcome).await? {
+                Resolved::Rerun(current) => {
+                    return Ok(Completed::Conflict { current, has_stored_conversation });
+                }
+                Resolved::Handled(handled) => return Ok(Completed::Handled(handled)),
+                Resolved::Written => {
+                    if !self.others.is_empty() {
+                        Box::pin(self.link()).await;
+                    }
+                    detached::begin(shared, &turn.0, true, observer);
+                }
+                Resolved::Unchanged(reason) => {
+                    observer.skip(reason);
+                    detached::begin(shared, &turn.0, false, observer);
+                }
+                // The ids of a user who was deleted meanwhile are not tied to anything.
+                Resolved::Dropped => {}
             }
-            Resolved::Handled(handled) => return Ok(Completed::Handled(handled)),
-            resolved => resolved,
-        };
-        // The ids of a user who was deleted meanwhile are not tied to anything.
-        if let (Resolved::Written, Some(key)) = (&resolved, saved_key) {
-            self.link(&key).await;
+            Ok(Completed::Saved(output))
         }
-        match resolved {
-            Resolved::Written => detached::begin(shared, &turn.0, true, observer),
-            Resolved::Unchanged => detached::begin(shared, &turn.0, false, observer),
-            Resolved::Dropped | Resolved::Handled(_) | Resolved::Rerun(_) => {}
-        }
-        Ok(Completed::Saved(output))
     }
 
-    /// Ties the user's further ids to the record under `key`. The turn is stored by then, so a
-    /// failure is only logged: the user's next turn finishes.
-    async fn link(&self, key: &str) {
-        let Self { shared, observer, .. } = self;
+    /// Ties the user's further ids to the record. The turn is stored by then, so a failure is only
+    /// logged: the user's next turn finishes.
+    async fn link(&self) {
+        let Self { shared, turn, observer, .. } = self;
+        let Some(user) = turn.0.user() else { return };
         let limit = shared.config.save_timeout;
         for other in &*self.others {
-            let link = with_timeout("saving an alias", limit, other.link(&*shared.database, key));
-            if let Err(error) = link.await {
+            let link = other.link(&*shared.database, &user.storage_key);
+            if let Err(error) = with_timeout("saving an alias", limit, link).await {
                 observer.unlinked(&error);
             }
         }
     }
 
     /// Stores the outcome of `turn`.
-    async fn store(&self, turn: &Turn, outcome: Outcome) -> Result<Resolved, Error> {
-        let Self { shared, observer, .. } = self;
-        let limit = shared.config.save_timeout;
-        match outcome {
-            Outcome::Nothing(_) => Ok(Resolved::Unchanged),
-            Outcome::Delete { key, aliases } => {
-                let delete = aliases::delete(&*shared.database, &key, &aliases);
-                let mut step = observer.delete();
-                let deleted = step.run(with_timeout("deleting", limit, delete)).await;
-                step.deleted(&deleted);
-                deleted.map_err(Error::unavailable)?;
-                Ok(Resolved::Dropped)
-            }
-            Outcome::Save { key, record, expected } => {
-                let mut step = observer.save();
-                let span = step.span();
-                let save = self.save(turn, &key, record, expected, &mut step);
-                let saved = with_timeout("saving", limit, save).instrument(span).await;
-                saved.inspect_err(|error| step.fail(error))
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` holds each argument twice")]
+    fn store<'a>(
+        &'a self,
+        turn: &'a Turn,
+        outcome: Outcome,
+    ) -> impl Future<Output = Result<Resolved, Error>> + 'a {
+        async move {
+            let Self { shared, observer, .. } = self;
+            let limit = shared.config.save_timeout;
+            match outcome {
+                Outcome::Nothing(reason) => Ok(Resolved::Unchanged(reason)),
+                Outcome::Delete { key, aliases } => {
+                    let delete = aliases::delete(&*shared.database, &key, &aliases);
+                    let delete = with_timeout("deleting", limit, Box::pin(delete));
+                    let mut step = observer.delete();
+                    let deleted = step.run(delete).await;
+                    step.deleted(&deleted);
+                    deleted.map_err(Error::unavailable)?;
+                    Ok(Resolved::Dropped)
+                }
+                Outcome::Save { key, record, expected } => {
+                    let mut step = observer.save();
+                    let span = step.span();
+                    let save = self.save(turn, &key, record, expected, &mut step);
+                    let saved = with_timeout("saving", limit, save).instrument(span).await;
+                    saved.inspect_err(|error| step.fail(error))
+                }
             }
         }
     }
 
     /// Saves the record, and resolves conflicts as the policy says.
-    async fn save(
-        &self,
-        turn: &Turn,
-        key: &str,
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` holds each argument twice")]
+    fn save<'a>(
+        &'a self,
+        turn: &'a Turn,
+        key: &'a str,
         mut record: Record,
         mut expected: Option<Version>,
-        step: &mut StepSpan<'_>,
-    ) -> Result<Resolved, Error> {
-        let database = &self.shared.database;
-        for attempt in 0..ATTEMPTS {
-            step.holds(&record);
-            let save = database.save(key, &record, Expected::from(expected.as_ref()));
-            let mut current = match save.await.map_err(Error::unavailable)? {
-                Saved::Written(_) => {
-                    step.end("stored");
-                    return Ok(Resolved::Written);
+        step: &'a mut StepSpan<'_>,
+    ) -> impl Future<Output = Result<Resolved, Error>> + 'a {
+        async move {
+            let database = &self.shared.database;
+            for attempt in 0..ATTEMPTS {
+                step.holds(&record);
+                let save = database.save(key, &record, Expected::from(expected.as_ref()));
+                let mut current = match save.await.map_err(Error::unavailable)? {
+                    Saved::Written(_) => {
+                        step.end("stored");
+                        return Ok(Resolved::Written);
+                    }
+                    Saved::Conflict(current) => current,
+                };
+                if let Some(pause) = pause(attempt) {
+                    // The conflict's record may be outdated after a pause. A load that finds nothing
+                    // does not overrule it: only a save tells for certain that the user was deleted.
+                    let loaded = Box::pin(async {
+                        sleep(pause).await;
+                        database.load(key).await
+                    });
+                    current = loaded.await.map_err(Error::unavailable)?.or(current);
                 }
-                Saved::Conflict(current) => current,
-            };
-            if let Some(pause) = pause(attempt) {
-                sleep(pause).await;
-                // The conflict's record may be outdated after a pause. A load that finds nothing
-                // does not overrule it: only a save tells for certain that the user was deleted.
-                let loaded = database.load(key).await;
-                current = loaded.map_err(Error::unavailable)?.or(current);
-            }
-            // A deleted user stays deleted, even if not stored yet when the turn began.
-            let Some(current) = current else {
-                step.conflict("stays_deleted");
-                step.end("stays_deleted");
-                return Ok(Resolved::Dropped);
-            };
-            // Another process has handled the event, or this one has, by an earlier save, the
-            // answer to which was lost.
-            if let Some(handled) = turn.handled(&current.record) {
-                step.conflict("handled");
-                step.end("handled");
-                // Without a kept reply, this run's own is a better one than none.
-                return Ok(match handled.reply {
-                    Some(_) => Resolved::Handled(handled),
-                    None => Resolved::Dropped,
-                });
-            }
-            match self.on_conflict {
-                OnConflict::Rerun { .. } => {
-                    step.conflict("rerun");
-                    step.end("overtaken");
-                    return Ok(Resolved::Rerun(current));
+                // A deleted user stays deleted, even if not stored yet when the turn began.
+                let Some(current) = current else {
+                    step.conflict("stays_deleted");
+                    step.end("stays_deleted");
+                    return Ok(Resolved::Dropped);
+                };
+                // Another process has handled the event, or this one has, by an earlier save, the
+                // answer to which was lost.
+                if let Some(handled) = turn.handled(&current.record) {
+                    step.conflict("handled");
+                    step.end("handled");
+                    // Without a kept reply, this run's own is a better one than none.
+                    return Ok(match handled.reply {
+                        Some(_) => Resolved::Handled(handled),
+                        None => Resolved::Dropped,
+                    });
                 }
-                OnConflict::Overwrite => step.conflict("overwrite"),
-                OnConflict::Merge => {
-                    step.conflict("merge");
-                    record = turn.merge(&current.record)?;
+                match self.on_conflict {
+                    OnConflict::Rerun { .. } => {
+                        step.conflict("rerun");
+                        step.end("overtaken");
+                        return Ok(Resolved::Rerun(current));
+                    }
+                    OnConflict::Overwrite => step.conflict("overwrite"),
+                    OnConflict::Merge => {
+                        step.conflict("merge");
+                        record = turn.merge(&current.record)?;
+                    }
                 }
+                expected = Some(current.version);
             }
-            expected = Some(current.version);
+            Err(too_many_conflicts())
         }
-        Err(too_many_conflicts())
     }
 }
 
-pub(super) fn too_many_conflicts() -> Error {
+pub(crate) fn too_many_conflicts() -> Error {
     let message = "gave up after repeated conflicting writes, and nothing was written: send the \
                    request again";
     Error::new(Kind::Conflict, message)

@@ -8,7 +8,7 @@ use super::ending::Ending;
 use super::handled::EventId;
 use super::place::SessionPlace;
 use super::sessions;
-use super::state::{Basis, Phase, State, Turn, TurnEvent};
+use super::state::{Basis, Phase, State, Turn};
 use super::typed::TypedState;
 use super::writes::Writes;
 use crate::incoming::Recognised;
@@ -20,33 +20,33 @@ use crate::timestamp::Clock;
 impl Turn {
     /// Begins the turn of an event. A loaded record has been checked by then.
     pub(crate) fn begin(
-        recognised: Box<Recognised>,
+        mut event: Box<Recognised>,
         loaded: Basis,
         elements: &Arc<StoredElements>,
         database_id: usize,
         clock: Arc<Clock>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let now = clock();
         let mut record = match loaded.record() {
             Some(record) => record.clone(),
             None => new_record(elements),
         };
-        let Recognised { platform, user, new_session, client_session, is_receipt, .. } =
-            &*recognised;
+        let client_session = event.client_session.take();
+        let Recognised { platform, new_session, is_receipt, .. } = &*event;
         let (new_session, came) = (*new_session, client_session.is_some());
         let mut session = match &elements.session {
-            _ if recognised.sessionless => SessionPlace::Outside,
-            Some(element) if user.is_some() => {
+            _ if event.sessionless => SessionPlace::Outside,
+            Some(element) if event.user.is_some() => {
                 let has_threads = platform.platform.has_threads();
                 SessionPlace::Record(element.times(&platform.name, has_threads))
             }
             _ if platform.platform.has_client_sessions() => {
-                SessionPlace::Client(Box::new(client_session.clone().unwrap_or_default()))
+                SessionPlace::Client(client_session.unwrap_or_default())
             }
             _ => SessionPlace::Off,
         };
         let is_new_session = match session.times() {
-            Some(times) => sessions::open(&mut record, &recognised, times, now),
+            Some(times) => sessions::open(&mut record, &event, times, now),
             None => match new_session {
                 NewSession::Yes => true,
                 NewSession::No => false,
@@ -67,19 +67,7 @@ impl Turn {
             };
             count_session(&mut record, counts);
         }
-        let id = EventId::of(&recognised);
-        let event = TurnEvent {
-            platform: recognised.platform,
-            user: recognised.user,
-            session_id: recognised.session_id,
-            id,
-            is_receipt: recognised.is_receipt,
-            conversation: recognised.conversation,
-            is_conversation: recognised.is_conversation,
-            without_request: recognised.without_request,
-            deletion_requested: recognised.deletion_requested,
-            input: recognised.input,
-        };
+        let event_id = EventId::of(&event);
         let state = State {
             phase: Phase::Open,
             is_written: false,
@@ -95,10 +83,11 @@ impl Turn {
             noted: None,
             detached: Some(Vec::new()),
         };
-        Self {
+        Arc::new(Self {
             elements: Arc::clone(elements),
             database_id,
             event,
+            event_id,
             clock,
             began: now,
             loaded,
@@ -109,7 +98,7 @@ impl Turn {
             state: Mutex::new(state),
             updated: Condvar::new(),
             ending: Ending::default(),
-        }
+        })
     }
 }
 

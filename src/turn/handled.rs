@@ -89,14 +89,14 @@ impl Turn {
 
     /// Returns what the stored record holds of this turn's event, if it was handled.
     pub(crate) fn handled(&self, stored: &Record) -> Option<Handled> {
-        let event = self.event.id.as_ref()?;
+        let event = self.event_id.as_ref()?;
         let entry = entries(stored).find(|entry| id(entry) == Some(&event.id))?;
         Some(Handled { reply: entry.get("reply").and_then(|it| StoredReply::deserialize(it).ok()) })
     }
 
     /// Returns whether the reply is kept for repeats of this turn's event.
     pub(crate) fn keeps_reply(&self) -> bool {
-        let keeps = self.event.id.as_ref().is_some_and(|event| event.keeps_reply);
+        let keeps = self.event_id.as_ref().is_some_and(|event| event.keeps_reply);
         keeps && self.user().is_some() && !self.is_degraded()
     }
 }
@@ -114,7 +114,7 @@ fn id(entry: &Entry) -> Option<&str> {
 
 /// Notes the event of this turn in its record, if repeats of it are to be recognised.
 pub(super) fn note(turn: &Turn, state: &mut State, reply: Option<StoredReply>, now: SystemTime) {
-    let Some(event) = &turn.event.id else { return };
+    let Some(event) = &turn.event_id else { return };
     let until = now.checked_add(event.kept_for).unwrap_or(now);
     let mut entry = Map::new();
     entry.insert("id".into(), event.id.as_str().into());
@@ -130,7 +130,7 @@ pub(super) fn note(turn: &Turn, state: &mut State, reply: Option<StoredReply>, n
 
 /// Notes the event of this turn in `merged`, too.
 pub(super) fn merge(turn: &Turn, state: &State, merged: &mut Record) {
-    if let (Some(event), Some(noted)) = (&turn.event.id, &state.noted) {
+    if let (Some(event), Some(noted)) = (&turn.event_id, &state.noted) {
         put(event, noted, merged);
     }
 }

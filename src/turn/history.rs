@@ -10,6 +10,7 @@ use super::seal::Exchange;
 use super::state::{State, Turn};
 use super::{Session, User, data};
 use crate::error::Error;
+use crate::platform::Input;
 use crate::record::Record;
 use crate::stored_elements::HistoryElement;
 
@@ -160,11 +161,12 @@ pub(super) fn add_entry(
 ) {
     let Some(history) = &turn.elements.history else { return };
     let session_state = state.session.state(&state.record).cloned();
-    let input = &turn.event.input;
+    let input = turn.event.input.as_deref();
+    let said = |part: fn(&Input) -> &Option<Value>| input.and_then(|input| part(input).clone());
     let elements = [
-        ("input", history.input, input.input.clone()),
-        ("nlu", history.nlu, input.nlu.clone()),
-        ("asr", history.asr, input.asr.clone()),
+        ("input", history.input, said(|input| &input.input)),
+        ("nlu", history.nlu, said(|input| &input.nlu)),
+        ("asr", history.asr, said(|input| &input.asr)),
         ("state", history.state, session_state),
         ("output", history.output, state.output.take()),
         ("request", history.request, exchange.request.map(|request| without_person(turn, request))),

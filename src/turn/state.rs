@@ -16,8 +16,8 @@ use super::typed::TypedState;
 use super::writes::Writes;
 use crate::database::{Version, VersionedRecord};
 use crate::error::{Error, Kind};
-use crate::incoming::Identity;
-use crate::platform::{ClientSession, Input, NamedPlatform};
+use crate::incoming::{Identity, Recognised};
+use crate::platform::{ClientSession, NamedPlatform};
 use crate::record::{Path, Record};
 use crate::stored_elements::StoredElements;
 use crate::timestamp::Clock;
@@ -27,7 +27,9 @@ pub(crate) struct Turn {
     pub(super) elements: Arc<StoredElements>,
     /// An id that tells the databases of two layers apart.
     pub(super) database_id: usize,
-    pub(super) event: TurnEvent,
+    pub(super) event: Box<Recognised>,
+    /// The id of the event, if repeats of it are to be recognised.
+    pub(super) event_id: Option<EventId>,
     pub(super) clock: Arc<Clock>,
     pub(super) began: SystemTime,
     pub(super) loaded: Basis,
@@ -38,23 +40,6 @@ pub(crate) struct Turn {
     /// Notified when an `update` has ended.
     pub(super) updated: Condvar,
     pub(super) ending: Ending,
-}
-
-/// The event of a turn.
-pub(super) struct TurnEvent {
-    pub(super) platform: NamedPlatform,
-    /// `None` if the event has only a session, which the client keeps.
-    pub(super) user: Option<Identity>,
-    pub(super) session_id: Option<Arc<str>>,
-    pub(super) id: Option<EventId>,
-    pub(super) is_receipt: bool,
-    pub(super) conversation: Option<Identity>,
-    /// Set if the record is a conversation's, not a user's.
-    pub(super) is_conversation: bool,
-    pub(super) without_request: bool,
-    /// Set if the platform asks to delete the user's data, and the layer is told to comply.
-    pub(super) deletion_requested: bool,
-    pub(super) input: Input,
 }
 
 /// The stored state that a turn begins with.
