@@ -13,6 +13,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::compact;
 use super::same::{is_same, is_same_object};
 use crate::error::Error;
 use crate::record::Record;
@@ -29,6 +30,9 @@ pub(super) struct Source {
 
 /// Reads the record in a stored text.
 pub(super) fn read(text: String) -> Result<(Record, Option<Source>), Error> {
+    if let Some(fields) = compact::read(&text, LEVELS) {
+        return Ok((Record::new(fields), None));
+    }
     let record: Record = serde_json::from_str(&text).map_err(|error| {
         // Of another type than an object it would quote the value.
         let why = match error.classify() {
@@ -72,7 +76,7 @@ pub(super) fn write(
 ) -> Result<String, Error> {
     check_depth(record)?;
     let text = match source {
-        None => serde_json::to_string(record).map_err(|error| Error::encode(error.to_string()))?,
+        None => compact::write(record)?,
         Some(source) => {
             let mut text = String::with_capacity(source.text.len());
             let (new, old) = (record.fields(), source.record.fields());

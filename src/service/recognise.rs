@@ -282,6 +282,7 @@ fn identity(
     let also_known_as = mem::take(&mut event.also_known_as);
     let aliases = also_known_as.into_iter().filter_map(|id| key(id).map(Alias::from)).collect();
     let person_id = event.person_id.take().filter(|id| is_id(id)).map(Into::into);
-    let id = id.into();
+    // Most keys are the bare id, which is long.
+    let id = if *id == *storage_key { Arc::clone(&storage_key) } else { id.into() };
     Some(Identity { id, storage_key, aliases, person_id, is_created, is_authenticated: false })
 }

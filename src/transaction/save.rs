@@ -187,11 +187,11 @@ impl<D: Database> Completion<D> {
                 if let Some(pause) = pause(attempt) {
                     // The conflict's record may be outdated after a pause. A load that finds nothing
                     // does not overrule it: only a save tells for certain that the user was deleted.
-                    let loaded = Box::pin(async {
+                    let loaded = Box::pin(async move {
                         sleep(pause).await;
-                        database.load(key).await
+                        database.load(key).await.map(|loaded| loaded.or(current))
                     });
-                    current = loaded.await.map_err(Error::unavailable)?.or(current);
+                    current = loaded.await.map_err(Error::unavailable)?;
                 }
                 // A deleted user stays deleted, even if not stored yet when the turn began.
                 let Some(current) = current else {

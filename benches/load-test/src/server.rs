@@ -8,7 +8,10 @@ use measures::{identity, samples};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
-use tower_persistence::{Error, PersistenceLayer, User, connect};
+use tower_persistence::{
+    Database, Error, FileDb, MemoryDb, PersistenceLayer, PostgresDb, RedisDb, SqliteDb, User,
+    connect,
+};
 use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 
 use crate::options::Service;
@@ -31,13 +34,25 @@ async fn serve(service: Service, database: &str) {
             Router::new().route("/", post(session)).layer(layer)
         }
         Service::Layer => {
-            let db = connect(database).await.expect("the database");
-            Router::new().route("/", post(visit)).layer(PersistenceLayer::new(db))
+            // Each by its own type, as the stores of tower-sessions.
+            let (scheme, path) = database.split_once(':').expect("a URL");
+            match scheme {
+                "memory" => layer(MemoryDb::new()),
+                "file" => layer(FileDb::open(path).await.expect("a file")),
+                "sqlite" => layer(SqliteDb::open(path).await.expect("a file")),
+                "postgres" => layer(PostgresDb::connect(database).await.expect("a URL")),
+                "redis" => layer(RedisDb::connect(database).await.expect("a URL")),
+                _ => layer(connect(database).await.expect("the database")),
+            }
         }
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     println!("{}", listener.local_addr().expect("an address").port());
     axum::serve(listener, router).await.expect("served");
+}
+
+fn layer(db: impl Database) -> Router {
+    Router::new().route("/", post(visit)).layer(PersistenceLayer::new(db))
 }
 
 fn reply(name: Option<&str>, visits: i64) -> Json<Value> {

@@ -41,7 +41,15 @@ pub(super) enum Failure {
 pub(super) struct Open {
     number: u64,
     connection: MultiplexedConnection,
-    answered_at: Instant,
+    /// The time of the call that got the last answer over it, or of the call that has this clone.
+    used_at: Instant,
+}
+
+impl Open {
+    /// Lets the patience for the next answer begin anew.
+    pub(super) fn use_again(&mut self) {
+        self.used_at = Instant::now();
+    }
 }
 
 #[derive(Default)]
@@ -85,19 +93,32 @@ impl Link {
 
     /// Returns the connection; opens one, once for all concurrent callers.
     pub(super) async fn open(&self) -> Result<Open, Failure> {
-        if let Some(open) = self.peek() {
-            if open.answered_at.elapsed() < IDLE {
-                return Ok(open);
+        let now = Instant::now();
+        match self.peek() {
+            Some(open) if now.duration_since(open.used_at) < IDLE => {
+                Ok(Open { used_at: now, ..open })
             }
-            match timeout(PING, self.ask(&open, &redis::cmd("PING"), false)).await {
-                Ok(Ok(_) | Err(Failure::Refused(_))) => return Ok(open),
+            // Kept apart, as it is large and each call would carry it along.
+            idle => Box::pin(self.renew(idle)).await,
+        }
+    }
+
+    /// Asks an idle connection whether it is alive, and opens another one unless it is.
+    async fn renew(&self, idle: Option<Open>) -> Result<Open, Failure> {
+        if let Some(idle) = idle {
+            let mut open = Open { used_at: Instant::now(), ..idle };
+            match timeout(PING, self.ask(&mut open, &redis::cmd("PING"), false)).await {
+                Ok(Ok(_) | Err(Failure::Refused(_))) => {
+                    open.use_again();
+                    return Ok(open);
+                }
                 _ => self.discard(open.number),
             }
         }
         let since = Instant::now();
         let mut failed = self.opening.lock().await;
         if let Some(open) = self.peek() {
-            return Ok(open);
+            return Ok(Open { used_at: Instant::now(), ..open });
         }
         if let Some((_, error)) = failed.as_ref().filter(|(began, _)| *began >= since) {
             return Err(Failure::NotSent(error.clone()));
@@ -108,7 +129,7 @@ impl Link {
                 *failed = None;
                 let mut state = self.state();
                 state.count += 1;
-                let open = Open { number: state.count, connection, answered_at: Instant::now() };
+                let open = Open { number: state.count, connection, used_at: Instant::now() };
                 state.open = Some(open.clone());
                 Ok(open)
             }
@@ -123,24 +144,24 @@ impl Link {
     /// with it, that another one of the cluster has sent it here.
     pub(super) async fn ask(
         &self,
-        open: &Open,
+        open: &mut Open,
         command: &Cmd,
         is_asking: bool,
     ) -> Result<Value, Failure> {
-        let mut connection = open.connection.clone();
-        let mut waiting = Waiting { link: self, number: open.number, since: Some(Instant::now()) };
+        let mut waiting = Waiting { link: self, number: open.number, since: Some(open.used_at) };
         let answer = match is_asking {
-            false => command.query_async(&mut connection).await,
-            true => both(&mut connection, command).await,
+            // Not `query_async`, which allocates the future.
+            false => open.connection.send_packed_command(command).await,
+            true => Box::pin(both(&mut open.connection, command)).await,
         };
         waiting.since = None;
-        match answer {
+        match answer.and_then(Value::extract_error) {
             Ok(value) => {
-                self.answered(open.number);
+                self.answered(open);
                 Ok(value)
             }
             Err(error) if is_answer(&error) => {
-                self.answered(open.number);
+                self.answered(open);
                 if leads_elsewhere(&error) {
                     self.discard(open.number);
                 }
@@ -153,9 +174,9 @@ impl Link {
         }
     }
 
-    fn answered(&self, number: u64) {
-        if let Some(open) = self.state().open.as_mut().filter(|open| open.number == number) {
-            open.answered_at = Instant::now();
+    fn answered(&self, by: &Open) {
+        if let Some(open) = self.state().open.as_mut().filter(|open| open.number == by.number) {
+            open.used_at = open.used_at.max(by.used_at);
         }
     }
 

@@ -146,17 +146,17 @@ impl Database for RedisDb {
         self.find(id).await.map(Loaded::into_record)
     }
 
-    async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
-        self.find(id).await
+    fn load_for_update(&self, id: &str) -> impl Future<Output = Result<Loaded, Error>> {
+        self.find(id)
     }
 
-    async fn save(
+    fn save(
         &self,
         id: &str,
         record: &Record,
         expected: Expected<'_>,
-    ) -> Result<Saved, Error> {
-        self.write(id, record, expected).await
+    ) -> impl Future<Output = Result<Saved, Error>> {
+        self.write(id, record, expected)
     }
 
     async fn delete(&self, id: &str) -> Result<(), Error> {

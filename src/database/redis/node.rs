@@ -50,7 +50,8 @@ impl Node {
     /// Lends a connection to a call: the shared one, or one of its `own`.
     pub(super) fn lend(self: &Arc<Self>, own: bool) -> Lent {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let own = own.then(|| idle().unwrap_or_else(|| Link::new(self.client.clone())));
+        let link = || idle().unwrap_or_else(|| Link::new(self.client.clone()));
+        let own = own.then(|| Box::new(link()));
         Lent { node: Arc::clone(self), own }
     }
 
@@ -64,18 +65,19 @@ impl Node {
 /// A connection of a call.
 pub(super) struct Lent {
     pub(super) node: Arc<Node>,
-    own: Option<Link>,
+    /// Boxed, as most calls have none.
+    own: Option<Box<Link>>,
 }
 
 impl Lent {
     pub(super) fn link(&self) -> &Link {
-        self.own.as_ref().unwrap_or(&self.node.link)
+        self.own.as_deref().unwrap_or(&self.node.link)
     }
 
     /// Gives it back for another call. One on which something failed is not given back.
     pub(super) fn give_back(&mut self) {
         if let Some(link) = self.own.take() {
-            self.node.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+            self.node.idle.lock().unwrap_or_else(PoisonError::into_inner).push(*link);
         }
     }
 }

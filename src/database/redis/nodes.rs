@@ -194,9 +194,9 @@ struct Range {
 }
 
 async fn ask(server: &Node) -> Option<Vec<Range>> {
-    let open = server.link().open().await.ok()?;
+    let mut open = server.link().open().await.ok()?;
     let command = redis::cmd("CLUSTER").arg("SLOTS").take();
-    let answer = server.link().ask(&open, &command, false).await.ok()?;
+    let answer = server.link().ask(&mut open, &command, false).await.ok()?;
     let ranges = ranges(&answer, server);
     // A server that was expelled from its cluster knows of none.
     (!ranges.is_empty()).then_some(ranges)

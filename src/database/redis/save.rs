@@ -91,10 +91,14 @@ enum Outcome {
 }
 
 fn outcome(value: Value) -> Option<Outcome> {
-    let Value::Array(values) = value else { return None };
+    let values = match value {
+        Value::Int(1) => return Some(Outcome::Written),
+        Value::Int(3) => return Some(Outcome::Foreign),
+        Value::Array(values) => values,
+        _ => return None,
+    };
     let mut values = values.into_iter();
     match (values.next()?, values.next(), values.next()) {
-        (Value::Int(1), None, None) => Some(Outcome::Written),
         (Value::Int(2), Some(version), Some(Value::BulkString(record))) => {
             Some(Outcome::Conflict(version_text(version)??, record))
         }
@@ -102,13 +106,12 @@ fn outcome(value: Value) -> Option<Outcome> {
             let is_deleted = matches!(version, Some(Value::BulkString(_)));
             Some(Outcome::Absent { is_deleted })
         }
-        (Value::Int(3), None, None) => Some(Outcome::Foreign),
         _ => None,
     }
 }
 
 fn has_written(value: &Value) -> bool {
-    matches!(value, Value::Array(values) if values.first() == Some(&Value::Int(1)))
+    matches!(value, Value::Int(1))
 }
 
 /// The version and the record in the answer to a load.
@@ -141,4 +144,20 @@ fn stored(id: &str, version: String, record: Vec<u8>) -> Result<VersionedRecord,
     let (record, source) = text::read(text)?;
     let version = Known::new(id, source).carried_by(Version::new(version));
     Ok(VersionedRecord { record, version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A call allocates its future. What is seldom needed must not come back into it: it is boxed
+    /// where it is awaited.
+    #[tokio::test]
+    async fn the_futures_of_calls_are_small() {
+        let db = RedisDb::connect("redis://localhost").await.unwrap();
+        let record = Record::default();
+        let load = size_of_val(&db.find("anna"));
+        let save = size_of_val(&db.write("anna", &record, Expected::Absent));
+        assert!(load < 2500 && save < 2500, "{load} {save}");
+    }
 }

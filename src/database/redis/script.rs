@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use redis::Cmd;
+use redis::{Cmd, RedisWrite};
 
 pub(super) struct Script {
     code: &'static str,
@@ -32,7 +32,7 @@ local key, new, expected, record, expires = KEYS[1], ARGV[1], ARGV[2], ARGV[3], 
 local version = redis.call('HGET', key, 'version')
 local is_record = redis.call('HEXISTS', key, 'record') == 1
 if not version and redis.call('EXISTS', key) == 1 then
-  return {3}
+  return 3
 end
 local may_write
 if version then
@@ -52,7 +52,7 @@ if expires == '' then
 else
   redis.call('PEXPIRE', key, expires)
 end
-return {1}
+return 1
 ",
     )
 });
@@ -77,7 +77,7 @@ for _, field in ipairs(redis.call('HKEYS', key)) do
   end
 end
 redis.call('PEXPIRE', key, ARGV[2])
-return {1}
+return 1
 ",
     )
 });
@@ -97,17 +97,19 @@ impl Call<'_> {
 
     /// Makes the command. A script goes by its hash, or in full to a server that does not know it.
     pub(super) fn command(&self, in_full: bool) -> Cmd {
-        let mut command = Cmd::new();
-        match self {
-            Self::Load { key } => command.arg("HMGET").arg(key).arg("version").arg("record"),
-            Self::Script { script, key, arguments } => {
-                match in_full {
-                    true => command.arg("EVAL").arg(script.code),
-                    false => command.arg("EVALSHA").arg(&script.hash),
-                };
-                command.arg(1).arg(key).arg(*arguments)
-            }
+        let of = |arguments: &[&str], more: &[&str]| {
+            let arguments = || arguments.iter().chain(more);
+            let bytes = arguments().map(|argument| argument.len()).sum();
+            let mut command = Cmd::with_capacity(arguments().count(), bytes);
+            arguments().for_each(|argument| command.write_arg(argument.as_bytes()));
+            command
         };
-        command
+        match self {
+            Self::Load { key } => of(&["HMGET", key, "version", "record"], &[]),
+            Self::Script { script, key, arguments } => match in_full {
+                true => of(&["EVAL", script.code, "1", key], arguments),
+                false => of(&["EVALSHA", &script.hash, "1", key], arguments),
+            },
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use redis::{Client, Value};
 use tokio::sync::Semaphore;
@@ -47,7 +48,11 @@ pub(super) struct Answer {
     pub(super) value: Value,
     /// Set if an earlier attempt, whose answer was lost, may have taken effect.
     pub(super) is_repeated: bool,
-    /// The connection that brought it.
+}
+
+/// An answer, and the connection that brought it.
+struct Brought {
+    answer: Answer,
     lent: Lent,
     open: Open,
 }
@@ -73,12 +78,16 @@ impl Shared {
     }
 
     pub(super) fn key(&self, id: &str) -> String {
-        format!("{}{id}", self.prefix)
+        [&self.prefix, id].concat()
     }
 
     /// Makes a call that writes nothing, or whose effect no replica has to confirm.
-    pub(super) async fn call(&self, action: Action, call: &Call<'_>) -> Result<Answer, Error> {
-        self.in_time(action, self.attempt(action, call, false)).await
+    pub(super) fn call(
+        &self,
+        action: Action,
+        call: &Call<'_>,
+    ) -> impl Future<Output = Result<Answer, Error>> {
+        self.in_time(action, self.attempt(action, call))
     }
 
     /// Makes a call that writes, and waits for the replicas if it `wrote`.
@@ -89,24 +98,26 @@ impl Shared {
         wrote: impl Fn(&Value) -> bool,
     ) -> Result<Answer, Error> {
         let Some(replicas) = self.replicas else { return self.call(action, call).await };
-        self.in_time(action, async {
+        let confirmed = async {
             // An error says that it was closed, which this one never is.
             let _permit = self.permits.acquire().await;
-            let mut answer = self.attempt(action, call, true).await?;
-            if wrote(&answer.value) {
-                self.confirm(&answer, action, replicas).await?;
+            let attempt = Attempt::new(self.nodes.route(call.key()));
+            let mut brought = self.attempts(action, call, attempt, true).await?;
+            if wrote(&brought.answer.value) {
+                self.confirm(&mut brought, action, replicas).await?;
             }
-            answer.lent.give_back();
-            Ok(answer)
-        })
-        .await
+            brought.lent.give_back();
+            Ok(brought.answer)
+        };
+        // Boxed, as calls that wait for no replica would carry it along.
+        Box::pin(self.in_time(action, confirmed)).await
     }
 
     /// Waits until so many replicas have what this connection has written: on any other, `WAIT`
     /// would not know what to wait for.
     async fn confirm(
         &self,
-        answer: &Answer,
+        Brought { lent, open, .. }: &mut Brought,
         action: Action,
         replicas: Replicas,
     ) -> Result<(), Error> {
@@ -114,7 +125,8 @@ impl Shared {
         // 0 would wait for ever.
         let milliseconds = milliseconds(replicas.timeout).max(1);
         wait.arg(replicas.count).arg(milliseconds);
-        match answer.lent.link().ask(&answer.open, &wait, false).await {
+        open.use_again();
+        match lent.link().ask(open, &wait, false).await {
             Ok(Value::Int(count)) if count >= i64::from(replicas.count) => Ok(()),
             Ok(Value::Int(count)) => {
                 Err(failure::unconfirmed(action, &self.prefix, count, replicas))
@@ -126,47 +138,98 @@ impl Shared {
         }
     }
 
-    /// Makes a call, over a connection of its `own` if that is wanted. Each can be repeated: a load
-    /// reads, a save recognises itself, and a deletion is the same a second time. A server of a
-    /// cluster that sends a call on has done nothing.
-    async fn attempt(&self, action: Action, call: &Call<'_>, own: bool) -> Result<Answer, Error> {
-        let mut attempt = Attempt::new(self.nodes.route(call.key()));
-        loop {
-            let lent = attempt.node.lend(own);
-            let asked = async {
-                let open = lent.link().open().await?;
-                let command = call.command(attempt.in_full);
-                let value = lent.link().ask(&open, &command, attempt.is_asking).await?;
-                Ok((value, open))
-            };
-            let failure = match asked.await {
-                Ok((value, open)) => {
-                    let is_repeated = attempt.is_repeated;
-                    return Ok(Answer { value, is_repeated, lent, open });
-                }
-                Err(failure) => failure,
-            };
-            if let Err(error) = attempt.after(failure, &self.nodes, call.key()).await {
-                return Err(failure::failed(action, &self.prefix, &error, attempt.is_repeated));
+    /// Makes a call. All that follows a failed attempt is kept apart, as it is large and seldom
+    /// needed.
+    async fn attempt(&self, action: Action, call: &Call<'_>) -> Result<Answer, Error> {
+        let node = self.nodes.route(call.key());
+        let asked = async {
+            let mut open = node.link().open().await?;
+            node.link().ask(&mut open, &call.command(false), false).await
+        };
+        match asked.await {
+            Ok(value) => Ok(Answer { value, is_repeated: false }),
+            Err(failure) => {
+                let again = self.attempt_again(action, call, Attempt::new(node), failure);
+                Box::pin(again).await.map(|brought| brought.answer)
             }
         }
     }
 
+    /// Makes the attempts that follow a failed one.
+    async fn attempt_again(
+        &self,
+        action: Action,
+        call: &Call<'_>,
+        mut attempt: Attempt,
+        failure: Failure,
+    ) -> Result<Brought, Error> {
+        self.prepare(&mut attempt, failure, action, call).await?;
+        self.attempts(action, call, attempt, false).await
+    }
+
+    /// Makes a call, over a connection of its `own` if that is wanted. Each can be repeated: a load
+    /// reads, a save recognises itself, and a deletion is the same a second time. A server of a
+    /// cluster that sends a call on has done nothing.
+    async fn attempts(
+        &self,
+        action: Action,
+        call: &Call<'_>,
+        mut attempt: Attempt,
+        own: bool,
+    ) -> Result<Brought, Error> {
+        loop {
+            let lent = attempt.node.lend(own);
+            let asked = async {
+                let mut open = lent.link().open().await?;
+                let command = call.command(attempt.in_full);
+                let value = lent.link().ask(&mut open, &command, attempt.is_asking).await?;
+                Ok((value, open))
+            };
+            let failure = match asked.await {
+                Ok((value, open)) => {
+                    let answer = Answer { value, is_repeated: attempt.is_repeated };
+                    return Ok(Brought { answer, lent, open });
+                }
+                Err(failure) => failure,
+            };
+            self.prepare(&mut attempt, failure, action, call).await?;
+        }
+    }
+
+    /// Prepares the next attempt, or fails if there is none.
+    async fn prepare(
+        &self,
+        attempt: &mut Attempt,
+        failure: Failure,
+        action: Action,
+        call: &Call<'_>,
+    ) -> Result<(), Error> {
+        let after = attempt.after(failure, &self.nodes, call.key()).await;
+        after.map_err(|error| failure::failed(action, &self.prefix, &error, attempt.is_repeated))
+    }
+
     /// Limits a call: a server that accepts connections may still not answer.
-    async fn in_time<T>(
+    ///
+    /// Not an `async fn`, which would hold the call twice and copy it.
+    fn in_time<T>(
         &self,
         action: Action,
         call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let result = timeout(self.limit, call).await;
-        result.unwrap_or_else(|_| Err(failure::late(action, &self.prefix, self.limit)))
+    ) -> impl Future<Output = Result<T, Error>> {
+        timeout(self.limit, call).map(move |result| {
+            result.unwrap_or_else(|_| Err(failure::late(action, &self.prefix, self.limit)))
+        })
     }
 
     /// Opens the connection, and has a look at the server's settings beside the requests, once.
     pub(super) async fn ensure_ready(self: &Arc<Self>) -> Result<(), Error> {
-        if self.is_checked.load(Ordering::Acquire) {
-            return Ok(());
+        match self.is_checked.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => Box::pin(self.make_ready()).await,
         }
+    }
+
+    async fn make_ready(self: &Arc<Self>) -> Result<(), Error> {
         let opened = async {
             let opened = self.nodes.first().link().open().await;
             opened.map(drop).map_err(|failure| match failure {
@@ -203,8 +266,8 @@ impl Shared {
     /// nothing to say.
     async fn info(&self, node: &Node) -> Option<Value> {
         let info = async {
-            let open = node.link().open().await?;
-            node.link().ask(&open, &redis::cmd("INFO"), false).await
+            let mut open = node.link().open().await?;
+            node.link().ask(&mut open, &redis::cmd("INFO"), false).await
         };
         timeout(self.limit, info).await.ok()?.ok()
     }
