@@ -1,5 +1,4 @@
-//! Reads and writes JSON in the one spelling that `serde_json` writes, as all texts have that come
-//! from here.
+//! Reads JSON in the one spelling that `serde_json` writes, as all texts have that come from here.
 //!
 //! Each load reads a text and asks whether it has that spelling. To do both at once costs two
 //! fifths less than to read it and write it again. Any other text is left to `serde_json`.
@@ -7,9 +6,6 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
-
-use crate::error::Error;
-use crate::record::Record;
 
 /// The members for which an object has room from the start.
 const MEMBERS: usize = 4;
@@ -25,15 +21,6 @@ pub(super) fn read(text: &str, levels: usize) -> Option<Map<String, Value>> {
     rest.take(b'{')?;
     let fields = rest.members(levels.checked_sub(1)?)?;
     (rest.at == text.len()).then_some(fields)
-}
-
-/// Writes a record.
-pub(super) fn write(record: &Record) -> Result<String, Error> {
-    // Holds most records without having to grow.
-    let mut text = Vec::with_capacity(1000);
-    let written = serde_json::to_writer(&mut text, record);
-    written.map_err(|error| Error::encode(error.to_string()))?;
-    String::from_utf8(text).map_err(|error| Error::encode(error.to_string()))
 }
 
 /// A text, read up to a byte.

@@ -76,7 +76,7 @@ pub(super) fn write(
 ) -> Result<String, Error> {
     check_depth(record)?;
     let text = match source {
-        None => compact::write(record)?,
+        None => serde_json::to_string(record).map_err(|error| Error::encode(error.to_string()))?,
         Some(source) => {
             let mut text = String::with_capacity(source.text.len());
             let (new, old) = (record.fields(), source.record.fields());

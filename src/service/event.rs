@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{Extensions, Response, StatusCode};
 use http_body::Body;
 
-use super::reply::ReplyWriter;
+use super::reply::{ReplyWriter, reads_head};
 use super::stream::{self, Handoff, Opened};
 use super::{Failure, Served, acknowledge, kept_reply};
 use crate::body::{FromBuffered, NoUser, ResponseBody, put_back};
@@ -125,7 +125,7 @@ where
         shared: Arc::clone(shared),
         turn: Arc::clone(&turn),
         request: bytes.clone(),
-        head: ReplyWriter::<D>::reads_head(&turn).then(|| head.clone()),
+        head: reads_head(&turn).then(|| head.clone()),
         observer: observer.clone(),
         is_written: false,
     });
@@ -193,11 +193,11 @@ where
         return Answered::Streamed(writer, response);
     }
     let keep = if status.is_client_error() { Keep::IfWritten } else { Keep::All };
-    Answered::Whole(keep_reply(writer, response.map(ResponseBody::inner), keep))
+    Answered::Whole(attempted(writer, response.map(ResponseBody::inner), keep))
 }
 
-/// Stores the turn of a reply that is there as a whole.
-fn keep_reply<R, D>(
+/// Returns the result of an attempt whose reply is there as a whole.
+fn attempted<R, D>(
     mut writer: Box<ReplyWriter<D>>,
     response: Response<ResponseBody<R>>,
     keep: Keep,
@@ -226,8 +226,8 @@ where
     D: Database,
 {
     let reply = match stream::open(response, &writer.turn).await {
-        // The status is none of a failure: such a reply is not streamed.
-        Opened::Whole(response) => return keep_reply(writer, response, Keep::All),
+        // A reply with the status of a failure is not streamed.
+        Opened::Whole(response) => return attempted(writer, response, Keep::All),
         Opened::Stream(reply) => reply,
     };
     if let Some(conversation) = conversation {

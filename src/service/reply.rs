@@ -29,20 +29,20 @@ pub(super) struct ReplyWriter<D> {
     pub(super) turn: Arc<Turn>,
     /// The body of the request.
     pub(super) request: Bytes,
-    /// The head of the request, if it is [read](Self::reads_head).
+    /// The head of the request, if the platform [reads](reads_head) it.
     pub(super) head: Option<Box<Parts>>,
     pub(super) observer: Observer,
     /// Set once the session is written into the reply.
     pub(super) is_written: bool,
 }
 
-impl<D> ReplyWriter<D> {
-    /// Returns whether the platform may write into the reply, and look at the head of the request
-    /// for it. Those of this crate look at its body alone.
-    pub(super) fn reads_head(turn: &Turn) -> bool {
-        !turn.platform().is_built_in && turn.writes_reply()
-    }
+/// Returns whether the platform may write into the reply, and look at the head of the request for it.
+/// Those of this crate look at its body alone.
+pub(super) fn reads_head(turn: &Turn) -> bool {
+    !turn.platform().is_built_in && turn.writes_reply()
+}
 
+impl<D> ReplyWriter<D> {
     /// Returns whether `keep` lets this turn be stored.
     pub(super) fn is_stored(&self, keep: Keep) -> bool {
         keep == Keep::All || self.turn.has_written()
