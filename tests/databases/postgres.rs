@@ -69,6 +69,7 @@ pub(crate) fn trials(servers: &Servers) -> Vec<Trial> {
         tombstones::a_table_that_refuses_tombstones
         tables::two_processes_create_the_table_at_once
         tables::a_missing_table_is_named_with_the_remedy
+        tables::migrations_and_processes_create_tables_at_once
         tables::another_table_is_refused
         tables::a_table_that_is_gone_is_not_created_again
         tables::the_sql_for_a_migration_makes_the_same_table

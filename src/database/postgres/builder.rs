@@ -195,7 +195,8 @@ impl PostgresDbBuilder {
         self
     }
 
-    /// Returns the SQL that creates the table, its index and its trigger, for a migration.
+    /// Returns the SQL that creates the table, its index and its trigger, for a migration. Run it in
+    /// one transaction: it waits then for processes that are creating a table.
     ///
     /// # Errors
     ///
@@ -205,7 +206,7 @@ impl PostgresDbBuilder {
     /// use tower_persistence::PostgresDb;
     ///
     /// let sql = PostgresDb::builder().table("app.users").table_sql()?;
-    /// assert!(sql.starts_with("CREATE TABLE \"app\".\"users\" ("));
+    /// assert!(sql.contains("CREATE TABLE \"app\".\"users\" ("));
     /// # Ok::<(), tower_persistence::Error>(())
     /// ```
     pub fn table_sql(&self) -> Result<String, Error> {

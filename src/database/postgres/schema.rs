@@ -39,11 +39,19 @@ const CHECKING: &str = "looking at";
 const CREATING: &str = "creating";
 
 impl Table {
-    /// Returns the statements that create the table.
-    ///
+    /// Returns statements that create the table. In one transaction, they wait for others who create
+    /// a table: the function is the schema's, and PostgreSQL refuses two who replace it at once.
+    pub(super) fn definition(&self) -> String {
+        format!(
+            "DO $tower_persistence$ BEGIN PERFORM pg_advisory_xact_lock({LOCK}); \
+             END $tower_persistence$;\n{}",
+            self.statements()
+        )
+    }
+
     /// The index is for the removal of what has expired. The trigger gives a row that another
     /// program changes a new version, so that a turn under way notices.
-    pub(super) fn definition(&self) -> String {
+    fn statements(&self) -> String {
         let Self { quoted, schema, .. } = self;
         format!(
             "{}\
@@ -83,7 +91,7 @@ impl Table {
              PERFORM pg_advisory_xact_lock({LOCK});\n\
              IF to_regclass('{quoted}') IS NULL THEN\n{}END IF;\n\
              END $tower_persistence$",
-            self.definition()
+            self.statements()
         )
     }
 }

@@ -23,6 +23,26 @@ pub(super) async fn two_processes_create_the_table_at_once(place: Arc<Place>) {
     }
 }
 
+pub(super) async fn migrations_and_processes_create_tables_at_once(place: Arc<Place>) {
+    for _ in 0..8 {
+        let mut tasks = JoinSet::new();
+        for number in 0..8 {
+            let place = Arc::clone(&place);
+            tasks.spawn(async move {
+                let name = format!("{} {number}", place.table);
+                let builder = place.builder().table(&name).url(&place.url);
+                let client = client(&place.url).await;
+                match number % 2 {
+                    0 => client.batch_execute(&builder.table_sql().unwrap()).await.unwrap(),
+                    _ => builder.connect().await.unwrap().ensure_ready().await.unwrap(),
+                }
+                client.batch_execute(&format!("DROP TABLE \"{name}\"")).await.unwrap();
+            });
+        }
+        tasks.join_all().await;
+    }
+}
+
 pub(super) async fn a_missing_table_is_named_with_the_remedy(place: Arc<Place>) {
     let db = place.builder().url(&place.url).create_table(false).connect().await.unwrap();
     for error in [
