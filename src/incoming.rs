@@ -39,8 +39,8 @@ pub(crate) struct Recognised {
     pub(crate) id_kept_for: Option<Duration>,
     /// Set if the reply is kept with the id.
     pub(crate) keeps_reply: bool,
-    /// What the user said, if the history keeps that. Boxed, as the session, since most events have
-    /// none.
+    /// The user's words, if the history keeps them. Boxed, as the session, since most events come
+    /// without.
     pub(crate) input: Option<Box<Input>>,
     /// The conversation that the event belongs to, if the platform names one.
     pub(crate) conversation: Option<Identity>,

@@ -260,7 +260,7 @@ mod tests {
         ]
     }
 
-    /// Values, and what is none, in several spellings.
+    /// Values, and texts that are not values, in several spellings.
     fn values() -> impl Strategy<Value = String> {
         let words =
             ["null", "true", "false", "nul", "truE", "-0", "0", "00", "{}", "[]", "{ }", "[,]", ""];

@@ -169,7 +169,7 @@ fn insert_handles<D>(
     }
 }
 
-/// What the handler's response means for the turn.
+/// The handler's response, by the end that it has for the turn.
 enum Answered<R: Body, D> {
     Whole(Attempted<R, D>),
     Streamed(Box<ReplyWriter<D>>, Response<R>),

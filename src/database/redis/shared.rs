@@ -196,7 +196,7 @@ impl Shared {
         }
     }
 
-    /// Prepares the next attempt, or fails if there is none.
+    /// Prepares the next attempt, or fails if this was the last one.
     async fn prepare(
         &self,
         attempt: &mut Attempt,
