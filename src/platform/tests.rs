@@ -16,7 +16,10 @@ use http::request::Parts;
 use serde_json::Value;
 
 use super::NewSession::{No, Presumed, Unknown, Yes};
-use super::{Event, JsonPlatform, NewSession, Platform, PlatformRequest, all, built_in};
+use super::claim::may_claim;
+use super::{
+    Event, JsonPlatform, NamedPlatform, NewSession, Platform, PlatformRequest, all, built_in,
+};
 
 /// The expected event: user id, session id, whether the session is new, and the session data.
 type Expected = (Option<&'static str>, Option<&'static str>, NewSession, Option<&'static str>);
@@ -149,8 +152,12 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Returns the platforms that recognise `request`, with its events.
 fn claims<'a>(request: &PlatformRequest<'a>) -> Vec<(Arc<dyn Platform>, Vec<Event<'a>>)> {
-    let claim =
-        |platform: Arc<dyn Platform>| platform.recognise(request).map(|events| (platform, events));
+    let claim = |platform: Arc<dyn Platform>| {
+        let events = platform.recognise(request)?;
+        let named = NamedPlatform::from(Arc::clone(&platform));
+        assert!(may_claim(&named, request), "{} would not be asked", named.name);
+        Some((platform, events))
+    };
     let is_asked =
         |platform: &Arc<dyn Platform>| request.form().is_none() || platform.reads_forms();
     all().into_iter().filter(is_asked).filter_map(claim).collect()
@@ -242,8 +249,8 @@ fn exactly_the_platforms_of_the_crate_are_built_in() {
     assert!(built_in::members(&JsonPlatform::new("alexa")).is_none());
 }
 
-/// The members by which the platforms to ask are chosen. That no other platform recognises a
-/// request, `may_claim` asserts in each test.
+/// The members by which the platforms to ask are chosen. That each platform is asked about what it
+/// recognises, `claims` asserts.
 #[test]
 fn a_platform_recognises_nothing_without_its_members() {
     for name in names() {

@@ -91,8 +91,8 @@ struct Answer<R: Body, D> {
 /// than moved through the futures of a turn.
 type Attempted<R, D> = Ran<Answer<R, D>, BoxFuture<'static, (Answer<R, D>, Option<Exchange>)>>;
 
-/// Calls the inner service with the handles of one attempt in the request's extensions. `request` is
-/// absent if the attempt before was the last one.
+/// Calls the inner service with the handles of one attempt in the request's extensions. `request`
+/// is absent if the attempt before was the last one.
 async fn call<S, D, B>(
     reserved: &Reserved<S>,
     shared: &Arc<Shared<D>>,

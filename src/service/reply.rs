@@ -36,8 +36,8 @@ pub(super) struct ReplyWriter<D> {
     pub(super) is_written: bool,
 }
 
-/// Returns whether the platform may write into the reply, and look at the head of the request for it.
-/// Those of this crate look at its body alone.
+/// Returns whether the platform may write into the reply, and look at the head of the request for
+/// it. Those of this crate look at its body alone.
 pub(super) fn reads_head(turn: &Turn) -> bool {
     !turn.platform().is_built_in && turn.writes_reply()
 }

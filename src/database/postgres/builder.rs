@@ -195,8 +195,8 @@ impl PostgresDbBuilder {
         self
     }
 
-    /// Returns the SQL that creates the table, its index and its trigger, for a migration. Run it in
-    /// one transaction: it waits then for processes that are creating a table.
+    /// Returns the SQL that creates the table, its index and its trigger, for a migration. Run it
+    /// in one transaction: it waits then for processes that are creating a table.
     ///
     /// # Errors
     ///

@@ -39,8 +39,9 @@ const CHECKING: &str = "looking at";
 const CREATING: &str = "creating";
 
 impl Table {
-    /// Returns statements that create the table. In one transaction, they wait for others who create
-    /// a table: the function is the schema's, and PostgreSQL refuses two who replace it at once.
+    /// Returns statements that create the table. In one transaction, they wait for others who
+    /// create a table: the function is the schema's, and PostgreSQL refuses two who replace it at
+    /// once.
     pub(super) fn definition(&self) -> String {
         format!(
             "DO $tower_persistence$ BEGIN PERFORM pg_advisory_xact_lock({LOCK}); \
