@@ -39,6 +39,8 @@ mod choosing;
 mod common;
 #[cfg(all(feature = "file", feature = "testing"))]
 mod conformance;
+#[cfg(all(feature = "file", feature = "testing", any(feature = "postgres", feature = "redis")))]
+mod cuts;
 #[cfg(all(feature = "file", feature = "testing", feature = "dynamodb"))]
 mod dynamodb;
 #[cfg(all(feature = "file", feature = "testing"))]

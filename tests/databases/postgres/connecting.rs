@@ -138,11 +138,11 @@ pub(super) async fn connections_that_were_closed_idle_are_replaced(place: Arc<Pl
         for load in futures_util::future::join_all(loads).await {
             load.unwrap();
         }
-        proxy.cut();
+        proxy.cut().await;
         version = Some(stored(&db, "a", &visits(turn), version.as_ref()).await);
-        proxy.cut();
+        proxy.cut().await;
         assert_eq!(load(&db, "a").await.record, visits(turn));
-        proxy.cut();
+        proxy.cut().await;
         db.delete("b").await.unwrap();
     }
     // An administrator's doing: the server says so, and closes.

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
+
+use crate::cuts::Cuts;
 
 const PROTOCOL: u32 = 3 << 16;
 const SSL_REQUEST: u32 = 80_877_103;
@@ -23,7 +25,7 @@ pub(super) struct Proxy {
     pub(super) lost: Arc<Notify>,
     pub(super) go: Arc<Notify>,
     is_standby: Arc<AtomicBool>,
-    cuts: Arc<watch::Sender<u32>>,
+    cuts: Cuts,
 }
 
 impl Proxy {
@@ -38,28 +40,22 @@ impl Proxy {
             lost: Arc::default(),
             go: Arc::default(),
             is_standby: Arc::default(),
-            cuts: Arc::new(watch::Sender::new(0)),
+            cuts: Cuts::default(),
         };
         let accepting = proxy.clone();
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let (proxy, mut cuts) = (accepting.clone(), accepting.cuts.subscribe());
-                tokio::spawn(async move {
-                    tokio::select! {
-                        // An error is a closed connection.
-                        _ = proxy.forward(client) => {}
-                        _ = cuts.changed() => {}
-                    }
-                });
+                let proxy = accepting.clone();
+                tokio::spawn(accepting.cuts.run(async move { proxy.forward(client).await }));
             }
         });
         proxy
     }
 
     /// Closes all connections.
-    pub(super) fn cut(&self) {
-        self.cuts.send_modify(|count| *count += 1);
+    pub(super) async fn cut(&self) {
+        self.cuts.cut().await;
     }
 
     /// Loses the answer to the next statement that begins so.

@@ -48,12 +48,12 @@ pub(super) async fn is_left(server: Server) {
     assert!(one.round_trips() > 0);
     one.be_standby(true);
     other.be_standby(false);
-    one.cut();
+    one.cut().await;
     other.round_trips();
     let version = stored(&db, "a", &visits(4), Some(&version)).await;
     assert!(other.round_trips() > 0);
     other.be_standby(true);
-    other.cut();
+    other.cut().await;
     let error = db.save("a", &visits(5), Expected::Version(&version)).await.unwrap_err();
     assert!(all(&error).contains("no server of the URL takes writes"), "{}", all(&error));
     one.be_standby(false);

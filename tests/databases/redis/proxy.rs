@@ -8,6 +8,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+use crate::cuts::Cuts;
+
 /// The commands of interest.
 const COMMANDS: [&str; 4] = ["HMGET", "EVALSHA", "EVAL", "WAIT"];
 
@@ -21,7 +23,7 @@ pub(super) struct Proxy {
     pub(super) lost: Arc<Notify>,
     /// The connection may break off.
     pub(super) go: Arc<Notify>,
-    cut: Arc<Notify>,
+    cuts: Cuts,
     /// Connections so far, and how many of them are cut off.
     opened: Arc<AtomicUsize>,
     cut_off: Arc<AtomicUsize>,
@@ -37,7 +39,7 @@ impl Proxy {
             loses: Arc::default(),
             lost: Arc::default(),
             go: Arc::default(),
-            cut: Arc::default(),
+            cuts: Cuts::default(),
             opened: Arc::default(),
             cut_off: Arc::default(),
         };
@@ -45,14 +47,7 @@ impl Proxy {
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let proxy = accepting.clone();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        // An error is a closed connection.
-                        _ = proxy.clone().forward(client) => {}
-                        () = proxy.cut.notified() => {}
-                    }
-                });
+                tokio::spawn(accepting.cuts.run(accepting.clone().forward(client)));
             }
         });
         proxy
@@ -80,8 +75,8 @@ impl Proxy {
     }
 
     /// Closes all connections.
-    pub(super) fn cut(&self) {
-        self.cut.notify_waiters();
+    pub(super) async fn cut(&self) {
+        self.cuts.cut().await;
     }
 
     async fn forward(self, client: TcpStream) -> std::io::Result<()> {

@@ -47,11 +47,11 @@ pub(crate) async fn closed_connections_are_replaced(place: Place) {
     let db = place.builder().url(&proxy.url).connect().await.unwrap();
     let mut version = save(&db, "anna", &visits(0), None).await;
     for count in 1..4 {
-        proxy.cut();
+        proxy.cut().await;
         version = save(&db, "anna", &visits(count), Some(&version)).await;
-        proxy.cut();
+        proxy.cut().await;
         assert_eq!(load(&db, "anna").await.record, visits(count));
-        proxy.cut();
+        proxy.cut().await;
         db.delete("bert").await.unwrap();
     }
 }
