@@ -32,8 +32,6 @@ mod arc;
 mod changes;
 #[cfg(feature = "circuit-breaker")]
 mod circuit_breaker;
-#[cfg(any(feature = "postgres", feature = "sqlite", feature = "redis"))]
-mod compact;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
 #[cfg(feature = "file")]

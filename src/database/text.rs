@@ -13,10 +13,9 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::compact;
 use super::same::{is_same, is_same_object};
 use crate::error::Error;
-use crate::record::Record;
+use crate::record::{Record, is_text_of};
 
 /// `serde_json` reads 127 levels.
 const LEVELS: usize = 127;
@@ -30,9 +29,10 @@ pub(super) struct Source {
 
 /// Reads the record in a stored text.
 pub(super) fn read(text: String) -> Result<(Record, Option<Source>), Error> {
-    if let Some(fields) = compact::read(&text, LEVELS) {
-        return Ok((Record::new(fields), None));
-    }
+    let text = match Record::of_text(text, LEVELS) {
+        Ok(record) => return Ok((record, None)),
+        Err(text) => text,
+    };
     let record: Record = serde_json::from_str(&text).map_err(|error| {
         // Of another type than an object it would quote the value.
         let why = match error.classify() {
@@ -49,23 +49,7 @@ pub(super) fn read(text: String) -> Result<(Record, Option<Source>), Error> {
 
 /// The text, where it has to be kept.
 fn source(text: String, record: &Record) -> Option<Source> {
-    let mut rest = Rest(text.as_bytes());
-    let is_spelled = serde_json::to_writer(&mut rest, record).is_ok() && rest.0.is_empty();
-    (!is_spelled).then(|| Source { record: record.clone(), text })
-}
-
-/// Takes what is written for as long as it is what it holds.
-struct Rest<'a>(&'a [u8]);
-
-impl io::Write for Rest<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    (!is_text_of(&text, record)).then(|| Source { record: record.clone(), text })
 }
 
 /// Writes the text of a record that takes the place of `source`, in at most `limit` bytes.
@@ -76,7 +60,7 @@ pub(super) fn write(
 ) -> Result<String, Error> {
     check_depth(record)?;
     let text = match source {
-        None => serde_json::to_string(record).map_err(|error| Error::encode(error.to_string()))?,
+        None => record.to_text().map_err(|error| Error::encode(error.to_string()))?,
         Some(source) => {
             let mut text = String::with_capacity(source.text.len());
             let (new, old) = (record.fields(), source.record.fields());

@@ -12,7 +12,11 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod base;
 mod change;
+mod spelling;
+mod text;
+mod types;
 
 use std::fmt;
 use std::mem;
@@ -21,8 +25,13 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use self::base::Base;
 pub(crate) use self::change::Path;
 use self::change::{Change, Changed};
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
+pub(crate) use self::spelling::is_text_of;
+use self::text::Text;
+use self::types::Type;
 use crate::error::Error;
 
 /// The largest number of changes beside the shared fields. To look for one costs little then.
@@ -41,17 +50,18 @@ const MOST_CHANGES: usize = 8;
 /// A [`Database`](crate::Database) writes a record as the JSON object that it serializes to, or
 /// field by field with [`fields`](Self::fields), and reads it back from the same. Clones share
 /// their fields. A turn that changes a few members keeps them beside the shared fields, so that it
-/// does not copy the others.
+/// does not copy the others. Members of a record that came as a text, as from SqliteDb, PostgresDb
+/// and RedisDb, are read when they are asked for; [`fields`](Self::fields) asks for all of them.
 ///
 /// `Debug` shows the names of the top-level fields, not their values.
 #[derive(Clone, Default)]
 pub struct Record {
-    fields: Arc<Map<String, Value>>,
-    /// The members that were set since, each in an object that the fields hold, and apart from the
+    base: Base,
+    /// The members that were set since, each in an object that the base holds, and apart from the
     /// others.
     changes: Vec<Change>,
     /// The fields with the changes, once they are asked for.
-    whole: OnceLock<Arc<Map<String, Value>>>,
+    whole: OnceLock<Base>,
 }
 
 impl Record {
@@ -66,7 +76,34 @@ impl Record {
     /// ```
     #[must_use]
     pub fn new(fields: Map<String, Value>) -> Self {
-        Self { fields: Arc::new(fields), ..Self::default() }
+        Self::of(Base::Fields(Arc::new(fields)))
+    }
+
+    /// Creates a record from its text, of at most so many levels. Gives the text back unless it is
+    /// an object that `serde_json` would write this way.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "redis", feature = "sqlite")),
+        allow(dead_code, reason = "these databases store texts")
+    )]
+    pub(crate) fn of_text(text: String, levels: usize) -> Result<Self, String> {
+        Ok(Self::of(Base::Text(Arc::new(Text::new(text, levels)?))))
+    }
+
+    fn of(base: Base) -> Self {
+        Self { base, changes: Vec::new(), whole: OnceLock::new() }
+    }
+
+    /// Returns the text of the record.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "redis", feature = "sqlite")),
+        allow(dead_code, reason = "these databases store texts")
+    )]
+    pub(crate) fn to_text(&self) -> serde_json::Result<String> {
+        let text = match &self.base {
+            Base::Text(text) => text.with(&self.changes),
+            Base::Fields(_) => None,
+        };
+        text.map_or_else(|| serde_json::to_string(self), Ok)
     }
 
     /// Returns the fields in their order.
@@ -82,13 +119,14 @@ impl Record {
     #[must_use]
     pub fn fields(&self) -> &Map<String, Value> {
         if self.changes.is_empty() {
-            return &self.fields;
+            return self.base.fields();
         }
-        self.whole.get_or_init(|| {
-            let mut fields = Map::clone(&self.fields);
-            change::apply(&mut fields, &self.changes);
-            Arc::new(fields)
-        })
+        let whole = self.whole.get_or_init(|| {
+            let mut whole = self.base.clone();
+            change::apply(whole.fields_mut(), &self.changes);
+            whole
+        });
+        whole.fields()
     }
 
     /// Returns the value under `path`, unless it is `null`: Jovo v4 on MongoDB writes `null` for
@@ -113,16 +151,18 @@ impl Record {
             return Some(&change.value);
         }
         let is_touched = self.changes.iter().any(|change| change.touches(path, name));
-        let fields = if is_touched { self.fields() } else { &self.fields };
-        change::find(change::object(fields, path)?, name)
+        match is_touched {
+            true => change::find(change::object(self.fields(), path)?, name),
+            false => self.base.member(path, name),
+        }
     }
 
     /// Sets the member `name` of the object under `path`, and creates the object if there is none.
     pub(crate) fn set(&mut self, path: Path, name: &str, value: Value) {
         let known = self.changes.iter().position(|change| change.is_of(path, name));
-        let can_be_beside = Arc::get_mut(&mut self.fields).is_none()
+        let can_be_beside = self.base.is_shared()
             && self.whole.get().is_none()
-            && change::object(&self.fields, path).is_some();
+            && self.base.type_of(path) == Some(Type::Object);
         let is_apart = || !self.changes.iter().any(|change| change.touches(path, name));
         match known {
             Some(known) if can_be_beside => self.changes[known].value = Arc::new(value),
@@ -137,73 +177,41 @@ impl Record {
     pub(crate) fn object_mut(&mut self, path: &[&str]) -> &mut Map<String, Value> {
         let mut changes = mem::take(&mut self.changes);
         if let Some(whole) = self.whole.take() {
-            self.fields = whole;
+            self.base = whole;
             changes.clear();
         }
-        let fields = Arc::make_mut(&mut self.fields);
+        let fields = self.base.fields_mut();
         change::apply(fields, &changes);
         change::object_mut(fields, path)
     }
 
-    /// Returns whether `is_so` of the values of all fields, and of all changes. Each gets the number
-    /// of objects around it.
-    #[cfg(any(feature = "postgres", feature = "sqlite", feature = "redis"))]
+    /// Returns whether `is_so` of all values, each given the number of objects around it. Those of
+    /// a text have been looked at by [`of_text`](Self::of_text).
+    #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
     pub(crate) fn all(&self, is_so: impl Fn(&Value, usize) -> bool) -> bool {
-        self.fields.values().all(|value| is_so(value, 1))
-            && self.changes.iter().all(|change| is_so(&change.value, change.path.len() + 1))
+        let base = match &self.base {
+            Base::Fields(fields) => fields.values().all(|value| is_so(value, 1)),
+            Base::Text(_) => true,
+        };
+        base && self.changes.iter().all(|change| is_so(&change.value, change.path.len() + 1))
     }
 
     /// Rejects a record that holds another type in the place of an object or array, because storing
     /// anything would overwrite it.
     pub(crate) fn check(&self) -> Result<(), Error> {
         // No change is in the place of one of them.
-        for (name, value) in &*self.fields {
-            match name.as_str() {
-                "user" => check(name, value, &[("data", OBJECT), ("quarantine", ARRAY)])?,
-                "session" => check(name, value, &[("data", OBJECT)])?,
-                "history" => check(name, value, &[("items", ARRAY), ("messages", ARRAY)])?,
-                "metaData" => check(name, value, &[])?,
-                "otherSessions" => check_type(&[name], value, ARRAY)?,
-                _ => {}
-            }
-        }
-        Ok(())
+        types::check(&self.base, &types::OF_USER)
     }
 
     /// Rejects the record of a conversation in which another type is in the place of its data.
     pub(crate) fn check_conversation(&self) -> Result<(), Error> {
-        let conversation = self.fields.get("conversation");
-        conversation.map_or(Ok(()), |value| check("conversation", value, &[("data", OBJECT)]))
+        types::check(&self.base, &types::OF_CONVERSATION)
     }
-}
-
-/// A type of JSON, in words, and its test.
-type Type = (&'static str, fn(&Value) -> bool);
-
-const OBJECT: Type = ("an object", Value::is_object);
-const ARRAY: Type = ("an array", Value::is_array);
-
-/// Rejects the field `name` unless it is an object with members of these types.
-fn check(name: &str, value: &Value, members: &[(&str, Type)]) -> Result<(), Error> {
-    check_type(&[name], value, OBJECT)?;
-    for (member, expected) in members {
-        value.get(member).map_or(Ok(()), |value| check_type(&[name, member], value, *expected))?;
-    }
-    Ok(())
-}
-
-/// Rejects a value of another type. `null` counts as nothing everywhere.
-fn check_type(path: &[&str], value: &Value, (expected, is): Type) -> Result<(), Error> {
-    if is(value) || value.is_null() {
-        return Ok(());
-    }
-    let path = path.join(".");
-    Err(Error::decode(format!("`{path}` of the stored record is not {expected}")))
 }
 
 impl PartialEq for Record {
     fn eq(&self, other: &Self) -> bool {
-        if !Arc::ptr_eq(&self.fields, &other.fields) {
+        if !self.base.is(&other.base) {
             return self.fields() == other.fields();
         }
         let are_in = |changes: &[Change], other: &Self| {
@@ -222,9 +230,9 @@ impl fmt::Debug for Record {
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.changes.is_empty() {
-            true => self.fields.serialize(serializer),
+            true => self.base.fields().serialize(serializer),
             false => {
-                let Self { fields, changes, .. } = self;
+                let (fields, changes) = (self.base.fields(), &self.changes);
                 Changed { fields, changes, path: &[] }.serialize(serializer)
             }
         }

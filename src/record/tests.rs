@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use super::base::Base;
 use super::{MOST_CHANGES, Path, Record};
 
 const DATA: Path = &["user", "data"];
@@ -10,6 +11,10 @@ fn record() -> Record {
     serde_json::from_value(json).unwrap()
 }
 
+fn of_text(fields: &Map<String, Value>) -> Record {
+    Record::of_text(serde_json::to_string(fields).unwrap(), 127).unwrap()
+}
+
 #[test]
 fn a_change_beside_shared_fields_copies_none_of_them() {
     let loaded = record();
@@ -17,7 +22,7 @@ fn a_change_beside_shared_fields_copies_none_of_them() {
     changed.set(DATA, "visits", 2.into());
     changed.set(&[], "updatedAt", "u".into());
     changed.set(DATA, "visits", 3.into());
-    assert!(std::sync::Arc::ptr_eq(&loaded.fields, &changed.fields));
+    assert!(loaded.base.is(&changed.base));
     assert_eq!(changed.changes.len(), 2);
     assert_eq!(changed.member(DATA, "visits"), Some(&json!(3)));
     let text = serde_json::to_string(&changed).unwrap();
@@ -26,6 +31,25 @@ fn a_change_beside_shared_fields_copies_none_of_them() {
     assert_eq!(serde_json::to_string(changed.fields()).unwrap(), text);
     assert_eq!(loaded, record());
     assert_ne!(loaded, changed);
+}
+
+#[test]
+fn a_text_is_read_as_far_as_it_is_asked_for() {
+    let loaded = of_text(record().fields());
+    let Base::Text(text) = &loaded.base else { unreachable!() };
+    let mut changed = loaded.clone();
+    assert_eq!(changed.member(DATA, "visits"), Some(&json!(1)));
+    changed.set(DATA, "visits", 2.into());
+    changed.set(DATA, "new", "a".into());
+    changed.set(&[], "createdAt", "u".into());
+    changed.check().unwrap();
+    let expected =
+        r#"{"user":{"data":{"visits":2,"list":[1],"new":"a"}},"updatedAt":"t","createdAt":"u"}"#;
+    assert_eq!(changed.to_text().unwrap(), expected);
+    assert_eq!(loaded.to_text().unwrap(), serde_json::to_string(&record()).unwrap());
+    assert_eq!(text.values_read(), 1);
+    assert_eq!(serde_json::to_string(changed.fields()).unwrap(), expected);
+    assert_eq!(loaded, record());
 }
 
 #[test]
@@ -74,8 +98,10 @@ enum Step {
 
 const PATHS: [Path; 5] = [&[], &["user"], DATA, &["session"], &["user", "data", "a"]];
 
+const NAMES: [&str; 6] = ["user", "data", "session", "a", "b", "\n"];
+
 fn step() -> impl Strategy<Value = Step> {
-    let name = prop::sample::select(vec!["user", "data", "session", "a", "b"]);
+    let name = prop::sample::select(NAMES.to_vec());
     let value = prop::sample::select(vec![json!(1), json!(null), json!({}), json!({ "a": 2 })]);
     prop_oneof![
         6 => (0..PATHS.len(), name.clone(), value).prop_map(|(at, n, v)| Step::Set(at, n, v)),
@@ -99,9 +125,15 @@ fn object<'a>(fields: &'a mut Map<String, Value>, path: &[&str]) -> &'a mut Map<
 
 proptest! {
     #[test]
-    fn a_record_is_what_a_map_would_be(steps in prop::collection::vec(step(), 0..24)) {
-        let mut record = record();
-        let mut fields = record.fields().clone();
+    fn a_record_is_what_a_map_would_be(
+        steps in prop::collection::vec(step(), 0..24),
+        is_text in any::<bool>(),
+    ) {
+        let mut fields = record().fields().clone();
+        // Members that a text lists, further down than it does, and more than it does.
+        fields["user"]["data"]["a"] = json!({ "a": 1, "\n": {} });
+        fields.insert("session".into(), (0..70).map(|it| (it.to_string(), json!(it))).collect());
+        let mut record = if is_text { of_text(&fields) } else { Record::new(fields.clone()) };
         let mut kept = vec![(record.clone(), fields.clone())];
         for step in steps {
             match step {
@@ -118,13 +150,14 @@ proptest! {
                 Step::Alone => kept.clear(),
             }
             for path in PATHS {
-                for name in ["user", "data", "session", "a", "b"] {
+                for name in NAMES {
                     let around = path.iter().try_fold(&fields, |it, name| it.get(*name)?.as_object());
                     prop_assert_eq!(record.member(path, name), around.and_then(|it| it.get(name)));
                 }
             }
             let text = serde_json::to_string(&record).unwrap();
             prop_assert_eq!(&text, &serde_json::to_string(&fields).unwrap());
+            prop_assert_eq!(&text, &record.to_text().unwrap());
             prop_assert_eq!(&text, &serde_json::to_string(record.clone().fields()).unwrap());
             for (other, its) in &kept {
                 prop_assert_eq!(other == &record, its == &fields);
