@@ -17,18 +17,23 @@ impl Default for UnderWay {
 
 impl UnderWay {
     pub(crate) fn begin(&self) -> WorkUnderWay {
-        self.0.send_modify(|count| *count += 1);
+        // Only the end of all work is waited for.
+        self.0.send_if_modified(|count| {
+            *count += 1;
+            false
+        });
         WorkUnderWay(self.0.clone())
     }
 
     /// Counts one more, unless `limit` are under way.
     pub(crate) fn begin_within(&self, limit: usize) -> Option<WorkUnderWay> {
-        let has_begun = self.0.send_if_modified(|count| {
-            let is_free = *count < limit;
+        let mut is_free = false;
+        self.0.send_if_modified(|count| {
+            is_free = *count < limit;
             *count += usize::from(is_free);
-            is_free
+            false
         });
-        has_begun.then(|| WorkUnderWay(self.0.clone()))
+        is_free.then(|| WorkUnderWay(self.0.clone()))
     }
 
     /// Waits until no work is under way.
@@ -40,6 +45,9 @@ impl UnderWay {
 
 impl Drop for WorkUnderWay {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.0.send_if_modified(|count| {
+            *count -= 1;
+            *count == 0
+        });
     }
 }

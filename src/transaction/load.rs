@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Shared, run_to_completion, with_timeout};
+use super::to_completion::ToCompletion;
+use super::{Shared, with_timeout};
 use crate::database::{Database, Loaded};
 use crate::error::Error;
 use crate::observe::Observer;
@@ -63,7 +64,7 @@ async fn ready<D: Database>(shared: &Arc<Shared<D>>) -> Result<(), Error> {
                 with_timeout(WHAT, limit, owned.database.ensure_ready()).await
             };
             let limit = config.load_timeout.min(config.ready_timeout);
-            with_timeout(WHAT, limit, run_to_completion(Box::pin(work), &shared.saves)).await
+            with_timeout(WHAT, limit, ToCompletion::new(work, &shared.saves)).await
         }
     }
 }

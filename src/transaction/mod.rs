@@ -9,15 +9,13 @@ mod load;
 mod locks;
 mod save;
 mod shared;
+mod to_completion;
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::Future;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tracing::Instrument;
 
 use self::aliases::{Opened, Other};
 pub(crate) use self::aliases::{delete, place};
@@ -27,13 +25,13 @@ pub(crate) use self::locks::{QueuedTurn, UserGuard, UserLocks};
 pub(crate) use self::save::too_many_conflicts;
 use self::save::{Completed, Completion};
 pub(crate) use self::shared::Shared;
+use self::to_completion::ToCompletion;
 use crate::database::Database;
 use crate::error::{Error, Kind};
 use crate::incoming::Recognised;
 use crate::observe::Observer;
 use crate::policy::OnConflict;
 use crate::turn::{Basis, Conversation, Exchange, Handled, Keep, Turn};
-use crate::under_way::UnderWay;
 use crate::within::within;
 
 /// One run of the handler.
@@ -156,8 +154,7 @@ where
             on_conflict,
             observer: observer.clone(),
         };
-        let work = Box::pin(completion.complete(output));
-        match run_to_completion(work, &shared.saves).await? {
+        match ToCompletion::new(completion.complete(output), &shared.saves).await? {
             Completed::Saved(output) => return Ok(Transacted::Ran(output)),
             Completed::Handled(handled) => return Ok(Transacted::Handled(handled)),
             Completed::Conflict { current, has_stored_conversation } => {
@@ -200,26 +197,4 @@ fn too_long(what: &str, limit: Duration) -> Error {
     let message =
         format!("{what} took longer than {limit:?}: check the database, or raise the time limit");
     Error::new(Kind::Timeout, message)
-}
-
-/// Runs `work` to its end, even if the returned future is dropped, within the span of the request.
-pub(crate) async fn run_to_completion<T: Send + 'static>(
-    mut work: Pin<Box<impl Future<Output = Result<T, Error>> + Send + 'static>>,
-    under_way: &UnderWay,
-) -> Result<T, Error> {
-    // Work that is ready at once needs no task.
-    if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-        return result;
-    }
-    let under_way = under_way.begin();
-    let work = async move {
-        let result = work.await;
-        drop(under_way);
-        result
-    };
-    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
-        // The message of a panic is left out, since it may hold user data.
-        let how = if error.is_panic() { "panicked" } else { "was cancelled" };
-        Err(Error::database(format!("the task that saves {how}")))
-    })
 }
