@@ -30,21 +30,17 @@ pub(super) static SAVE: LazyLock<Script> = LazyLock::new(|| {
         r"
 local key, new, expected, record, expires = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local version = redis.call('HGET', key, 'version')
-local is_record = redis.call('HEXISTS', key, 'record') == 1
 if not version and redis.call('EXISTS', key) == 1 then
   return 3
 end
-local may_write
-if version then
-  may_write = version == expected or version == new or (expected == '' and not is_record)
-else
-  may_write = expected == '' or string.sub(expected, 1, 6) == 'absent'
-end
-if not may_write then
+if version ~= expected and version ~= new then
+  local is_record = version and redis.call('HEXISTS', key, 'record') == 1
   if is_record then
     return {2, version, redis.call('HGET', key, 'record')}
   end
-  return {0, version}
+  if expected ~= '' and (version or string.sub(expected, 1, 6) ~= 'absent') then
+    return {0, version}
+  end
 end
 redis.call('HSET', key, 'version', new, 'record', record)
 if expires == '' then
