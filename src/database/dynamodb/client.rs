@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{self, Credentials, Region};
 
+use super::attempts::Attempts;
 use super::credentials::CredentialsCache;
 use crate::error::Error;
 
@@ -63,6 +64,7 @@ impl Access {
             config = config.endpoint_url(url);
         }
         config = config.timeout_config(timeouts(self.timeout)).retry_config(retries());
+        config = config.interceptor(Attempts);
 
         let table = &self.table;
         let found = config.clone().build();
@@ -132,7 +134,7 @@ fn retries() -> RetryConfig {
 
 /// Rebuilds the caller's client with this credentials cache, and with time-outs where it has none.
 fn adapted(client: &Client, credentials: CredentialsCache, timeout: Duration) -> Client {
-    let config = client.config().to_builder().identity_cache(credentials);
+    let config = client.config().to_builder().identity_cache(credentials).interceptor(Attempts);
     let is_bounded = client.config().timeout_config().is_some_and(|timeouts| {
         timeouts.operation_timeout().is_some() || timeouts.operation_attempt_timeout().is_some()
     });

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
-use super::attempts::Attempts;
+use super::attempts;
 use super::attributes::{EXPIRES, VERSION};
 use super::expression::{self, Expression, Own};
 use super::failure::{self, Trouble};
@@ -34,7 +34,6 @@ struct Save<'a> {
     id: &'a str,
     fields: &'a Map<String, Value>,
     version: &'a str,
-    attempts: &'a Attempts,
 }
 
 impl Inner {
@@ -94,10 +93,10 @@ impl Inner {
             )));
         }
         // A unique version lets the write recognise itself if its answer is lost.
-        let (version, attempts) = (Version::unique(), Attempts::default());
-        let save = Save { id, fields, version: version.as_str(), attempts: &attempts };
+        let version = Version::unique();
+        let save = Save { id, fields, version: version.as_str() };
         let expected_item = known.filter(|known| !matches!(known.content, Content::Tombstone));
-        let sent = self.while_throttled(|| self.send(&save, known)).await;
+        let sent = attempts::noted(self.while_throttled(|| self.send(&save, known))).await;
         let (refused, types) = match sent {
             Err(error) if failure::trouble(&error) == Some(Trouble::TooLarge) => {
                 return Err(self.too_large(self.key(id)?, fields).await);
@@ -192,7 +191,7 @@ impl Inner {
         let projections = self.projections.iter().map(|projection| projection.attribute.as_str());
         expression::update(&mut expression, own, parts, projections);
         let texts = (condition, expression.end());
-        Ok((self.update_item(key, expression, texts, save.attempts).await?, types))
+        Ok((self.update_item(key, expression, texts).await?, types))
     }
 
     /// Replaces the whole item if it is still the known one.
@@ -232,7 +231,7 @@ impl Inner {
         let mut expression = Expression::default();
         condition(&mut expression)?;
         let condition = expression.end();
-        let refused = self.put_item(item, expression, condition, save.attempts).await?;
+        let refused = self.put_item(item, expression, condition).await?;
         Ok((refused, writer.types))
     }
 

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
-use super::attempts::Attempts;
+use super::attempts::may_have_written;
 use super::expression::Expression;
 use super::inner::Inner;
 use super::item::Attributes;
@@ -27,7 +27,6 @@ impl Inner {
         key: Attributes,
         expression: Expression<'_>,
         (condition, update): (String, String),
-        attempts: &Attempts,
     ) -> Result<Option<Refused>, Error> {
         let (names, values) = expression.placeholders();
         let request = self.client.update_item().table_name(&self.table).set_key(Some(key));
@@ -37,9 +36,9 @@ impl Inner {
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let sent = request.customize().interceptor(attempts.clone()).send().await;
+        let sent = request.send().await;
         let is_refused = UpdateItemError::is_conditional_check_failed_exception;
-        self.written("UpdateItem", sent, attempts, is_refused, |error| match error {
+        self.written("UpdateItem", sent, is_refused, |error| match error {
             UpdateItemError::ConditionalCheckFailedException(refused) => refused.item,
             _ => None,
         })
@@ -50,7 +49,6 @@ impl Inner {
         item: Attributes,
         expression: Expression<'_>,
         condition: String,
-        attempts: &Attempts,
     ) -> Result<Option<Refused>, Error> {
         let (names, values) = expression.placeholders();
         let values = Some(values).filter(|values| !values.is_empty());
@@ -60,9 +58,9 @@ impl Inner {
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let sent = request.customize().interceptor(attempts.clone()).send().await;
+        let sent = request.send().await;
         let is_refused = PutItemError::is_conditional_check_failed_exception;
-        self.written("PutItem", sent, attempts, is_refused, |error| match error {
+        self.written("PutItem", sent, is_refused, |error| match error {
             PutItemError::ConditionalCheckFailedException(refused) => refused.item,
             _ => None,
         })
@@ -73,7 +71,6 @@ impl Inner {
         &self,
         action: &str,
         sent: Result<T, SdkError<E>>,
-        attempts: &Attempts,
         is_refused: fn(&E) -> bool,
         current: fn(E) -> Option<Attributes>,
     ) -> Result<Option<Refused>, Error>
@@ -84,7 +81,7 @@ impl Inner {
             Ok(_) => Ok(None),
             Err(SdkError::ServiceError(error)) if is_refused(error.err()) => {
                 let item = current(error.into_err()).unwrap_or_default();
-                Ok(Some(Refused { item, may_have_written: attempts.may_have_written() }))
+                Ok(Some(Refused { item, may_have_written: may_have_written() }))
             }
             Err(error) => Err(self.failed(action, error)),
         }

@@ -99,7 +99,7 @@ async fn recognises_its_own_write(endpoint: String) {
 async fn applies_no_turn_twice(endpoint: String) {
     let table = super::table();
     let elsewhere = builder(&table, &endpoint).build().await.unwrap();
-    for is_new in [true, false] {
+    for (is_new, is_given) in [(true, false), (false, false), (false, true)] {
         let id = user("twice");
         let mut count = 0;
         if !is_new {
@@ -119,7 +119,11 @@ async fn applies_no_turn_twice(endpoint: String) {
             }))
         })
         .await;
-        let app = counting(builder(&table, &proxy.endpoint).build().await.unwrap());
+        let db = match is_given {
+            true => DynamoDb::builder(&table).client(Raw::new(&proxy.endpoint, &table).client),
+            false => builder(&table, &proxy.endpoint),
+        };
+        let app = counting(db.build().await.unwrap());
         let answer = send(&app, post(alexa(&id).to_string())).await;
         assert_eq!(answer.status, 503, "this app does not know that it was stored");
         assert!(text(answer.error()).contains("is not known"), "{:?}", answer.error());
