@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Service, ServiceExt};
 
 /// The limits for records of 181 bytes, 6 KB, 49 KB and 300 KB.
-const DYNAMODB: [u64; samples::SIZES.len()] = [65, 500, 3_800, 22_900];
+const DYNAMODB: [u64; samples::SIZES.len()] = [55, 485, 3_750, 22_700];
 const MONGODB: [u64; samples::SIZES.len()] = [0; samples::SIZES.len()];
 
 /// The calls of one subject: some that fill caches, and some that are counted.
