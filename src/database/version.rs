@@ -54,19 +54,13 @@ impl Version {
     pub(crate) fn unique() -> Self {
         use std::hash::{BuildHasher, RandomState};
 
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
         // The keys of a thread's states come from the system's source of random numbers, and no two
         // states have the same ones.
         let now = std::time::SystemTime::now();
-        let random = || RandomState::new().hash_one(now).to_be_bytes();
-        let mut digits = String::with_capacity(32);
+        let random = || RandomState::new().hash_one(now);
+        let digits = uuid::Uuid::from_u64_pair(random(), random()).simple();
         // `format!` takes ten times as long.
-        for byte in random().into_iter().chain(random()) {
-            digits.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            digits.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-        Self::new(digits)
+        Self::new(&*digits.encode_lower(&mut [0; 32]))
     }
 
     /// Attaches the state that was loaded under this version.

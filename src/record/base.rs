@@ -47,7 +47,7 @@ impl Base {
         match (self, path.split_last()) {
             (_, None) => Some(Type::Object),
             (Self::Fields(_), Some((name, path))) => self.member(path, name).map(Type::of),
-            (Self::Text(text), _) => text.type_of(path.iter().copied()),
+            (Self::Text(text), _) => text.type_of(path),
         }
     }
 

@@ -79,31 +79,8 @@ impl Record {
         Self::of(Base::Fields(Arc::new(fields)))
     }
 
-    /// Creates a record from its text, of at most so many levels. Gives the text back unless it is
-    /// an object that `serde_json` would write this way.
-    #[cfg_attr(
-        not(any(feature = "postgres", feature = "redis", feature = "sqlite")),
-        allow(dead_code, reason = "these databases store texts")
-    )]
-    pub(crate) fn of_text(text: String, levels: usize) -> Result<Self, String> {
-        Ok(Self::of(Base::Text(Arc::new(Text::new(text, levels)?))))
-    }
-
     fn of(base: Base) -> Self {
         Self { base, changes: Vec::new(), whole: OnceLock::new() }
-    }
-
-    /// Returns the text of the record.
-    #[cfg_attr(
-        not(any(feature = "postgres", feature = "redis", feature = "sqlite")),
-        allow(dead_code, reason = "these databases store texts")
-    )]
-    pub(crate) fn to_text(&self) -> serde_json::Result<String> {
-        let text = match &self.base {
-            Base::Text(text) => text.with(&self.changes),
-            Base::Fields(_) => None,
-        };
-        text.map_or_else(|| serde_json::to_string(self), Ok)
     }
 
     /// Returns the fields in their order.
@@ -185,17 +162,6 @@ impl Record {
         change::object_mut(fields, path)
     }
 
-    /// Returns whether `is_so` of all values, each given the number of objects around it. Those of
-    /// a text have been looked at by [`of_text`](Self::of_text).
-    #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
-    pub(crate) fn all(&self, is_so: impl Fn(&Value, usize) -> bool) -> bool {
-        let base = match &self.base {
-            Base::Fields(fields) => fields.values().all(|value| is_so(value, 1)),
-            Base::Text(_) => true,
-        };
-        base && self.changes.iter().all(|change| is_so(&change.value, change.path.len() + 1))
-    }
-
     /// Rejects a record that holds another type in the place of an object or array, because storing
     /// anything would overwrite it.
     pub(crate) fn check(&self) -> Result<(), Error> {
@@ -206,6 +172,38 @@ impl Record {
     /// Rejects the record of a conversation in which another type is in the place of its data.
     pub(crate) fn check_conversation(&self) -> Result<(), Error> {
         types::check(&self.base, &types::OF_CONVERSATION)
+    }
+}
+
+// For databases that store texts.
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "redis", feature = "sqlite")),
+    allow(dead_code, reason = "without them no text is read")
+)]
+impl Record {
+    /// Creates a record from its text, of at most so many levels. Gives the text back unless it is
+    /// an object that `serde_json` would write this way.
+    pub(crate) fn of_text(text: String, levels: usize) -> Result<Self, String> {
+        Ok(Self::of(Base::Text(Arc::new(Text::new(text, levels)?))))
+    }
+
+    /// Returns the text of the record.
+    pub(crate) fn to_text(&self) -> serde_json::Result<String> {
+        let text = match &self.base {
+            Base::Text(text) => text.with(&self.changes),
+            Base::Fields(_) => None,
+        };
+        text.map_or_else(|| serde_json::to_string(self), Ok)
+    }
+
+    /// Returns whether `is_so` of all values, each given the number of objects around it. Those of
+    /// a text have been looked at by [`of_text`](Self::of_text).
+    pub(crate) fn all(&self, is_so: impl Fn(&Value, usize) -> bool) -> bool {
+        let base = match &self.base {
+            Base::Fields(fields) => fields.values().all(|value| is_so(value, 1)),
+            Base::Text(_) => true,
+        };
+        base && self.changes.iter().all(|change| is_so(&change.value, change.path.len() + 1))
     }
 }
 

@@ -42,12 +42,10 @@ impl Text {
     }
 
     pub(super) fn to_fields(&self) -> Map<String, Value> {
-        match self.read[0].get() {
-            Some(_) => self.fields().clone(),
-            None => match self.read_at(0) {
-                Value::Object(fields) => fields,
-                _ => unreachable!("the text of an object"),
-            },
+        let read = self.read[0].get().map(|value| Value::clone(value));
+        match read.unwrap_or_else(|| self.read_at(0)) {
+            Value::Object(fields) => fields,
+            _ => unreachable!("the text of an object"),
         }
     }
 
@@ -57,16 +55,13 @@ impl Text {
         rest.try_fold(self.value(at), |around, name| change::find(around.as_object()?, name))
     }
 
-    /// Returns the type of the value under these names, without reading it where it is listed.
-    pub(super) fn type_of<'n, I>(&self, names: I) -> Option<Type>
-    where
-        I: Iterator<Item = &'n str> + Clone,
-    {
-        let (at, mut rest) = self.walk(names.clone())?;
-        if rest.next().is_some() {
-            return self.get(names).map(Type::of);
+    /// Returns the type of the value under `path`, without reading it where it is listed.
+    pub(super) fn type_of(&self, path: &[&str]) -> Option<Type> {
+        let (at, rest) = self.walk(path.iter().copied())?;
+        match rest.len() {
+            0 => Some(self.type_at(at)),
+            _ => self.get(path.iter().copied()).map(Type::of),
         }
-        Some(self.type_at(at))
     }
 
     fn type_at(&self, at: usize) -> Type {
@@ -81,9 +76,9 @@ impl Text {
     /// Returns the names, as they are spelled, and the types of the members of the object under
     /// `path`, if they are listed.
     pub(super) fn members(&self, path: &[&str]) -> Option<impl Iterator<Item = (&str, Type)>> {
-        let (at, rest) = self.walk(path.iter().copied())?;
+        let (at, _) = self.walk(path.iter().copied())?;
         let member = |at: usize| (self.at(&self.list[at].name), self.type_at(at));
-        (rest.len() == 0 && self.is_listed(at)).then(|| self.members_at(at).map(member))
+        self.is_listed(at).then(|| self.members_at(at).map(member))
     }
 
     /// Returns the places of the members of an object whose members are listed.
@@ -106,8 +101,8 @@ impl Text {
     pub(super) fn with(&self, changes: &[Change]) -> Option<String> {
         let mut edits = Vec::with_capacity(changes.len());
         for change in changes {
-            let (around, mut rest) = self.walk(change.path.iter().copied())?;
-            if rest.next().is_some() || !self.is_listed(around) {
+            let (around, _) = self.walk(change.path.iter().copied())?;
+            if !self.is_listed(around) {
                 return None;
             }
             let end = self.list[around].value.end - 1;
@@ -135,7 +130,7 @@ impl Text {
     }
 
     /// Goes down along these names as far as members are listed. Returns the place, and the names
-    /// that are left.
+    /// that are left: none if its own members are listed.
     fn walk<'n, I: Iterator<Item = &'n str>>(&self, mut names: I) -> Option<(usize, I)> {
         let mut at = 0;
         while self.is_listed(at)

@@ -14,24 +14,24 @@ use crate::under_way::{UnderWay, WorkUnderWay};
 
 /// Work that goes on in a task of its own if this is dropped before its end, within the span of the
 /// request. In a task from the start, each save would cost two more switches between tasks.
-pub(crate) struct ToCompletion<T: Send + 'static> {
+pub(crate) struct ToCompletion<'a, T: Send + 'static> {
     /// `None` after the end.
     work: Option<BoxFuture<'static, Result<T, Error>>>,
-    under_way: UnderWay,
+    under_way: &'a UnderWay,
     /// Set once the work has to wait: it counts as under way, and goes on in this runtime.
     waits: Option<(WorkUnderWay, Handle)>,
 }
 
-impl<T: Send + 'static> ToCompletion<T> {
+impl<'a, T: Send + 'static> ToCompletion<'a, T> {
     pub(crate) fn new(
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
-        under_way: &UnderWay,
+        under_way: &'a UnderWay,
     ) -> Self {
-        Self { work: Some(Box::pin(work)), under_way: under_way.clone(), waits: None }
+        Self { work: Some(Box::pin(work)), under_way, waits: None }
     }
 }
 
-impl<T: Send + 'static> Future for ToCompletion<T> {
+impl<T: Send + 'static> Future for ToCompletion<'_, T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -53,7 +53,7 @@ impl<T: Send + 'static> Future for ToCompletion<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for ToCompletion<T> {
+impl<T: Send + 'static> Drop for ToCompletion<'_, T> {
     fn drop(&mut self) {
         if let Some((work, (under_way, runtime))) = self.work.take().zip(self.waits.take()) {
             let work = async move {
