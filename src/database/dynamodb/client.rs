@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{self, Credentials, Region};
+use aws_sdk_dynamodb::config::{self, Credentials, Region, StalledStreamProtectionConfig};
 
 use super::attempts::Attempts;
 use super::credentials::CredentialsCache;
@@ -63,8 +63,7 @@ impl Access {
         if let Some(url) = &self.endpoint {
             config = config.endpoint_url(url);
         }
-        config = config.timeout_config(timeouts(self.timeout)).retry_config(retries());
-        config = config.interceptor(Attempts);
+        config = limited(config, self.timeout).retry_config(retries()).interceptor(Attempts);
 
         let table = &self.table;
         let found = config.clone().build();
@@ -119,6 +118,13 @@ pub(super) fn timeouts(operation: Duration) -> TimeoutConfig {
         .build()
 }
 
+/// Limits the time of calls about items. The limits bound an answer that stalls as well. The client's
+/// own protection against such answers wraps each body, which takes a tenth of a call.
+fn limited(config: config::Builder, timeout: Duration) -> config::Builder {
+    let protection = StalledStreamProtectionConfig::disabled();
+    config.timeout_config(timeouts(timeout)).stalled_stream_protection(protection)
+}
+
 /// Gives calls about the table more time than calls about items.
 pub(super) fn patient() -> config::Builder {
     config::Builder::new().timeout_config(timeouts(Duration::from_secs(10)))
@@ -140,6 +146,6 @@ fn adapted(client: &Client, credentials: CredentialsCache, timeout: Duration) ->
     });
     Client::from_conf(match is_bounded {
         true => config.build(),
-        false => config.timeout_config(timeouts(timeout)).build(),
+        false => limited(config, timeout).build(),
     })
 }

@@ -245,36 +245,40 @@ async fn gives_up_in_time(endpoint: String) {
         assert_eq!(send(&app, post(alexa(&user("unreachable")).to_string())).await.status, 503);
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
-    let late = Proxy::start(&endpoint, |action, before| match action {
-        "GetItem" if before > 0 => Rule::Hang,
-        _ => Rule::Forward,
-    })
-    .await;
-    let db = builder(&super::table(), &late.endpoint).timeout(Duration::from_millis(400));
-    let db = db.build().await.unwrap();
-    db.ensure_ready().await.unwrap();
-    let began = Instant::now();
-    let error = db.load(&user("late")).await.unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-    assert!(text(&error).contains("failed: no answer in time"), "{error:?}");
+    for rule in [|| Rule::Hang, || Rule::Stall] {
+        let late = Proxy::start(&endpoint, move |action, before| match action {
+            "GetItem" if before > 0 => rule(),
+            _ => Rule::Forward,
+        })
+        .await;
+        let db = builder(&super::table(), &late.endpoint).timeout(Duration::from_millis(400));
+        let db = db.build().await.unwrap();
+        db.ensure_ready().await.unwrap();
+        let began = Instant::now();
+        let error = db.load(&user("late")).await.unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(text(&error).contains("failed: no answer in time"), "{error:?}");
+    }
     let db = builder(&super::table(), &refused).build().await.unwrap();
     let error = db.load(&user("refused")).await.unwrap_err();
     assert!(text(&error).contains("failed: the request could not be sent"), "{error:?}");
 }
 
 async fn takes_a_client(endpoint: String) {
-    let hanging = Proxy::start(&endpoint, |action, _| match action {
-        "GetItem" => Rule::Hang,
-        _ => Rule::Forward,
-    })
-    .await;
-    let raw = Raw::new(&hanging.endpoint, &super::table());
-    let db = DynamoDb::builder(&raw.table).client(raw.client.clone());
-    let db = db.timeout(Duration::from_millis(300)).build().await.unwrap();
-    save(&db, &user("client"), &Record::default(), None).await;
-    let began = Instant::now();
-    assert!(db.load(&user("client")).await.is_err());
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    for rule in [|| Rule::Hang, || Rule::Stall] {
+        let late = Proxy::start(&endpoint, move |action, _| match action {
+            "GetItem" => rule(),
+            _ => Rule::Forward,
+        })
+        .await;
+        let raw = Raw::new(&late.endpoint, &super::table());
+        let db = DynamoDb::builder(&raw.table).client(raw.client.clone());
+        let db = db.timeout(Duration::from_millis(300)).build().await.unwrap();
+        save(&db, &user("client"), &Record::default(), None).await;
+        let began = Instant::now();
+        assert!(db.load(&user("client")).await.is_err());
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
 }
 
 async fn shows_no_credentials(endpoint: String) {

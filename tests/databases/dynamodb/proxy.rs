@@ -1,12 +1,15 @@
 //! Stands between client and server: counts the calls, and answers some of them itself.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use futures_util::{StreamExt, stream};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -25,7 +28,11 @@ pub(super) enum Rule {
     /// Answers with this code and message.
     Fail(&'static str, &'static str),
     Hang,
+    /// Forwards the call, and sends only half of the answer.
+    Stall,
 }
+
+type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 type Rules = Arc<Mutex<dyn FnMut(&str, usize) -> Rule + Send>>;
 
@@ -71,7 +78,7 @@ impl Proxy {
         std::mem::take(&mut *self.calls.lock().unwrap())
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, String> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Answer, String> {
         let action = request.headers()["x-amz-target"].to_str().unwrap();
         let action = action.rsplit('.').next().unwrap().to_owned();
         let before = {
@@ -81,7 +88,7 @@ impl Proxy {
         };
         let rule = (self.rules.lock().unwrap())(&action, before);
         match rule {
-            Rule::Forward => Ok(self.forward(request).await),
+            Rule::Forward => Ok(self.forward(request).await.map(BodyExt::boxed)),
             Rule::LoseAnswer => {
                 self.forward(request).await;
                 Err("lost".to_owned())
@@ -97,15 +104,25 @@ impl Proxy {
                 let body = String::from_utf8(body.into()).unwrap().replace(from, to);
                 head.headers.remove("content-length");
                 head.headers.remove("x-amz-crc32");
-                Ok(Response::from_parts(head, Full::from(body)))
+                Ok(Response::from_parts(head, Full::from(body).boxed()))
             }
             Rule::Fail(code, message) => {
                 let body = serde_json::json!({ "__type": format!("com.amazon#{code}"), "message": message });
-                Ok(Response::builder().status(400).body(Full::from(body.to_string())).unwrap())
+                Ok(Response::builder()
+                    .status(400)
+                    .body(Full::from(body.to_string()).boxed())
+                    .unwrap())
             }
             Rule::Hang => {
                 tokio::time::sleep(Duration::from_secs(60)).await;
                 Err("slept".to_owned())
+            }
+            Rule::Stall => {
+                let (head, body) = self.forward(request).await.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let half = Frame::data(body.slice(..body.len() / 2));
+                let frames = stream::iter([Ok(half)]).chain(stream::pending());
+                Ok(Response::from_parts(head, BodyExt::boxed(StreamBody::new(frames))))
             }
         }
     }
