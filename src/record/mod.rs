@@ -134,8 +134,24 @@ impl Record {
         }
     }
 
-    /// Sets the member `name` of the object under `path`, and creates the object if there is none.
-    pub(crate) fn set(&mut self, path: Path, name: &str, value: Value) {
+    /// Sets the member `name` of the object under `path`, as a turn does: the objects on the way are
+    /// created where there are none, and replace values of other types.
+    ///
+    /// A script that works on a database without the layer changes a loaded record this way. Fields
+    /// that it shares with its clones are not copied, and a database that writes parts of a record
+    /// finds what was set without comparing all of it.
+    ///
+    /// ```
+    /// use serde_json::json;
+    /// use tower_persistence::Record;
+    ///
+    /// let loaded: Record = serde_json::from_value(json!({ "user": { "data": { "visits": 3 } } }))?;
+    /// let mut record = loaded.clone();
+    /// record.set(&["user", "data"], "plan", json!("free"));
+    /// assert_eq!(record.fields()["user"]["data"], json!({ "visits": 3, "plan": "free" }));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn set(&mut self, path: &'static [&'static str], name: &str, value: Value) {
         let known = self.changes.iter().position(|change| change.is_of(path, name));
         let can_be_beside = self.base.is_shared()
             && self.whole.get().is_none()

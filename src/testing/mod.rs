@@ -59,6 +59,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 ///   expected version. A conflict writes nothing and returns the stored record.
 /// * *versions*: they are never reused, even if the same record is saved again.
 /// * *removed keys*: they are gone after a reload: fields, nested keys, elements.
+/// * *set members*: what [`Record::set`](crate::Record::set) changes in a loaded record is stored, and
+///   nothing else is changed.
 /// * *delete*: it removes the record; deleting an absent user has no effect.
 /// * *deleted user*: a save with a version from before the deletion is a conflict, even after the
 ///   user was created again.
@@ -132,6 +134,7 @@ pub async fn conformance<D: Database>(make_db: impl AsyncFn() -> D) {
     check("conditional save", &make_db, promises::conditional_save).await;
     check("versions", &make_db, promises::versions).await;
     check("removed keys", &make_db, records::removed_keys).await;
+    check("set members", &make_db, records::set_members).await;
     check("delete", &make_db, promises::delete).await;
     check("deleted user", &make_db, promises::deleted_user).await;
     check("tombstones", &make_db, promises::tombstones).await;

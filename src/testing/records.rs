@@ -116,6 +116,47 @@ fn samples() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Saves what a turn sets in a record that was loaded, as a database may write that alone: more under
+/// the version of each save, and again after a load.
+pub(super) async fn set_members<D: Database>(subject: &Subject<D>) -> Outcome {
+    for_any(Range::Common, CASES / 4, async |value| is_set(subject, value).await).await
+}
+
+async fn is_set<D: Database>(subject: &Subject<D>, value: &Value) -> Outcome {
+    const DATA: &[&str] = &["user", "data"];
+    let (id, mut fields) = (subject.user("set"), around(&json!({ "a": 1, "b": { "c": [value] } })));
+    subject.store(&id, &fields, None).await?;
+    let inside = json!({ "a": 1, "b": { "c": [value, 2], "d": value } });
+    let steps: [(&[&str], &str, Value); 9] = [
+        (DATA, "probe", inside),
+        (DATA, "new", value.clone()),
+        (&[], "updatedAt", json!("2021-06-30T05:50:05.034Z")),
+        (&["user"], "new", json!({ "a": value })),
+        (DATA, "probe", value.clone()),
+        (DATA, "new", json!({})),
+        (&["user"], "data", json!({ "probe": value, "b": {} })),
+        (DATA, "probe", json!({ "a": { "b": { "c": { "d": value } } } })),
+        (&[], "session", json!({ "data": {} })),
+    ];
+    // Each by itself, and two at a time.
+    for at_once in [1, 2] {
+        let loaded = subject.load(&id).await?.ok_or("load does not find a stored user")?;
+        let (mut record, mut version) = (loaded.record, loaded.version);
+        for steps in steps.chunks(at_once) {
+            for (path, name, value) in steps {
+                record.set(path, name, value.clone());
+                let object = path.iter().fold(&mut fields, |object, name| &mut object[*name]);
+                object[*name] = value.clone();
+            }
+            version = subject.store_record(&id, &record, Some(&version)).await?;
+            subject.holds(&id, &fields, &version).await?;
+        }
+        fields = around(value);
+        subject.store(&id, &fields, Some(&version)).await?;
+    }
+    subject.delete(&id).await
+}
+
 /// Returns a record of Jovo v4 with unknown fields at every level.
 fn of_jovo() -> Value {
     json!({

@@ -69,7 +69,16 @@ impl<D: Database> Subject<D> {
         fields: &Value,
         over: Option<&Version>,
     ) -> Outcome<Saved> {
-        self.database.save(id, &record(fields), Expected::from(over)).await.map_err(failed("save"))
+        self.save_record(id, &record(fields), over).await
+    }
+
+    async fn save_record(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Outcome<Saved> {
+        self.database.save(id, record, Expected::from(over)).await.map_err(failed("save"))
     }
 
     pub(super) async fn delete(&self, id: &str) -> Outcome {
@@ -83,7 +92,16 @@ impl<D: Database> Subject<D> {
         fields: &Value,
         over: Option<&Version>,
     ) -> Outcome<Version> {
-        match (self.save(id, fields, over).await?, over) {
+        self.store_record(id, &record(fields), over).await
+    }
+
+    pub(super) async fn store_record(
+        &self,
+        id: &str,
+        record: &Record,
+        over: Option<&Version>,
+    ) -> Outcome<Version> {
+        match (self.save_record(id, record, over).await?, over) {
             (Saved::Written(version), _) => Ok(version),
             (Saved::Conflict(_), Some(_)) => {
                 Err("a save over the stored version is a conflict".to_owned())

@@ -32,6 +32,7 @@ enum Fault {
     CutsIds,
     MergesFields,
     OnlyKnownFields,
+    DropsNewMembers,
     DropsEmptyTexts,
     DropsNull,
     CutsKeysAtDots,
@@ -74,6 +75,15 @@ impl Faulty {
             Fault::MergesFields => {
                 for (name, value) in before.iter().flat_map(|stored| stored.record.fields()) {
                     fields.entry(name).or_insert_with(|| value.clone());
+                }
+            }
+            Fault::DropsNewMembers => {
+                let data = |fields: &Map<String, Value>| fields.get("user")?.get("data").cloned();
+                if let Some(Value::Object(known)) = before.and_then(|it| data(it.record.fields()))
+                    && let Some(Value::Object(data)) =
+                        fields.get_mut("user").and_then(|it| it.get_mut("data"))
+                {
+                    data.retain(|name, _| known.contains_key(name));
                 }
             }
             Fault::OnlyKnownFields => fields.retain(|name, _| !name.starts_with("unknown")),
@@ -263,6 +273,7 @@ fn each_fault_is_found_and_named() {
         (Fault::CutsIds, "long ids", "with the user id"),
         (Fault::MergesFields, "unknown fields", "was added"),
         (Fault::OnlyKnownFields, "unknown fields", "the key \"unknown\" is gone"),
+        (Fault::DropsNewMembers, "set members", "the key \"new\" is gone"),
         (Fault::DropsEmptyTexts, "JSON round trip", "is gone"),
         (Fault::DropsNull, "JSON round trip", "is gone"),
         (Fault::CutsKeysAtDots, "JSON round trip", "is gone"),
