@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::record::Record;
+
 /// The deepest path of a change: `user.data.orders.today`.
 const MAX_DEPTH: usize = 4;
 
@@ -46,23 +48,40 @@ pub(super) trait Rules {
     fn keeps_order(&self, old: &Map<String, Value>, new: &Map<String, Value>) -> bool;
 }
 
-/// Lists the changes from the fields `old` to the fields `new`.
-pub(super) fn changes<'a>(
-    old: &'a Map<String, Value>,
-    new: &'a Map<String, Value>,
-    rules: &impl Rules,
-) -> Vec<Change<'a>> {
+/// Lists the changes from the record `old` to the record `new`.
+pub(super) fn changes<'a>(old: &'a Record, new: &'a Record, rules: &impl Rules) -> Vec<Change<'a>> {
     let list = |max_depth| {
         let mut search = Search { rules, max_depth, path: Vec::new(), found: Vec::new() };
-        search.object(old, new);
+        search.object(old.fields(), new.fields());
         search.found
     };
-    let nested = list(MAX_DEPTH);
+    let nested = changes_of_set(old, new, rules).unwrap_or_else(|| list(MAX_DEPTH));
     let is_nested = |change: &Change<'_>| change.path.len() > 1;
     match nested.len() > MAX_NESTED && nested.iter().any(is_nested) {
         true => list(1),
         false => nested,
     }
+}
+
+/// Lists the changes in the members that a turn has set in what was loaded, and looks at no others.
+/// `None` if these alone do not tell how to write them.
+fn changes_of_set<'a>(
+    old: &'a Record,
+    new: &'a Record,
+    rules: &impl Rules,
+) -> Option<Vec<Change<'a>>> {
+    let mut set = new.set_since(old)?;
+    // The parts of one field follow each other.
+    set.sort_by_key(|(path, name)| path.first().copied().unwrap_or(name));
+    let mut search = Search { rules, max_depth: MAX_DEPTH, path: Vec::new(), found: Vec::new() };
+    for (path, name) in set {
+        let may_enter = path.first().is_none_or(|field| rules.may_enter(field));
+        search.path = path.to_vec();
+        if !may_enter || !search.member(name, old.member(path, name), new.member(path, name)) {
+            return None;
+        }
+    }
+    Some(search.found)
 }
 
 struct Search<'a, 'r, R> {
@@ -132,6 +151,9 @@ impl<'a, R: Rules> Search<'a, '_, R> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -159,7 +181,8 @@ mod tests {
     }
 
     fn listed(old: &Value, new: &Value) -> Vec<String> {
-        let (old, new) = (old.as_object().unwrap(), new.as_object().unwrap());
+        let record = |fields: &Value| serde_json::from_value(fields.clone()).unwrap();
+        let (old, new): (Record, Record) = (record(old), record(new));
         let text = |change: &Change<'_>| {
             let sign = match (change.old, change.new) {
                 (None, _) => "+",
@@ -168,7 +191,7 @@ mod tests {
             };
             format!("{sign}{}", change.path.join("/"))
         };
-        changes(old, new, &Dots).iter().map(text).collect()
+        changes(&old, &new, &Dots).iter().map(text).collect()
     }
 
     #[test]
@@ -229,5 +252,62 @@ mod tests {
         let old = json!({ "user": { "data": fields(0) }, "x": 1 });
         let new = json!({ "user": { "data": fields(1) }, "x": 1 });
         assert_eq!(listed(&old, &new), ["user"]);
+    }
+
+    /// Does what a store does with the changes: sets the parts in their places, or removes them.
+    fn applied(old: &Map<String, Value>, changes: &[Change<'_>]) -> Map<String, Value> {
+        let mut fields = old.clone();
+        for change in changes {
+            let (name, around) = change.path.split_last().unwrap();
+            let object = around.iter().fold(&mut fields, |fields, name| {
+                fields.get_mut(*name).unwrap().as_object_mut().unwrap()
+            });
+            match change.new {
+                Some(new) => drop(object.insert((*name).to_owned(), new.clone())),
+                None => drop(object.shift_remove(*name)),
+            }
+        }
+        fields
+    }
+
+    fn sets() -> impl Strategy<Value = Vec<(crate::record::Path, &'static str, Value)>> {
+        const PATHS: [crate::record::Path; 4] = [&[], &["user"], &["user", "data"], &["foreign"]];
+        let name = prop::sample::select(vec!["user", "data", "a", "b", "c", "a.b", "foreign"]);
+        let value = prop::sample::select(vec![
+            json!(1),
+            json!({}),
+            json!({ "a": 1 }),
+            json!({ "data": { "b": 2 } }),
+            json!({ "a.b": { "a": 2 }, "c": { "a": [] } }),
+        ]);
+        prop::collection::vec((prop::sample::select(PATHS.to_vec()), name, value), 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn changes_make_the_new_record_of_the_old_one(
+            first in sets(),
+            then in sets(),
+            goes_on in any::<bool>(),
+        ) {
+            let loaded = json!({
+                "user": { "data": { "a": 1, "a.b": { "a": 1 }, "b": { "a": { "a": 1 } } } },
+                "foreign": { "a": 1 },
+            });
+            let loaded: Record = serde_json::from_value(loaded).unwrap();
+            let set = |record: &Record, sets: Vec<(_, _, _)>| {
+                let mut record = record.clone();
+                sets.into_iter().for_each(|(path, name, value)| record.set(path, name, value));
+                record
+            };
+            let old = set(&loaded, first);
+            let new = set(if goes_on { &old } else { &loaded }, then);
+            let found = changes(&old, &new, &Dots);
+            // The order of fields is left to the store, that of their members is not.
+            let texts = |fields: &Map<String, Value>| -> BTreeMap<String, String> {
+                fields.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
+            };
+            prop_assert_eq!(texts(&applied(old.fields(), &found)), texts(new.fields()));
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::change;
+use super::source::Sourced;
 use super::text::Text;
 use super::types::Type;
 use crate::error::Error;
@@ -14,6 +15,8 @@ pub(super) enum Base {
     Fields(Arc<Map<String, Value>>),
     /// Fields that are read from their text when they are asked for.
     Text(Arc<Text>),
+    /// Fields that are read from the database's own form when they are asked for.
+    Source(Arc<Sourced>),
 }
 
 impl Base {
@@ -21,16 +24,22 @@ impl Base {
         match self {
             Self::Fields(fields) => fields,
             Self::Text(text) => text.fields(),
+            Self::Source(source) => source.fields(),
         }
     }
 
     pub(super) fn fields_mut(&mut self) -> &mut Map<String, Value> {
-        if let Self::Text(text) = self {
-            *self = Self::Fields(Arc::new(text.to_fields()));
+        let read = match self {
+            Self::Fields(_) => None,
+            Self::Text(text) => Some(text.to_fields()),
+            Self::Source(source) => Some(source.to_fields()),
+        };
+        if let Some(fields) = read {
+            *self = Self::Fields(Arc::new(fields));
         }
         match self {
             Self::Fields(fields) => Arc::make_mut(fields),
-            Self::Text(_) => unreachable!("replaced above"),
+            Self::Text(_) | Self::Source(_) => unreachable!("replaced above"),
         }
     }
 
@@ -39,15 +48,28 @@ impl Base {
         match self {
             Self::Fields(fields) => change::find(change::object(fields, path)?, name),
             Self::Text(text) => text.get(path.iter().copied().chain([name])),
+            Self::Source(source) => source.member(path, name),
         }
     }
 
-    /// Returns the type of the value under `path`.
-    pub(super) fn type_of(&self, path: &[&str]) -> Option<Type> {
-        match (self, path.split_last()) {
-            (_, None) => Some(Type::Object),
-            (Self::Fields(_), Some((name, path))) => self.member(path, name).map(Type::of),
-            (Self::Text(text), _) => text.type_of(path),
+    /// Returns whether there is an object under `path`.
+    pub(super) fn is_object(&self, path: &[&str]) -> bool {
+        match self {
+            Self::Fields(fields) => change::object(fields, path).is_some(),
+            Self::Text(text) => text.type_of(path) == Some(Type::Object),
+            Self::Source(source) => source.members(path).is_some(),
+        }
+    }
+
+    /// Returns the names of the fields.
+    pub(super) fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        let members = match self {
+            Self::Source(source) => source.members(&[]),
+            Self::Fields(_) | Self::Text(_) => None,
+        };
+        match members {
+            Some(members) => Box::new(members.map(|(name, _)| name)),
+            None => Box::new(self.fields().keys().map(String::as_str)),
         }
     }
 
@@ -60,6 +82,10 @@ impl Base {
     ) -> Result<(), Error> {
         let object = match self {
             Self::Fields(fields) => change::object(fields, path),
+            Self::Source(source) => {
+                let mut members = source.members(path).into_iter().flatten();
+                return members.try_for_each(|(name, found)| check(name, found));
+            }
             Self::Text(text) => {
                 if let Some(mut members) = text.members(path) {
                     return members.try_for_each(|(name, found)| check(name, found));
@@ -75,7 +101,7 @@ impl Base {
     pub(super) fn is_shared(&mut self) -> bool {
         match self {
             Self::Fields(fields) => Arc::get_mut(fields).is_none(),
-            Self::Text(_) => true,
+            Self::Text(_) | Self::Source(_) => true,
         }
     }
 
@@ -83,6 +109,7 @@ impl Base {
         match (self, other) {
             (Self::Fields(fields), Self::Fields(other)) => Arc::ptr_eq(fields, other),
             (Self::Text(text), Self::Text(other)) => Arc::ptr_eq(text, other),
+            (Self::Source(source), Self::Source(other)) => Arc::ptr_eq(source, other),
             _ => false,
         }
     }

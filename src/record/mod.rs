@@ -14,6 +14,7 @@
 
 mod base;
 mod change;
+mod source;
 mod spelling;
 mod text;
 mod types;
@@ -28,10 +29,14 @@ use serde_json::{Map, Value};
 use self::base::Base;
 pub(crate) use self::change::Path;
 use self::change::{Change, Changed};
+#[cfg(feature = "dynamodb")]
+pub(crate) use self::source::Source;
+use self::source::Sourced;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use self::spelling::is_text_of;
 use self::text::Text;
-use self::types::Type;
+#[cfg(feature = "dynamodb")]
+pub(crate) use self::types::Type;
 use crate::error::Error;
 
 /// The largest number of changes beside the shared fields. To look for one costs little then.
@@ -51,7 +56,8 @@ const MOST_CHANGES: usize = 8;
 /// field by field with [`fields`](Self::fields), and reads it back from the same. Clones share
 /// their fields. A turn that changes a few members keeps them beside the shared fields, so that it
 /// does not copy the others. Members of a record that came as a text, as from SqliteDb, PostgresDb
-/// and RedisDb, are read when they are asked for; [`fields`](Self::fields) asks for all of them.
+/// and RedisDb, or as attributes, as from DynamoDb, are read when they are asked for;
+/// [`fields`](Self::fields) asks for all of them.
 ///
 /// `Debug` shows the names of the top-level fields, not their values.
 #[derive(Clone, Default)]
@@ -153,9 +159,8 @@ impl Record {
     /// ```
     pub fn set(&mut self, path: &'static [&'static str], name: &str, value: Value) {
         let known = self.changes.iter().position(|change| change.is_of(path, name));
-        let can_be_beside = self.base.is_shared()
-            && self.whole.get().is_none()
-            && self.base.type_of(path) == Some(Type::Object);
+        let can_be_beside =
+            self.base.is_shared() && self.whole.get().is_none() && self.base.is_object(path);
         let is_apart = || !self.changes.iter().any(|change| change.touches(path, name));
         match known {
             Some(known) if can_be_beside => self.changes[known].value = Arc::new(value),
@@ -207,7 +212,7 @@ impl Record {
     pub(crate) fn to_text(&self) -> serde_json::Result<String> {
         let text = match &self.base {
             Base::Text(text) => text.with(&self.changes),
-            Base::Fields(_) => None,
+            Base::Fields(_) | Base::Source(_) => None,
         };
         text.map_or_else(|| serde_json::to_string(self), Ok)
     }
@@ -216,10 +221,57 @@ impl Record {
     /// a text have been looked at by [`of_text`](Self::of_text).
     pub(crate) fn all(&self, is_so: impl Fn(&Value, usize) -> bool) -> bool {
         let base = match &self.base {
-            Base::Fields(fields) => fields.values().all(|value| is_so(value, 1)),
             Base::Text(_) => true,
+            Base::Fields(_) | Base::Source(_) => {
+                self.base.fields().values().all(|value| is_so(value, 1))
+            }
         };
         base && self.changes.iter().all(|change| is_so(&change.value, change.path.len() + 1))
+    }
+}
+
+// For databases that read and write parts of a record.
+#[cfg_attr(
+    not(all(feature = "dynamodb", feature = "mongodb")),
+    allow(dead_code, reason = "each of them needs some of it")
+)]
+impl Record {
+    /// Creates a record of fields that are read from their source when they are asked for.
+    pub(crate) fn of_source(source: Arc<dyn source::Source>) -> Self {
+        Self::of(Base::Source(Arc::new(Sourced::new(source))))
+    }
+
+    /// Returns the first name of a field for which `is_such` holds.
+    pub(crate) fn find_name(&self, is_such: impl Fn(&str) -> bool) -> Option<&str> {
+        let set = self.changes.iter().filter(|change| change.path.is_empty());
+        let mut names = self.base.names().chain(set.map(|change| &*change.name));
+        names.find(|name| is_such(name))
+    }
+
+    /// Lists the members that were set in one of both records, which share their other fields.
+    /// `None` if they do not, if one set a part of what the other did, or if several are new in an
+    /// object, as this does not tell their order.
+    pub(crate) fn set_since<'a>(&'a self, before: &'a Self) -> Option<Vec<(Path, &'a str)>> {
+        let is_of = |own: &Change, other: &Change| own.is_of(other.path, &other.name);
+        let is_apart = |own: &Change, other: &Change| !own.touches(other.path, &other.name);
+        let fits =
+            |own: &Change| before.changes.iter().all(|it| is_of(it, own) || is_apart(it, own));
+        if !self.base.is(&before.base) || !self.changes.iter().all(fits) {
+            return None;
+        }
+        let is_other = |it: &&Change| !self.changes.iter().any(|own| is_of(own, it));
+        let all = self.changes.iter().chain(before.changes.iter().filter(is_other));
+        let (mut set, mut grown): (Vec<_>, Vec<Path>) = (Vec::new(), Vec::new());
+        for change in all {
+            if self.base.member(change.path, &change.name).is_none() {
+                if grown.contains(&change.path) {
+                    return None;
+                }
+                grown.push(change.path);
+            }
+            set.push((change.path, &*change.name));
+        }
+        Some(set)
     }
 }
 

@@ -1,8 +1,12 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::base::Base;
-use super::{MOST_CHANGES, Path, Record};
+use super::source::{MOST_READ, Source};
+use super::types::Type;
+use super::{MOST_CHANGES, Path, Record, change};
 
 const DATA: Path = &["user", "data"];
 
@@ -13,6 +17,21 @@ fn record() -> Record {
 
 fn of_text(fields: &Map<String, Value>) -> Record {
     Record::of_text(serde_json::to_string(fields).unwrap(), 127).unwrap()
+}
+
+impl Source for Map<String, Value> {
+    fn fields(&self) -> Self {
+        self.clone()
+    }
+
+    fn member(&self, path: &[&str], name: &str) -> Option<Value> {
+        change::object(self, path)?.get(name).cloned()
+    }
+
+    fn members(&self, path: &[&str]) -> Option<Box<dyn Iterator<Item = (&str, Type)> + '_>> {
+        let members = change::object(self, path)?.iter();
+        Some(Box::new(members.map(|(name, value)| (name.as_str(), Type::of(value)))))
+    }
 }
 
 #[test]
@@ -50,6 +69,67 @@ fn a_text_is_read_as_far_as_it_is_asked_for() {
     assert_eq!(text.values_read(), 1);
     assert_eq!(serde_json::to_string(changed.fields()).unwrap(), expected);
     assert_eq!(loaded, record());
+}
+
+#[test]
+fn a_source_is_read_as_far_as_it_is_asked_for() {
+    let loaded = Record::of_source(Arc::new(record().fields().clone()));
+    let Base::Source(source) = &loaded.base else { unreachable!() };
+    let mut changed = loaded.clone();
+    let visits = std::ptr::from_ref(changed.member(DATA, "visits").unwrap());
+    changed.set(DATA, "visits", 2.into());
+    changed.set(&[], "createdAt", "u".into());
+    changed.check().unwrap();
+    assert_eq!(changed.find_name(|name| name == "createdAt"), Some("createdAt"));
+    assert_eq!(changed.find_name(|name| !["user", "updatedAt", "createdAt"].contains(&name)), None);
+    for _ in 0..2 {
+        assert_eq!(loaded.member(DATA, "none"), None);
+        assert_eq!(loaded.member(&["user", "none"], "none"), None);
+        assert_eq!(std::ptr::from_ref(loaded.member(DATA, "visits").unwrap()), visits);
+    }
+    assert!(source.is_read_in_parts());
+    assert_eq!(changed.fields()["user"]["data"]["visits"], 2);
+    assert_eq!(loaded, record());
+}
+
+#[test]
+fn a_source_of_which_much_is_asked_is_read_whole() {
+    let fields: Map<String, Value> =
+        (0..2 * MOST_READ).map(|number| (number.to_string(), number.into())).collect();
+    let record = Record::of_source(Arc::new(fields.clone()));
+    let Base::Source(source) = &record.base else { unreachable!() };
+    for (number, (name, value)) in fields.iter().enumerate() {
+        assert_eq!(source.is_read_in_parts(), number <= MOST_READ);
+        assert_eq!(record.member(&[], name), Some(value));
+    }
+}
+
+#[test]
+fn members_that_were_set_are_told_from_those_that_are_shared() {
+    let loaded = record();
+    let mut saved = loaded.clone();
+    saved.set(DATA, "visits", 2.into());
+    let mut changed = saved.clone();
+    changed.set(&[], "updatedAt", "u".into());
+    let of_both: Vec<(Path, &str)> = vec![(DATA, "visits"), (&[], "updatedAt")];
+    assert_eq!(loaded.set_since(&loaded.clone()), Some(vec![]));
+    assert_eq!(changed.set_since(&loaded), Some(of_both.clone()));
+    assert_eq!(changed.set_since(&saved), Some(of_both));
+    assert_eq!(loaded.set_since(&saved), Some(vec![(DATA, "visits")]));
+    // A change around another one does not tell what has to be written.
+    let mut around = loaded.clone();
+    around.set(&["user"], "data", json!({}));
+    assert_eq!(around.set_since(&saved), None);
+    assert_eq!(saved.set_since(&around), None);
+    // Several new ones in an object do not tell their order.
+    saved.set(DATA, "a", 1.into());
+    assert_eq!(saved.set_since(&loaded), Some(vec![(DATA, "visits"), (DATA, "a")]));
+    saved.set(DATA, "b", 1.into());
+    assert_eq!(saved.set_since(&loaded), None);
+    // A removal copies the record.
+    changed.object_mut(DATA).shift_remove("list");
+    assert_eq!(changed.set_since(&loaded), None);
+    assert_eq!(record().set_since(&loaded), None);
 }
 
 #[test]
@@ -127,13 +207,17 @@ proptest! {
     #[test]
     fn a_record_is_what_a_map_would_be(
         steps in prop::collection::vec(step(), 0..24),
-        is_text in any::<bool>(),
+        base in 0..3,
     ) {
         let mut fields = record().fields().clone();
         // Members that a text lists, further down than it does, and more than it does.
         fields["user"]["data"]["a"] = json!({ "a": 1, "\n": {} });
         fields.insert("session".into(), (0..70).map(|it| (it.to_string(), json!(it))).collect());
-        let mut record = if is_text { of_text(&fields) } else { Record::new(fields.clone()) };
+        let mut record = match base {
+            0 => of_text(&fields),
+            1 => Record::of_source(Arc::new(fields.clone())),
+            _ => Record::new(fields.clone()),
+        };
         let mut kept = vec![(record.clone(), fields.clone())];
         for step in steps {
             match step {
@@ -148,6 +232,9 @@ proptest! {
                 Step::Look => prop_assert_eq!(record.fields(), &fields),
                 Step::Clone => kept.push((record.clone(), fields.clone())),
                 Step::Alone => kept.clear(),
+            }
+            for name in NAMES {
+                prop_assert_eq!(record.find_name(|it| it == name).is_some(), fields.contains_key(name));
             }
             for path in PATHS {
                 for name in NAMES {

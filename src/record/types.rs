@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// A type of JSON, as far as it matters here.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Type {
+pub(crate) enum Type {
     Object,
     Array,
     Null,

@@ -1,6 +1,7 @@
 //! The handle to the history, and its entries.
 
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -213,13 +214,10 @@ fn without_person(turn: &Turn, mut request: Value) -> Value {
 
 /// Puts `entry` in front of the others, and drops those beyond `size`.
 pub(super) fn put_in_front(record: &mut Record, entry: Value, size: usize) {
-    let entries = record.object_mut(&["history"]).entry("items").or_insert(Value::Null);
-    let mut all = vec![entry];
-    if let Value::Array(others) = entries.take() {
-        all.extend(others);
-    }
-    all.truncate(size);
-    *entries = Value::Array(all);
+    let others = record.get(&["history", "items"]).and_then(Value::as_array);
+    let others = others.into_iter().flatten().cloned();
+    let all: Vec<Value> = iter::once(entry).chain(others).take(size).collect();
+    record.set(&["history"], "items", all.into());
 }
 
 /// Shows the number of entries, but not their content.
@@ -229,5 +227,25 @@ impl fmt::Debug for History {
             .field("items", &self.read(<[_]>::len))
             .field("messages", &self.messages().len())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_comes_in_front_and_copies_nothing_else() {
+        let fields = json!({ "user": { "data": {} }, "history": { "items": [1, 2], "x": 3 } });
+        let loaded: Record = serde_json::from_value(fields).unwrap();
+        let mut record = loaded.clone();
+        put_in_front(&mut record, json!(0), 2);
+        assert_eq!(record.set_since(&loaded).map(|set| set.len()), Some(1));
+        assert_eq!(record.fields()["history"], json!({ "items": [0, 1], "x": 3 }));
+        let mut first = Record::default();
+        put_in_front(&mut first, json!(0), 2);
+        assert_eq!(first.fields()["history"], json!({ "items": [0] }));
     }
 }

@@ -78,13 +78,3 @@ pub fn record(bytes: usize) -> Record {
     record["user"]["data"]["orders"] = (0..orders).map(order).collect();
     serde_json::from_value(record).expect("an object")
 }
-
-/// Makes the record as a turn leaves it: a visit more, and the time.
-#[must_use]
-pub fn visited(record: &Record) -> Record {
-    let mut fields = record.fields().clone();
-    let visits = &mut fields["user"]["data"]["visits"];
-    *visits = (visits.as_i64().unwrap_or_default() + 1).into();
-    fields.insert("updatedAt".to_owned(), "2026-01-02T00:00:00.000Z".into());
-    Record::new(fields)
-}

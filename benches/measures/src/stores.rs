@@ -67,14 +67,8 @@ impl<'a> Place<'a> {
         samples::record(self.bytes)
     }
 
-    /// Makes the two subjects of a store, which saves these records in turns.
-    fn subjects(
-        &self,
-        group: &str,
-        name: &str,
-        store: impl Store + 'a,
-        records: [Record; 2],
-    ) -> Vec<Subject<'a>> {
+    /// Makes the two subjects of a store.
+    fn subjects(&self, group: &str, name: &str, store: impl Store + 'a) -> Vec<Subject<'a>> {
         let (runtime, users, store) = (self.runtime, self.users, Rc::new(store));
         let visitor = |first: usize| (first..).map(move |number| (number * STRIDE % users, number));
         let (loading, mut loads) = (Rc::clone(&store), visitor(0));
@@ -89,28 +83,15 @@ impl<'a> Place<'a> {
         let visits = Subject::new(group, &format!("{name}: {VISIT}"), move |count| {
             runtime.block_on(async {
                 for (user, number) in visits.by_ref().take(count) {
-                    // In each cycle the other record, so that each save changes something.
-                    store.visit(&id(user), &records[number / users % 2]).await;
+                    store.visit(&id(user), number / users).await;
                 }
             });
         });
         vec![loads, visits]
     }
 
-    fn ours(&self, name: &str, store: impl Store + 'a) -> Vec<Subject<'a>> {
-        let record = self.record();
-        self.subjects(name, name, store, [samples::visited(&record), record])
-    }
-
-    /// Makes the subjects of a database that stores nothing: each save meets the same record.
-    fn answered(&self, name: &str, store: impl Store + 'a) -> Vec<Subject<'a>> {
-        let visited = samples::visited(&self.record());
-        self.subjects(name, name, store, [visited.clone(), visited])
-    }
-
     fn bare(&self, group: &str, name: &str, store: impl Store + 'a) -> Vec<Subject<'a>> {
-        let records = [Record::default(), Record::default()];
-        let subjects = self.subjects(group, name, store, records);
+        let subjects = self.subjects(group, name, store);
         subjects.into_iter().map(Subject::yardstick).collect()
     }
 }
@@ -118,7 +99,7 @@ impl<'a> Place<'a> {
 fn memory_db<'a>(place: &Place<'a>) -> Vec<Subject<'a>> {
     let (db, record) = (MemoryDb::new(), place.record());
     place.runtime.block_on(fill(&db, place.users, &record));
-    let mut subjects = place.ours("MemoryDb", Ours(db));
+    let mut subjects = place.subjects("MemoryDb", "MemoryDb", Ours(db));
     let bare = memory::Bare::filled(place.users, &record);
     subjects.extend(place.bare("MemoryDb", "HashMap", bare));
     subjects
@@ -132,7 +113,7 @@ fn file_db<'a>(place: &Place<'a>) -> Vec<Subject<'a>> {
         path
     });
     let db = place.runtime.block_on(FileDb::open(&ours)).expect("a file");
-    let mut subjects = place.ours("FileDb", Ours(db));
+    let mut subjects = place.subjects("FileDb", "FileDb", Ours(db));
     subjects.extend(place.bare("FileDb", "std::fs", file::Bare::open(&bare)));
     subjects
 }
@@ -146,7 +127,7 @@ fn sqlite_db<'a>(place: &Place<'a>) -> Vec<Subject<'a>> {
         db.import_file(&json).await.expect("imported");
         db
     });
-    let mut subjects = place.ours("SqliteDb", Ours(db));
+    let mut subjects = place.subjects("SqliteDb", "SqliteDb", Ours(db));
     let bare = sqlite::Bare::open(&place.directory.join("bare.sqlite"));
     bare.fill(place.users, &place.record());
     subjects.extend(place.bare("SqliteDb", "rusqlite", bare));
@@ -163,7 +144,7 @@ fn postgres_db<'a>(place: &Place<'a>) -> Vec<Subject<'a>> {
         fill(&db, place.users, &record).await;
         db
     });
-    let mut subjects = place.ours("PostgresDb", Ours(db));
+    let mut subjects = place.subjects("PostgresDb", "PostgresDb", Ours(db));
     subjects.extend(place.bare("PostgresDb", "tokio-postgres", bare.clone()));
     let prepared = "tokio-postgres, prepared";
     subjects.extend(place.bare("PostgresDb", prepared, bare.prepared()));
@@ -180,7 +161,7 @@ fn redis_db<'a>(place: &Place<'a>) -> Vec<Subject<'a>> {
         fill(&db, place.users, &record).await;
         (db, bare)
     });
-    let mut subjects = place.ours("RedisDb", Ours(db));
+    let mut subjects = place.subjects("RedisDb", "RedisDb", Ours(db));
     subjects.extend(place.bare("RedisDb", "redis", bare));
     subjects
 }
@@ -188,7 +169,7 @@ fn redis_db<'a>(place: &Place<'a>) -> Vec<Subject<'a>> {
 fn dynamo_db<'a>(place: &Place<'a>) -> Vec<Subject<'a>> {
     let record = place.record();
     let db = place.runtime.block_on(dynamodb::database(&record));
-    let mut subjects = place.answered("DynamoDb", Ours(db));
+    let mut subjects = place.subjects("DynamoDb", "DynamoDb", Ours(db));
     subjects.extend(place.bare("DynamoDb", "aws-sdk-dynamodb", dynamodb::Bare::new(&record)));
     subjects
 }
@@ -198,7 +179,7 @@ fn mongo_db<'a>(place: &Place<'a>) -> Vec<Subject<'a>> {
     let (db, bare) = place
         .runtime
         .block_on(async { (mongodb::database(&uri).await, mongodb::Bare::open(&uri).await) });
-    let mut subjects = place.answered("MongoDb", Ours(db));
+    let mut subjects = place.subjects("MongoDb", "MongoDb", Ours(db));
     subjects.extend(place.bare("MongoDb", "mongodb", bare));
     subjects
 }

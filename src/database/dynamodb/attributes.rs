@@ -1,6 +1,12 @@
 //! The names of all attributes that this crate writes besides the record's own fields, and the
 //! order of those fields.
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+pub(super) type Attributes = HashMap<String, AttributeValue>;
+
 /// The partition key that Jovo uses by default.
 pub(super) const PARTITION_KEY: &str = "userId";
 

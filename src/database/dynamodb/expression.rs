@@ -6,11 +6,10 @@ use std::{mem, slice};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::attributes::{EXPIRES, ORDER, TIMES, TOMBSTONE, VERSION};
+use super::attributes::{Attributes, EXPIRES, ORDER, TIMES, TOMBSTONE, VERSION};
 use super::inner::{Inner, seconds};
-use super::item::{Attributes, Writer};
 use super::known::{Content, Item, Known};
-use super::path::push_number;
+use super::write;
 use crate::database::changes::Change;
 use crate::error::Error;
 
@@ -63,10 +62,14 @@ impl<'a> Expression<'a> {
     }
 
     /// Requires that a part has the value that was loaded.
-    fn is_unchanged(&mut self, change: &Change<'a>, writer: &mut Writer<'_>) -> Result<(), Error> {
+    fn is_unchanged(
+        &mut self,
+        change: &Change<'a>,
+        foreign: Option<&Attributes>,
+    ) -> Result<(), Error> {
         let Change { path, old, .. } = change;
         if let Some(old) = old {
-            let old = writer.part(path, old)?;
+            let old = write::part(path, old, foreign)?;
             self.path(path);
             self.text.push('=');
             self.value(old);
@@ -130,6 +133,15 @@ fn push_placeholder(text: &mut String, sign: char, number: usize) {
     push_number(text, number);
 }
 
+/// Appends a number. Formatting it costs more than most of what is done with it.
+fn push_number(text: &mut String, number: usize) {
+    if number >= 10 {
+        push_number(text, number / 10);
+    }
+    // One digit.
+    text.push(char::from(b'0' + (number % 10) as u8));
+}
+
 impl Inner {
     /// Requires that there is no item, or only an expired one.
     pub(super) fn is_absent<'a>(&'a self, expression: &mut Expression<'a>) {
@@ -172,17 +184,13 @@ impl Inner {
                 expression.is_absent(VERSION);
             }
         }
-        let Content::Item(Item { record, types }) = &known.content else { return Ok(()) };
-        let times = TIMES.map(|name| Change {
-            path: vec![name],
-            old: record.fields().get(name),
-            new: None,
-        });
-        let mut writer = Writer::new(Some(types));
+        let Content::Item(Item { record, foreign }) = &known.content else { return Ok(()) };
+        let times =
+            TIMES.map(|name| Change { path: vec![name], old: record.member(&[], name), new: None });
         let changes = changes.iter().filter(|change| !TIMES.contains(&change.field()));
         for change in times.iter().chain(changes.take(MAX_COMPARED)) {
             expression.text.push_str(" AND ");
-            expression.is_unchanged(change, &mut writer)?;
+            expression.is_unchanged(change, foreign.as_deref())?;
         }
         Ok(())
     }

@@ -9,10 +9,9 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::attributes::{EXPIRES, TOMBSTONE};
+use super::attributes::{Attributes, EXPIRES, TOMBSTONE};
 use super::credentials::CredentialsCache;
 use super::failure;
-use super::item::Attributes;
 use super::projection::Projection;
 use super::readiness::Readiness;
 use crate::error::Error;

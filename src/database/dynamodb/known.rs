@@ -1,11 +1,12 @@
 //! Remembers the state in which an item was read or written. The version carries it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
-use super::attributes::TIMES;
-use super::item::Types;
+use super::attributes::{Attributes, TIMES};
 use super::number::{self, Decimal};
 use crate::database::Version;
 use crate::database::changes::{Change, Rules, changes};
@@ -13,14 +14,14 @@ use crate::record::Record;
 
 /// The state that a [`Version`] carries: the old values that a save compares and keeps, so that it
 /// need not read the item again.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Known {
     /// The attribute with the version; `None` for an item that Jovo wrote.
     pub(super) version: Option<String>,
     pub(super) content: Content,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Content {
     Item(Item),
     /// A deletion left a tombstone.
@@ -32,16 +33,20 @@ pub(super) enum Content {
 /// The fields of the item. A save writes only the parts of them that changed, so that other writers'
 /// changes beside these stay, and only if they still have their old values. It removes those that
 /// the record no longer has.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Item {
     pub(super) record: Record,
-    /// The types of the values that JSON does not express.
-    pub(super) types: Types,
+    /// The item itself, if some of its values have types that JSON lacks.
+    pub(super) foreign: Option<Arc<Attributes>>,
 }
 
 impl Known {
-    pub(super) fn item(version: Option<String>, record: Record, types: Types) -> Self {
-        Self { version, content: Content::Item(Item { record, types }) }
+    pub(super) fn item(
+        version: Option<String>,
+        record: Record,
+        foreign: Option<Arc<Attributes>>,
+    ) -> Self {
+        Self { version, content: Content::Item(Item { record, foreign }) }
     }
 
     pub(super) fn tombstone(version: String) -> Self {
@@ -73,13 +78,33 @@ impl Known {
 impl Item {
     /// Returns a substitute for a missing version: the item's times.
     fn times(&self) -> String {
-        let fields = self.record.fields();
-        TIMES.map(|name| fields.get(name).map(Value::to_string).unwrap_or_default()).join(" ")
+        let time = |name| self.record.member(&[], name);
+        TIMES.map(|name| time(name).map(Value::to_string).unwrap_or_default()).join(" ")
     }
 
     /// Lists the parts that `record` changes.
-    pub(super) fn changes<'a>(&'a self, record: &'a Map<String, Value>) -> Vec<Change<'a>> {
-        changes(self.record.fields(), record, self)
+    pub(super) fn changes<'a>(&'a self, record: &'a Record) -> Vec<Change<'a>> {
+        changes(&self.record, record, self)
+    }
+
+    /// Returns the item after a write of these parts, if values of types that JSON lacks may be left.
+    pub(super) fn foreign_after(
+        &self,
+        parts: &[(&Change<'_>, Option<AttributeValue>)],
+    ) -> Option<Arc<Attributes>> {
+        let mut item = Attributes::clone(self.foreign.as_deref()?);
+        for (change, value) in parts {
+            // Parts are named only in objects that were loaded.
+            if let Some((name, around)) = change.path.split_last()
+                && let Some(object) = object_mut(&mut item, around)
+            {
+                match value {
+                    Some(value) => object.insert((*name).to_owned(), value.clone()),
+                    None => object.remove(*name),
+                };
+            }
+        }
+        Some(Arc::new(item))
     }
 }
 
@@ -101,6 +126,13 @@ impl Rules for Item {
     fn keeps_order(&self, _old: &Map<String, Value>, _new: &Map<String, Value>) -> bool {
         true
     }
+}
+
+fn object_mut<'a>(item: &'a mut Attributes, path: &[&str]) -> Option<&'a mut Attributes> {
+    path.iter().try_fold(item, |around, name| match around.get_mut(*name)? {
+        AttributeValue::M(object) => Some(object),
+        _ => None,
+    })
 }
 
 /// Returns whether DynamoDB reads both values back as the same value.
@@ -161,8 +193,7 @@ mod tests {
     fn a_version_carries_the_known_state_without_showing_it() {
         let fields = json!({ "user": { "data": { "name": "SECRET" } } });
         let record: Record = serde_json::from_value(fields).unwrap();
-        let version =
-            Known::item(Some("v".to_owned()), record.clone(), Types::new()).into_version();
+        let version = Known::item(Some("v".to_owned()), record.clone(), None).into_version();
         assert_eq!(version, Version::new("v"));
         assert_eq!(format!("{version:?} {version}"), "Version(\"v\") v");
         let known = Known::of(&version);

@@ -1,11 +1,13 @@
 //! Loads an item by one consistent read, and makes a record of it.
 
+use std::sync::Arc;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::attributes::{EXPIRES, TOMBSTONE, VERSION};
+use super::attributes::{Attributes, EXPIRES, TOMBSTONE, VERSION};
 use super::inner::{Inner, seconds};
-use super::item::{Attributes, Reader};
 use super::known::Known;
+use super::read::has_foreign;
 use super::tombstone::Tombstone;
 use crate::database::{Loaded, VersionedRecord};
 use crate::error::Error;
@@ -56,9 +58,11 @@ impl Inner {
         item.retain(|name, value| {
             name == TOMBSTONE || (name == EXPIRES && is_left(value)) || !self.is_own(name)
         });
-        let mut reader = Reader::new();
-        let loaded = Record::new(reader.record(item)?);
-        let version = Known::item(version, loaded.clone(), reader.types).into_version();
+        let has_foreign = has_foreign(&item)?;
+        let item = Arc::new(item);
+        let foreign = has_foreign.then(|| Arc::clone(&item));
+        let loaded = Record::of_source(item);
+        let version = Known::item(version, loaded.clone(), foreign).into_version();
         if left.is_empty() {
             return Ok(VersionedRecord { record: loaded, version });
         }

@@ -26,18 +26,35 @@ pub(super) fn text(number: &Number) -> Option<String> {
     }
 }
 
-/// Returns the JSON number, and whether it equals `text` exactly.
-pub(super) fn parse(text: &str) -> Option<(Value, bool)> {
+/// Returns the JSON number that is nearest.
+pub(super) fn parse(text: &str) -> Option<Value> {
     if let Ok(integer) = text.parse::<i64>() {
-        return Some((integer.into(), true));
+        return Some(integer.into());
     }
     if let Ok(integer) = text.parse::<u64>() {
-        return Some((integer.into(), true));
+        return Some(integer.into());
     }
-    let number = Number::from_f64(text.parse().ok()?)?;
-    let is_exact = |float: String| float == text || Decimal::of(&float) == Decimal::of(text);
-    let exact = self::text(&number).is_some_and(is_exact);
-    Some((Value::Number(number), exact))
+    Number::from_f64(text.parse().ok()?).map(Value::Number)
+}
+
+/// Returns whether the JSON number equals `text` exactly; `None` if there is none.
+pub(super) fn is_exact(text: &str) -> Option<bool> {
+    if is_short(text) {
+        return Some(true);
+    }
+    let Value::Number(number) = parse(text)? else { return None };
+    let is_same = |written: String| written == text || Decimal::of(&written) == Decimal::of(text);
+    Some(self::text(&number).is_some_and(is_same))
+}
+
+/// Returns whether `text` is a number without an exponent of so few digits that each `f64` keeps
+/// them. Most are, and to look at them takes less than to read them.
+/// <https://doc.rust-lang.org/std/primitive.f64.html#associatedconstant.DIGITS>
+fn is_short(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    let points = digits.iter().filter(|byte| **byte == b'.').count();
+    let all = digits.iter().filter(|byte| byte.is_ascii_digit()).count();
+    points <= 1 && all + points == digits.len() && (1..=f64::DIGITS as usize).contains(&all)
 }
 
 /// A number in normal form, for comparison: digits without zeros at either end, times a power of
@@ -77,13 +94,15 @@ impl Decimal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
 
     #[allow(clippy::needless_pass_by_value)]
     fn round_trip(number: Value) -> (Value, bool) {
-        parse(&text(number.as_number().unwrap()).unwrap()).unwrap()
+        let text = text(number.as_number().unwrap()).unwrap();
+        (parse(&text).unwrap(), is_exact(&text).unwrap())
     }
 
     #[test]
@@ -118,10 +137,23 @@ mod tests {
 
     #[test]
     fn digits_beyond_json_are_noticed() {
-        assert_eq!(parse("1234567890123456789012").map(|(_, exact)| exact), Some(false));
-        assert_eq!(parse("10000000000000000000000").map(|(_, exact)| exact), Some(true));
-        assert_eq!(parse("0.30000000000000000001").map(|(_, exact)| exact), Some(false));
-        assert_eq!(parse("no number"), None);
+        assert_eq!(is_exact("1234567890123456789012"), Some(false));
+        assert_eq!(is_exact("10000000000000000000000"), Some(true));
+        assert_eq!(is_exact("0.30000000000000000001"), Some(false));
+        for text in ["no number", "", "-", ".", "-.", "1.2.3", "1-2", "--1", "1e400", "NaN"] {
+            assert_eq!((parse(text), is_exact(text)), (None, None), "{text}");
+        }
+    }
+
+    proptest! {
+        /// Also for the numbers that are not read to be sure of it.
+        #[test]
+        fn a_number_is_exact_if_its_digits_come_back(text in r"-?[0-9]{0,12}\.?[0-9]{0,8}(E-?[0-9]{1,2})?") {
+            let written = |value: Value| self::text(value.as_number().unwrap());
+            let is_same = |written: String| Decimal::of(&written) == Decimal::of(&text);
+            let expected = parse(&text).map(|value| written(value).is_some_and(is_same));
+            prop_assert_eq!(is_exact(&text), expected);
+        }
     }
 
     /// Checked against DynamoDB Local.

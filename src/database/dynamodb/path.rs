@@ -1,4 +1,6 @@
-//! Paths to the parts of an item, as JSON pointers.
+//! Paths to the parts of an item, as JSON pointers, and parts that cannot be read or written.
+
+use crate::error::Error;
 
 /// Returns the part of a path that errors may show: down to the first key of user data, because
 /// deeper names may be user data themselves.
@@ -18,52 +20,29 @@ pub(super) fn is_known(path: &str) -> bool {
     ["/user", "/user/data", "/session", "/session/data", "/history"].contains(&path)
 }
 
-/// Walks through a value and tracks its path.
-pub(super) trait Walk {
-    fn path(&mut self) -> &mut String;
-
-    /// Does `work` one step further down the path.
-    fn at<T>(&mut self, name: &str, work: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.path().len();
-        push(self.path(), name);
-        let done = work(self);
-        self.path().truncate(length);
-        done
-    }
-
-    /// Does `work` in an element of an array.
-    fn at_index<T>(&mut self, index: usize, work: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.path().len();
-        self.path().push('/');
-        push_number(self.path(), index);
-        let done = work(self);
-        self.path().truncate(length);
-        done
-    }
+/// A part that cannot be read or written. Its path grows on the way out, so that it costs nothing
+/// where all is well.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// The names that lead to it, innermost first.
+    path: Vec<String>,
+    why: String,
 }
 
-/// Appends a name to a JSON pointer.
-fn push(path: &mut String, name: &str) {
-    path.push('/');
-    if name.contains(['~', '/']) {
-        path.push_str(&name.replace('~', "~0").replace('/', "~1"));
-    } else {
-        path.push_str(name);
+impl Refused {
+    pub(super) fn new(why: impl Into<String>) -> Self {
+        Self { path: Vec::new(), why: why.into() }
     }
-}
 
-/// Appends a number. Formatting it costs more than most of what is done with it.
-pub(super) fn push_number(text: &mut String, number: usize) {
-    if number >= 10 {
-        push_number(text, number / 10);
+    pub(super) fn under(mut self, name: &str) -> Self {
+        self.path.push(name.replace('~', "~0").replace('/', "~1"));
+        self
     }
-    // One digit.
-    text.push(char::from(b'0' + (number % 10) as u8));
-}
 
-/// Returns the JSON pointer to the part of a record to which these names lead.
-pub(super) fn pointer(path: &[&str]) -> String {
-    let mut pointer = String::new();
-    path.iter().for_each(|name| push(&mut pointer, name));
-    pointer
+    /// Makes the error of one of these kinds.
+    pub(super) fn into_error(self, error: fn(String) -> Error) -> Error {
+        let path: String = self.path.iter().rev().flat_map(|name| ["/", name]).collect();
+        let place = if path.is_empty() { "the item".into() } else { format!("`{}`", shown(&path)) };
+        error(format!("{place} {}", self.why))
+    }
 }

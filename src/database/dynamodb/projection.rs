@@ -1,9 +1,10 @@
 //! Copies values of the record into attributes for indexes.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ScalarAttributeType};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::number;
+use crate::record::Record;
 
 /// The longest value that every index accepts as its key, in bytes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-partition-sort-keys>
@@ -28,18 +29,10 @@ impl Projection {
     /// the table defines for the attribute.
     pub(super) fn value(
         &self,
-        fields: &Map<String, Value>,
+        record: &Record,
         kind: Option<&ScalarAttributeType>,
     ) -> Option<AttributeValue> {
-        let (first, rest) = self.path.split_first()?;
-        let mut value = fields.get(first)?;
-        for name in rest {
-            value = match value {
-                Value::Object(fields) => fields.get(name)?,
-                Value::Array(array) => array.get(name.parse::<usize>().ok()?)?,
-                _ => return None,
-            };
-        }
+        let value = self.part(record)?;
         let fits = |expected: ScalarAttributeType| kind.is_none_or(|kind| *kind == expected);
         match value {
             Value::String(text) if fits(ScalarAttributeType::S) => {
@@ -50,5 +43,19 @@ impl Projection {
             }
             _ => None,
         }
+    }
+
+    fn part<'a>(&self, record: &'a Record) -> Option<&'a Value> {
+        // Members of an array are reached only through the array.
+        let may_be_index = |name: &String| name.parse::<usize>().is_ok();
+        let members = self.path.iter().take_while(|name| !may_be_index(name)).count();
+        let (member, rest) = self.path.split_at_checked(members.max(1))?;
+        let names: Vec<&str> = member.iter().map(String::as_str).collect();
+        let (name, around) = names.split_last()?;
+        rest.iter().try_fold(record.member(around, name)?, |value, name| match value {
+            Value::Object(fields) => fields.get(name),
+            Value::Array(array) => array.get(name.parse::<usize>().ok()?),
+            _ => None,
+        })
     }
 }

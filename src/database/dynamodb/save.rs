@@ -1,17 +1,17 @@
 //! Saves a record by one conditional write, and interprets the result.
 
+use std::sync::Arc;
+
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Map, Value};
 
 use super::attempts;
-use super::attributes::{EXPIRES, VERSION};
+use super::attributes::{Attributes, EXPIRES, VERSION};
 use super::expression::{self, Expression, Own};
 use super::failure::{self, Trouble};
 use super::inner::{Inner, seconds};
-use super::item::{Attributes, Types, Writer};
 use super::known::{Content, Item, Known};
 use super::send::Refused;
-use super::{path, size};
+use super::{size, write};
 use crate::database::changes::Change;
 use crate::database::tombstone::is_nothing;
 use crate::database::{Loaded, Saved, Version};
@@ -26,13 +26,14 @@ const MAX_UPDATE: usize = 250;
 /// The number of attempts at a write that only expired items obstruct.
 const ATTEMPTS: usize = 3;
 
-/// The item that refused the write, if any, and the types of the values that were written.
-type Written = (Option<Refused>, Types);
+/// The item that refused the write, if any, and the item that was written, if some of its values may
+/// have types that JSON lacks.
+type Written = (Option<Refused>, Option<Arc<Attributes>>);
 
 /// One save: the record, and the version under which it is written.
 struct Save<'a> {
     id: &'a str,
-    fields: &'a Map<String, Value>,
+    record: &'a Record,
     version: &'a str,
 }
 
@@ -84,8 +85,7 @@ impl Inner {
         // The version remembers the old values, so the write needs no read before it.
         let known = expected.map(Known::of);
         let known = known.as_deref();
-        let fields = record.fields();
-        if let Some(name) = fields.keys().find(|name| *name == VERSION || self.is_own(name)) {
+        if let Some(name) = record.find_name(|name| name == VERSION || self.is_own(name)) {
             let table = &self.table;
             return Err(Error::encode(format!(
                 "`/{name}` cannot be stored: in table \"{table}\" the database itself uses that attribute; \
@@ -94,17 +94,17 @@ impl Inner {
         }
         // A unique version lets the write recognise itself if its answer is lost.
         let version = Version::unique();
-        let save = Save { id, fields, version: version.as_str() };
+        let save = Save { id, record, version: version.as_str() };
         let expected_item = known.filter(|known| !matches!(known.content, Content::Tombstone));
         let sent = attempts::noted(self.while_throttled(|| self.send(&save, known))).await;
-        let (refused, types) = match sent {
+        let (refused, foreign) = match sent {
             Err(error) if failure::trouble(&error) == Some(Trouble::TooLarge) => {
-                return Err(self.too_large(self.key(id)?, fields).await);
+                return Err(self.too_large(self.key(id)?, record).await);
             }
             sent => sent?,
         };
         let stored = || {
-            let known = Known::item(Some(version.to_string()), record.clone(), types);
+            let known = Known::item(Some(version.to_string()), record.clone(), foreign);
             Ok(Ok(Saved::Written(known.into_version())))
         };
         let Some(refused) = refused else { return stored() };
@@ -126,7 +126,7 @@ impl Inner {
     async fn send(&self, save: &Save<'_>, known: Option<&Known>) -> Result<Written, Error> {
         match known.map(|known| (known, &known.content)) {
             Some((known, Content::Item(item))) => {
-                let changes = item.changes(save.fields);
+                let changes = item.changes(save.record);
                 if changes.len() <= MAX_UPDATE {
                     self.update(save, (known, item), &changes).await
                 } else {
@@ -154,26 +154,13 @@ impl Inner {
         changes: &[Change<'_>],
     ) -> Result<Written, Error> {
         let (key, own) = (self.key(save.id)?, self.own_attributes(save));
-        let mut writer = Writer::new(Some(&item.types));
+        let before = item.foreign.as_deref();
         let mut parts = Vec::with_capacity(changes.len());
         for change in changes {
-            let value = change.new.map(|new| writer.part(&change.path, new)).transpose()?;
+            let value = change.new.map(|new| write::part(&change.path, new, before)).transpose()?;
             parts.push((change, value));
         }
-        let mut types = writer.types;
-        if !item.types.is_empty() {
-            let changed: Vec<String> =
-                changes.iter().map(|change| path::pointer(&change.path)).collect();
-            let is_in = |path: &str, change: &String| {
-                path.strip_prefix(change.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            let untouched = item
-                .types
-                .iter()
-                .filter(|(path, _)| !changed.iter().any(|change| is_in(path, change)));
-            types.extend(untouched.map(|(path, kind)| (path.clone(), kind.clone())));
-        }
+        let foreign = item.foreign_after(&parts);
         // Checks the changes only: other writers may have added more to the item, and only DynamoDB
         // knows its full size.
         let named = parts
@@ -182,7 +169,7 @@ impl Inner {
         let key_parts = key.iter().map(|(name, value)| (name.as_str(), value));
         let own_parts = own.iter().map(|(name, value)| (*name, value));
         if !size::fits(named.chain(key_parts).chain(own_parts)) {
-            return Err(size::too_large(Writer::new(None).fields(save.fields)?.iter()));
+            return Err(size::too_large(write::fields(save.record.fields(), None)?.iter()));
         }
         let mut expression = Expression::default();
         self.is_still(known, changes, &mut expression)?;
@@ -191,7 +178,7 @@ impl Inner {
         let projections = self.projections.iter().map(|projection| projection.attribute.as_str());
         expression::update(&mut expression, own, parts, projections);
         let texts = (condition, expression.end());
-        Ok((self.update_item(key, expression, texts).await?, types))
+        Ok((self.update_item(key, expression, texts).await?, foreign))
     }
 
     /// Replaces the whole item if it is still the known one.
@@ -201,8 +188,8 @@ impl Inner {
         known: &Known,
         changes: &[Change<'_>],
     ) -> Result<Written, Error> {
-        let types = match &known.content {
-            Content::Item(item) => Some(&item.types),
+        let before = match &known.content {
+            Content::Item(item) => item.foreign.as_deref(),
             _ => None,
         };
         let condition = |expression: &mut _| match known.content {
@@ -212,19 +199,19 @@ impl Inner {
             }
             _ => self.is_still(known, changes, expression),
         };
-        self.put(save, types, condition).await
+        self.put(save, before, condition).await
     }
 
     /// Writes the whole item on `condition`.
     async fn put<'a>(
         &self,
         save: &Save<'_>,
-        types: Option<&Types>,
+        before: Option<&Attributes>,
         condition: impl FnOnce(&mut Expression<'a>) -> Result<(), Error>,
     ) -> Result<Written, Error> {
         let (key, own) = (self.key(save.id)?, self.own_attributes(save));
-        let mut writer = Writer::new(types);
-        let mut item = writer.fields(save.fields)?;
+        let mut item = write::fields(save.record.fields(), before)?;
+        let foreign = before.map(|_| Arc::new(item.clone()));
         item.extend(key);
         item.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
         size::check(item.iter())?;
@@ -232,16 +219,16 @@ impl Inner {
         condition(&mut expression)?;
         let condition = expression.end();
         let refused = self.put_item(item, expression, condition).await?;
-        Ok((refused, writer.types))
+        Ok((refused, foreign))
     }
 
     /// Makes the error of an item that became too large together with attributes of other writers.
-    async fn too_large(&self, key: Attributes, fields: &Map<String, Value>) -> Error {
+    async fn too_large(&self, key: Attributes, record: &Record) -> Error {
         let read = self.client.get_item().table_name(&self.table).set_key(Some(key));
         // If the read fails, the record's own fields still make a useful error.
         let current = read.consistent_read(true).send().await.ok().and_then(|answer| answer.item);
         let mut item = current.unwrap_or_default();
-        match Writer::new(None).fields(fields) {
+        match write::fields(record.fields(), None) {
             Ok(ours) => item.extend(ours),
             Err(error) => return error,
         }
@@ -267,7 +254,7 @@ impl Inner {
         }
         own.extend(self.projections.iter().filter_map(|projection| {
             let kind = self.readiness.kind(&projection.attribute);
-            let value = projection.value(save.fields, kind.as_ref())?;
+            let value = projection.value(save.record, kind.as_ref())?;
             Some((projection.attribute.as_str(), value))
         }));
         own

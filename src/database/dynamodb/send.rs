@@ -8,9 +8,9 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
 use super::attempts::may_have_written;
+use super::attributes::Attributes;
 use super::expression::Expression;
 use super::inner::Inner;
-use super::item::Attributes;
 use crate::error::Error;
 
 /// A write whose condition failed.

@@ -4,7 +4,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::item::Attributes;
+use super::attributes::Attributes;
 use super::number::Decimal;
 use super::path::is_known;
 use crate::error::Error;

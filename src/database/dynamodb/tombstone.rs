@@ -2,9 +2,8 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::attributes::{TOMBSTONE, VERSION};
+use super::attributes::{Attributes, TOMBSTONE, VERSION};
 use super::inner::{Inner, seconds};
-use super::item::Attributes;
 use super::known::Known;
 use crate::database::Version;
 use crate::database::tombstone::LIFETIME;

@@ -42,7 +42,7 @@ pub(super) fn read(
 
 /// Returns the size of a value of JSON as BSON, in bytes, without its type and name.
 /// <https://bsonspec.org/spec.html>
-fn size(value: &Value) -> usize {
+pub(super) fn size(value: &Value) -> usize {
     match value {
         Value::Null => 0,
         Value::Bool(_) => 1,

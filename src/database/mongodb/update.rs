@@ -75,8 +75,7 @@ pub(super) enum Write {
 
 impl<'a> Changes<'a> {
     pub(super) fn new(known: &'a Known, record: &'a Record) -> Self {
-        let (before, fields) = (known.record.fields(), record.fields());
-        let parts = changes(before, fields, known);
+        let parts = changes(&known.record, record, known);
         let (mut changed, mut removed) = (Vec::new(), Vec::new());
         for part in &parts {
             let is_removed = part.path.len() == 1 && part.new.is_none();
@@ -115,8 +114,7 @@ impl<'a> Changes<'a> {
         id: &str,
         old: Option<&Document>,
     ) -> Result<Update, Error> {
-        let is_large = encoded::size_of_fields(self.record.fields()) > LARGE;
-        if old.is_none() && !self.known.is_javascript && !is_large {
+        if old.is_none() && !self.known.is_javascript && !self.may_be_large() {
             return self.parts(layout, id);
         }
         let (document, written) = layout.document(id, self.record, old)?;
@@ -130,6 +128,14 @@ impl<'a> Changes<'a> {
             None => Write::Update(self.operators(&document, lists)),
         };
         Ok(Update { write, known })
+    }
+
+    /// Returns whether the document may be too large: an estimate from above, for which the record
+    /// is not copied together with its changes.
+    fn may_be_large(&self) -> bool {
+        let more = |part: &Change<'a>| part.new.map_or(0, encoded::size) + part.path.concat().len();
+        let more = self.parts.iter().map(more).sum::<usize>();
+        encoded::size_of_fields(self.known.record.fields()) + more > LARGE
     }
 
     /// Makes the write of the changed parts alone.
@@ -149,12 +155,12 @@ impl<'a> Changes<'a> {
             })?;
             set.insert(path.join("."), part);
         }
-        let fields = self.record.fields();
-        let time = |name| fields.get(name).map(|time| value::bson(time, None, 1)).transpose();
+        let field = |name| self.record.member(&[], name);
+        let time = |name| field(name).map(|time| value::bson(time, None, 1)).transpose();
         let times = [time(UPDATED_AT)?, time(CREATED_AT)?];
         let own = layout.own(times[0].as_ref());
         own.clone().insert_into(&mut set);
-        let foreign = self.known.foreign.iter().filter(|name| fields.contains_key(*name));
+        let foreign = self.known.foreign.iter().filter(|name| field(name).is_some());
         let foreign = foreign.cloned().collect();
         let known = Known { foreign, ..Known::written(id, own, times, self.record) };
         Ok(Update { write: Write::Update(doc! { "$set": set, "$unset": unset }), known })

@@ -96,7 +96,7 @@ impl Store for Bare {
 
     /// Writes the changed attributes, as Jovo's fields are attributes, if the version and the times
     /// are still the same.
-    async fn visit(&self, id: &str, _: &Record) {
+    async fn visit(&self, id: &str, _: usize) {
         let key = AttributeValue::S(id.to_owned());
         let mut item = self.find(key.clone()).await;
         let text = |value: Option<AttributeValue>| value.expect("an attribute");

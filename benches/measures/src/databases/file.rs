@@ -53,7 +53,7 @@ impl Store for Bare {
         black_box(self.find(id));
     }
 
-    async fn visit(&self, id: &str, _: &Record) {
+    async fn visit(&self, id: &str, _: usize) {
         let mut record = self.find(id);
         visit(&mut record);
         let mut users = self.users.lock().expect("not poisoned");

@@ -31,7 +31,7 @@ impl Store for Bare {
         black_box(self.find(id));
     }
 
-    async fn visit(&self, id: &str, _: &Record) {
+    async fn visit(&self, id: &str, _: usize) {
         let (mut record, version) = self.find(id);
         visit(&mut record);
         let mut users = self.0.lock().expect("not poisoned");

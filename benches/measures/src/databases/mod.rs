@@ -12,7 +12,11 @@ pub mod sqlite;
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::Value;
-use tower_persistence::{Database, Expected, Record, Saved};
+use tower_persistence::{Database, Expected, Loaded, Record, Saved};
+
+/// The visits of a record that was visited once, and the times of visits in turns.
+const VISITS: usize = 42;
+const TIMES: [&str; 2] = ["2026-01-02T00:00:00.000Z", "2026-01-03T00:00:00.000Z"];
 
 /// Users that are stored at the same time while a database is filled.
 const AT_ONCE: usize = 32;
@@ -22,11 +26,9 @@ pub trait Store {
     /// Loads a user.
     fn load(&self, id: &str) -> impl Future<Output = ()>;
 
-    /// Loads a user, and saves a visit more on the condition of the version.
-    ///
-    /// A database of this crate saves `visited`: the layer copies and changes what a database has
-    /// loaded, and not the database. A bare client changes what it has loaded.
-    fn visit(&self, id: &str, visited: &Record) -> impl Future<Output = ()>;
+    /// Loads a user, and saves a visit more on the condition of the version: the counter and a time
+    /// change. `turn` counts the visits, so that each differs from the one before.
+    fn visit(&self, id: &str, turn: usize) -> impl Future<Output = ()>;
 }
 
 /// A database of this crate.
@@ -39,9 +41,14 @@ impl<D: Database> Store for Ours<D> {
         assert!(loaded.into_record().is_some());
     }
 
-    async fn visit(&self, id: &str, visited: &Record) {
+    async fn visit(&self, id: &str, turn: usize) {
         let loaded = self.0.load_for_update(id).await.expect("loaded");
-        let saved = self.0.save(id, visited, loaded.expected()).await.expect("saved");
+        let Loaded::Present(stored) = &loaded else { panic!("no user") };
+        // Does as the layer does for a handler that sets a value.
+        let mut record = stored.record.clone();
+        record.set(&["user", "data"], "visits", (VISITS + turn).into());
+        record.set(&[], "updatedAt", TIMES[turn % 2].into());
+        let saved = self.0.save(id, &record, loaded.expected()).await.expect("saved");
         assert!(matches!(saved, Saved::Written(_)), "{saved:?}");
     }
 }
@@ -65,5 +72,5 @@ pub async fn fill(db: &impl Database, users: usize, record: &Record) {
 fn visit(record: &mut Value) {
     let visits = &mut record["user"]["data"]["visits"];
     *visits = (visits.as_i64().expect("a number") + 1).into();
-    record["updatedAt"] = "2026-01-02T00:00:00.000Z".into();
+    record["updatedAt"] = TIMES[0].into();
 }

@@ -131,7 +131,7 @@ impl Store for Bare {
     }
 
     /// Writes the changed fields, if the version and the times are still the same.
-    async fn visit(&self, id: &str, _: &Record) {
+    async fn visit(&self, id: &str, _: usize) {
         let mut document = self.find(id).await;
         let mut user = document.remove("user").expect("a user");
         let data = user.as_document_mut().expect("an object");

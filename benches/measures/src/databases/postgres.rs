@@ -96,7 +96,7 @@ impl Store for Bare {
         black_box(self.find(id).await);
     }
 
-    async fn visit(&self, id: &str, _: &Record) {
+    async fn visit(&self, id: &str, _: usize) {
         let (mut record, version) = self.find(id).await;
         visit(&mut record);
         let text = record.to_string();

@@ -100,7 +100,7 @@ impl Store for Bare {
         black_box(self.find(&format!("{BARE}{id}")).await);
     }
 
-    async fn visit(&self, id: &str, _: &Record) {
+    async fn visit(&self, id: &str, _: usize) {
         let key = format!("{BARE}{id}");
         let (mut record, version) = self.find(&key).await;
         visit(&mut record);

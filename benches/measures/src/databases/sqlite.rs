@@ -55,7 +55,7 @@ impl Store for Bare {
         black_box(self.find(id));
     }
 
-    async fn visit(&self, id: &str, _: &Record) {
+    async fn visit(&self, id: &str, _: usize) {
         let (mut record, version) = self.find(id);
         visit(&mut record);
         let update = "UPDATE users SET record = ?1, version = ?2 WHERE id = ?3 AND version = ?4";
