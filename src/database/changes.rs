@@ -73,10 +73,12 @@ fn changes_of_set<'a>(
     let mut set = new.set_since(old)?;
     // The parts of one field follow each other.
     set.sort_by_key(|(path, name)| path.first().copied().unwrap_or(name));
-    let mut search = Search { rules, max_depth: MAX_DEPTH, path: Vec::new(), found: Vec::new() };
+    let path = Vec::with_capacity(MAX_DEPTH);
+    let mut search = Search { rules, max_depth: MAX_DEPTH, path, found: Vec::new() };
     for (path, name) in set {
         let may_enter = path.first().is_none_or(|field| rules.may_enter(field));
-        search.path = path.to_vec();
+        search.path.clear();
+        search.path.extend_from_slice(path);
         if !may_enter || !search.member(name, old.member(path, name), new.member(path, name)) {
             return None;
         }

@@ -29,9 +29,9 @@ use serde_json::{Map, Value};
 use self::base::Base;
 pub(crate) use self::change::Path;
 use self::change::{Change, Changed};
-#[cfg(feature = "dynamodb")]
-pub(crate) use self::source::Source;
 use self::source::Sourced;
+#[cfg(feature = "dynamodb")]
+pub(crate) use self::source::{Part, Source};
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use self::spelling::is_text_of;
 use self::text::Text;

@@ -1,6 +1,7 @@
 //! Fields in the form in which a database has them. They are read as JSON when they are asked for,
 //! as most turns need few of them.
 
+use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
@@ -16,11 +17,16 @@ pub(crate) trait Source: Send + Sync {
     /// Reads all fields.
     fn fields(&self) -> Map<String, Value>;
 
-    /// Reads the member `name` of the object under `path`.
-    fn member(&self, path: &[&str], name: &str) -> Option<Value>;
+    /// Finds the member `name` of the object under `path`.
+    fn member(&self, path: &[&str], name: &str) -> Option<&dyn Part>;
 
     /// Returns the names and types of the members of the object under `path`, if there is one.
     fn members(&self, path: &[&str]) -> Option<Box<dyn Iterator<Item = (&str, Type)> + '_>>;
+}
+
+/// A value in a source.
+pub(crate) trait Part {
+    fn read(&self) -> Value;
 }
 
 /// A source, and what was read from it.
@@ -30,11 +36,10 @@ pub(super) struct Sourced {
     first: OnceLock<Box<Read>>,
 }
 
-/// A member that was read.
+/// A part that was read. Its address tells it from the others, as a source never changes.
 struct Read {
-    path: Box<[Box<str>]>,
-    name: Box<str>,
-    value: Option<Value>,
+    address: usize,
+    value: Value,
     next: OnceLock<Box<Self>>,
 }
 
@@ -53,18 +58,16 @@ impl Sourced {
 
     /// Returns the member `name` of the object under `path`.
     pub(super) fn member(&self, path: &[&str], name: &str) -> Option<&Value> {
+        let part = self.source.member(path, name)?;
+        let address = ptr::from_ref(part).addr();
+        let read = || Box::new(Read { address, value: part.read(), next: OnceLock::new() });
         let mut place = &self.first;
         for _ in 0..MOST_READ {
-            let read = place.get_or_init(|| {
-                let value = self.source.member(path, name);
-                let path = path.iter().map(|name| Box::from(*name)).collect();
-                Box::new(Read { path, name: name.into(), value, next: OnceLock::new() })
-            });
-            if *read.name == *name && read.path.iter().map(|name| &**name).eq(path.iter().copied())
-            {
-                return read.value.as_ref();
+            let known = place.get_or_init(read);
+            if known.address == address {
+                return Some(&known.value);
             }
-            place = &read.next;
+            place = &known.next;
         }
         change::find(change::object(self.fields(), path)?, name)
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::base::Base;
-use super::source::{MOST_READ, Source};
+use super::source::{MOST_READ, Part, Source};
 use super::types::Type;
 use super::{MOST_CHANGES, Path, Record, change};
 
@@ -19,13 +19,19 @@ fn of_text(fields: &Map<String, Value>) -> Record {
     Record::of_text(serde_json::to_string(fields).unwrap(), 127).unwrap()
 }
 
+impl Part for Value {
+    fn read(&self) -> Value {
+        self.clone()
+    }
+}
+
 impl Source for Map<String, Value> {
     fn fields(&self) -> Self {
         self.clone()
     }
 
-    fn member(&self, path: &[&str], name: &str) -> Option<Value> {
-        change::object(self, path)?.get(name).cloned()
+    fn member(&self, path: &[&str], name: &str) -> Option<&dyn Part> {
+        change::object(self, path)?.get(name).map(|value| value as &dyn Part)
     }
 
     fn members(&self, path: &[&str]) -> Option<Box<dyn Iterator<Item = (&str, Type)> + '_>> {

@@ -71,7 +71,8 @@ pub(crate) struct Measured {
     pub(crate) group: String,
     pub(crate) name: String,
     pub(crate) is_yardstick: bool,
-    /// CPU time of the calling thread, over all batches.
+    /// CPU time of the calling thread, the median of all batches: other programs make some of them
+    /// longer, as they share the caches.
     pub(crate) cpu: f64,
     /// Time on the clock in the best batch, since other programs only make it longer.
     pub(crate) wall: f64,
@@ -80,21 +81,24 @@ pub(crate) struct Measured {
 /// Measures the subjects, each in `rounds` batches.
 pub(crate) fn in_turns(mut subjects: Vec<Subject<'_>>, rounds: usize) -> Vec<Measured> {
     let counts: Vec<usize> = subjects.iter_mut().map(calibrate).collect();
-    let mut sums = vec![(Duration::ZERO, f64::INFINITY); subjects.len()];
+    let mut batches = vec![Vec::with_capacity(rounds); subjects.len()];
     for _ in 0..rounds {
-        for ((subject, count), (cpu, wall)) in subjects.iter_mut().zip(&counts).zip(&mut sums) {
-            let taken = (subject.work)(*count, thread_cpu);
-            *cpu += taken.0;
-            *wall = wall.min(taken.1.as_secs_f64() * 1e6 / *count as f64);
+        for ((subject, count), batches) in subjects.iter_mut().zip(&counts).zip(&mut batches) {
+            let (cpu, wall) = (subject.work)(*count, thread_cpu);
+            let micros = |time: Duration| time.as_secs_f64() * 1e6 / *count as f64;
+            batches.push((micros(cpu), micros(wall)));
         }
     }
-    let measured = subjects.into_iter().zip(counts).zip(sums);
-    let measured = measured.map(|((subject, count), (cpu, wall))| Measured {
-        group: subject.group,
-        name: subject.name,
-        is_yardstick: subject.is_yardstick,
-        cpu: cpu.as_secs_f64() * 1e6 / (count * rounds) as f64,
-        wall,
+    let measured = subjects.into_iter().zip(batches).map(|(subject, batches)| {
+        let (mut cpu, wall): (Vec<f64>, Vec<f64>) = batches.into_iter().unzip();
+        cpu.sort_by(f64::total_cmp);
+        Measured {
+            group: subject.group,
+            name: subject.name,
+            is_yardstick: subject.is_yardstick,
+            cpu: cpu[cpu.len() / 2],
+            wall: wall.into_iter().fold(f64::INFINITY, f64::min),
+        }
     });
     measured.collect()
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::{mem, slice};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::Value;
 
 use super::attributes::{Attributes, EXPIRES, ORDER, TIMES, TOMBSTONE, VERSION};
 use super::inner::{Inner, seconds};
@@ -16,6 +17,11 @@ use crate::error::Error;
 /// The number of changes that a condition compares: an expression has at most 300 operators.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
 const MAX_COMPARED: usize = 100;
+
+/// The names that need no placeholder, as they are not reserved. Each placeholder makes the request
+/// longer.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html>
+const LITERAL: [&str; 5] = [VERSION, EXPIRES, TOMBSTONE, TIMES[0], TIMES[1]];
 
 /// The attributes that belong to no field of the record.
 pub(super) type Own<'a> = Vec<(&'a str, AttributeValue)>;
@@ -29,9 +35,13 @@ pub(super) struct Expression<'a> {
 }
 
 impl<'a> Expression<'a> {
-    /// Appends the placeholder of a name. Condition and update share it, so that the request names
-    /// a part that is compared and set once.
+    /// Appends a name, or the placeholder of one. Condition and update share it, so that the request
+    /// names a part that is compared and set once.
     fn name(&mut self, name: &'a str) {
+        if LITERAL.contains(&name) {
+            self.text.push_str(name);
+            return;
+        }
         let known = self.names.iter().position(|known| *known == name);
         let number = known.unwrap_or_else(|| {
             self.names.push(name);
@@ -64,10 +74,10 @@ impl<'a> Expression<'a> {
     /// Requires that a part has the value that was loaded.
     fn is_unchanged(
         &mut self,
-        change: &Change<'a>,
+        path: &[&'a str],
+        old: Option<&Value>,
         foreign: Option<&Attributes>,
     ) -> Result<(), Error> {
-        let Change { path, old, .. } = change;
         if let Some(old) = old {
             let old = write::part(path, old, foreign)?;
             self.path(path);
@@ -80,7 +90,7 @@ impl<'a> Expression<'a> {
         self.text.push(')');
         // Without the map around it, DynamoDB could not set the part, and would say that the
         // expression is wrong.
-        if let [map @ .., _] = &path[..]
+        if let [map @ .., _] = path
             && !map.is_empty()
         {
             self.text.push_str(" AND attribute_type(");
@@ -111,14 +121,16 @@ impl<'a> Expression<'a> {
         mem::take(&mut self.text)
     }
 
-    /// Returns the placeholders with their names, and those with their values.
-    pub(super) fn placeholders(self) -> (HashMap<String, String>, Attributes) {
+    /// Returns the placeholders with their names, and those with their values. DynamoDB refuses empty
+    /// lists.
+    pub(super) fn placeholders(self) -> (Option<HashMap<String, String>>, Option<Attributes>) {
         let names = self.names.into_iter().map(str::to_owned).enumerate();
+        let names: HashMap<_, _> =
+            names.map(|(number, name)| (placeholder('#', number), name)).collect();
         let values = self.values.into_iter().enumerate();
-        (
-            names.map(|(number, name)| (placeholder('#', number), name)).collect(),
-            values.map(|(number, value)| (placeholder(':', number), value)).collect(),
-        )
+        let values: Attributes =
+            values.map(|(number, value)| (placeholder(':', number), value)).collect();
+        (Some(names).filter(|names| !names.is_empty()), Some(values).filter(|it| !it.is_empty()))
     }
 }
 
@@ -185,12 +197,15 @@ impl Inner {
             }
         }
         let Content::Item(Item { record, foreign }) = &known.content else { return Ok(()) };
-        let times =
-            TIMES.map(|name| Change { path: vec![name], old: record.member(&[], name), new: None });
-        let changes = changes.iter().filter(|change| !TIMES.contains(&change.field()));
-        for change in times.iter().chain(changes.take(MAX_COMPARED)) {
+        let foreign = foreign.as_deref();
+        for name in TIMES {
             expression.text.push_str(" AND ");
-            expression.is_unchanged(change, foreign.as_deref())?;
+            expression.is_unchanged(&[name], record.member(&[], name), foreign)?;
+        }
+        let changes = changes.iter().filter(|change| !TIMES.contains(&change.field()));
+        for change in changes.take(MAX_COMPARED) {
+            expression.text.push_str(" AND ");
+            expression.is_unchanged(&change.path, change.old, foreign)?;
         }
         Ok(())
     }
@@ -246,9 +261,21 @@ mod tests {
         assert_eq!(path(&["user", "data", "visits"]), "#0.#1.#2");
         assert_eq!(path(&["session", "data"]), "#3.#1");
         assert_eq!(path(&["user", "data", "visits"]), "#0.#1.#2");
-        let (names, _) = expression.placeholders();
+        let (names, values) = expression.placeholders();
+        let names = names.unwrap();
         assert_eq!(names.len(), 4);
         assert_eq!(names["#1"], "data");
+        assert_eq!(values, None);
+    }
+
+    #[test]
+    fn names_of_this_crate_need_no_placeholder() {
+        let mut expression = Expression::default();
+        expression.compared(VERSION, "=", AttributeValue::Null(true));
+        assert_eq!(expression.end(), format!("{VERSION}=:0"));
+        let (names, values) = expression.placeholders();
+        assert_eq!(names, None);
+        assert_eq!(values.unwrap().len(), 1);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::attributes::{Attributes, ORDER};
 use super::number;
 use super::path::Refused;
 use crate::error::Error;
-use crate::record::{Source, Type};
+use crate::record::{Part, Source, Type};
 
 /// Looks whether all attributes can be read, and returns whether some have types that JSON lacks.
 pub(super) fn has_foreign(attributes: &Attributes) -> Result<bool, Error> {
@@ -62,8 +62,8 @@ impl Source for Attributes {
         sorted(self, |name| place(name).unwrap_or(ORDER.len()))
     }
 
-    fn member(&self, path: &[&str], name: &str) -> Option<Value> {
-        object(self, path)?.get(name).map(json)
+    fn member(&self, path: &[&str], name: &str) -> Option<&dyn Part> {
+        object(self, path)?.get(name).map(|value| value as &dyn Part)
     }
 
     fn members(&self, path: &[&str]) -> Option<Box<dyn Iterator<Item = (&str, Type)> + '_>> {
@@ -100,6 +100,12 @@ fn sorted(attributes: &Attributes, place: impl Fn(&str) -> usize) -> Map<String,
     let mut sorted: Vec<_> = attributes.iter().collect();
     sorted.sort_unstable_by(|(a, _), (b, _)| place(a).cmp(&place(b)).then_with(|| a.cmp(b)));
     sorted.into_iter().map(|(name, value)| (name.clone(), json(value))).collect()
+}
+
+impl Part for AttributeValue {
+    fn read(&self) -> Value {
+        json(self)
+    }
 }
 
 fn json(value: &AttributeValue) -> Value {

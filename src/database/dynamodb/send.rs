@@ -33,8 +33,8 @@ impl Inner {
         let request = request
             .update_expression(update)
             .condition_expression(condition)
-            .set_expression_attribute_names(Some(names))
-            .set_expression_attribute_values(Some(values))
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let sent = request.send().await;
         let is_refused = UpdateItemError::is_conditional_check_failed_exception;
@@ -51,11 +51,10 @@ impl Inner {
         condition: String,
     ) -> Result<Option<Refused>, Error> {
         let (names, values) = expression.placeholders();
-        let values = Some(values).filter(|values| !values.is_empty());
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
         let request = request
             .condition_expression(condition)
-            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_names(names)
             .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let sent = request.send().await;
