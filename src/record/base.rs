@@ -57,7 +57,7 @@ impl Base {
         match self {
             Self::Fields(fields) => change::object(fields, path).is_some(),
             Self::Text(text) => text.type_of(path) == Some(Type::Object),
-            Self::Source(source) => source.members(path).is_some(),
+            Self::Source(source) => source.is_object(path),
         }
     }
 

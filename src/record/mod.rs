@@ -29,13 +29,13 @@ use serde_json::{Map, Value};
 use self::base::Base;
 pub(crate) use self::change::Path;
 use self::change::{Change, Changed};
+#[cfg(any(feature = "dynamodb", feature = "mongodb"))]
+pub(crate) use self::source::Source;
 use self::source::Sourced;
-#[cfg(feature = "dynamodb")]
-pub(crate) use self::source::{Part, Source};
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
 pub(crate) use self::spelling::is_text_of;
 use self::text::Text;
-#[cfg(feature = "dynamodb")]
+#[cfg(any(feature = "dynamodb", feature = "mongodb"))]
 pub(crate) use self::types::Type;
 use crate::error::Error;
 
@@ -56,8 +56,8 @@ const MOST_CHANGES: usize = 8;
 /// field by field with [`fields`](Self::fields), and reads it back from the same. Clones share
 /// their fields. A turn that changes a few members keeps them beside the shared fields, so that it
 /// does not copy the others. Members of a record that came as a text, as from SqliteDb, PostgresDb
-/// and RedisDb, or as attributes, as from DynamoDb, are read when they are asked for;
-/// [`fields`](Self::fields) asks for all of them.
+/// and RedisDb, or in a form of the database's, as from DynamoDb and MongoDb, are read when they are
+/// asked for; [`fields`](Self::fields) asks for all of them.
 ///
 /// `Debug` shows the names of the top-level fields, not their values.
 #[derive(Clone, Default)]
@@ -261,15 +261,13 @@ impl Record {
         }
         let is_other = |it: &&Change| !self.changes.iter().any(|own| is_of(own, it));
         let all = self.changes.iter().chain(before.changes.iter().filter(is_other));
-        let (mut set, mut grown): (Vec<_>, Vec<Path>) = (Vec::new(), Vec::new());
-        for change in all {
-            if self.base.member(change.path, &change.name).is_none() {
-                if grown.contains(&change.path) {
-                    return None;
-                }
-                grown.push(change.path);
+        let set: Vec<(Path, &str)> = all.map(|change| (change.path, &*change.name)).collect();
+        for (index, (path, name)) in set.iter().enumerate() {
+            let mut others = set[..index].iter().filter(|(other, _)| other == path);
+            let is_new = |name: &str| self.base.member(path, name).is_none();
+            if others.any(|(_, other)| is_new(other) && is_new(name)) {
+                return None;
             }
-            set.push((change.path, &*change.name));
         }
         Some(set)
     }

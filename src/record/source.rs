@@ -1,7 +1,6 @@
 //! Fields in the form in which a database has them. They are read as JSON when they are asked for,
 //! as most turns need few of them.
 
-use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
@@ -17,16 +16,15 @@ pub(crate) trait Source: Send + Sync {
     /// Reads all fields.
     fn fields(&self) -> Map<String, Value>;
 
-    /// Finds the member `name` of the object under `path`.
-    fn member(&self, path: &[&str], name: &str) -> Option<&dyn Part>;
+    /// Finds the member `name` of the object under `path`, and passes on its address, which tells it
+    /// from all others, and how it is read.
+    fn find(&self, path: &[&str], name: &str, found: &mut dyn FnMut(usize, &dyn Fn() -> Value));
+
+    /// Returns whether there is an object under `path`.
+    fn is_object(&self, path: &[&str]) -> bool;
 
     /// Returns the names and types of the members of the object under `path`, if there is one.
     fn members(&self, path: &[&str]) -> Option<Box<dyn Iterator<Item = (&str, Type)> + '_>>;
-}
-
-/// A value in a source.
-pub(crate) trait Part {
-    fn read(&self) -> Value;
 }
 
 /// A source, and what was read from it.
@@ -36,7 +34,7 @@ pub(super) struct Sourced {
     first: OnceLock<Box<Read>>,
 }
 
-/// A part that was read. Its address tells it from the others, as a source never changes.
+/// A member that was read. A source never changes, nor does an address in it.
 struct Read {
     address: usize,
     value: Value,
@@ -58,18 +56,27 @@ impl Sourced {
 
     /// Returns the member `name` of the object under `path`.
     pub(super) fn member(&self, path: &[&str], name: &str) -> Option<&Value> {
-        let part = self.source.member(path, name)?;
-        let address = ptr::from_ref(part).addr();
-        let read = || Box::new(Read { address, value: part.read(), next: OnceLock::new() });
+        let mut member = None;
+        self.source.find(path, name, &mut |address, read| member = Some(self.read(address, read)));
+        member?.or_else(|| change::find(change::object(self.fields(), path)?, name))
+    }
+
+    /// Returns the member at this address. `None` if too many others were read.
+    fn read(&self, address: usize, read: &dyn Fn() -> Value) -> Option<&Value> {
         let mut place = &self.first;
         for _ in 0..MOST_READ {
-            let known = place.get_or_init(read);
+            let new = || Box::new(Read { address, value: read(), next: OnceLock::new() });
+            let known = place.get_or_init(new);
             if known.address == address {
                 return Some(&known.value);
             }
             place = &known.next;
         }
-        change::find(change::object(self.fields(), path)?, name)
+        None
+    }
+
+    pub(super) fn is_object(&self, path: &[&str]) -> bool {
+        self.source.is_object(path)
     }
 
     pub(super) fn members(

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::base::Base;
-use super::source::{MOST_READ, Part, Source};
+use super::source::{MOST_READ, Source};
 use super::types::Type;
 use super::{MOST_CHANGES, Path, Record, change};
 
@@ -19,19 +19,19 @@ fn of_text(fields: &Map<String, Value>) -> Record {
     Record::of_text(serde_json::to_string(fields).unwrap(), 127).unwrap()
 }
 
-impl Part for Value {
-    fn read(&self) -> Value {
-        self.clone()
-    }
-}
-
 impl Source for Map<String, Value> {
     fn fields(&self) -> Self {
         self.clone()
     }
 
-    fn member(&self, path: &[&str], name: &str) -> Option<&dyn Part> {
-        change::object(self, path)?.get(name).map(|value| value as &dyn Part)
+    fn find(&self, path: &[&str], name: &str, found: &mut dyn FnMut(usize, &dyn Fn() -> Value)) {
+        if let Some(value) = change::object(self, path).and_then(|object| object.get(name)) {
+            found(std::ptr::from_ref(value).addr(), &|| value.clone());
+        }
+    }
+
+    fn is_object(&self, path: &[&str]) -> bool {
+        change::object(self, path).is_some()
     }
 
     fn members(&self, path: &[&str]) -> Option<Box<dyn Iterator<Item = (&str, Type)> + '_>> {

@@ -15,7 +15,7 @@ pub(crate) enum Type {
 }
 
 impl Type {
-    pub(super) fn of(value: &Value) -> Self {
+    pub(crate) fn of(value: &Value) -> Self {
         match value {
             Value::Object(_) => Self::Object,
             Value::Array(_) => Self::Array,

@@ -13,8 +13,8 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Service, ServiceExt};
 
 /// The limits for records of 181 bytes, 6 KB, 49 KB and 300 KB.
-const DYNAMODB: [u64; samples::SIZES.len()] = [20, 16, 13, 11];
-const MONGODB: [u64; samples::SIZES.len()] = [8, 0, 0, 0];
+const DYNAMODB: [u64; samples::SIZES.len()] = [3, 2, 2, 2];
+const MONGODB: [u64; samples::SIZES.len()] = [2, 0, 0, 0];
 
 /// The calls of one subject: some that fill caches, and some that are counted.
 const CALLS: usize = 15;

@@ -3,6 +3,8 @@
 //! DynamoDB has types that JSON lacks: binary values, sets, and numbers with more digits. They are
 //! read as base64 text, arrays and the nearest number.
 
+use std::ptr;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::base64;
 use serde_json::{Map, Value};
@@ -11,7 +13,7 @@ use super::attributes::{Attributes, ORDER};
 use super::number;
 use super::path::Refused;
 use crate::error::Error;
-use crate::record::{Part, Source, Type};
+use crate::record::{Source, Type};
 
 /// Looks whether all attributes can be read, and returns whether some have types that JSON lacks.
 pub(super) fn has_foreign(attributes: &Attributes) -> Result<bool, Error> {
@@ -62,8 +64,14 @@ impl Source for Attributes {
         sorted(self, |name| place(name).unwrap_or(ORDER.len()))
     }
 
-    fn member(&self, path: &[&str], name: &str) -> Option<&dyn Part> {
-        object(self, path)?.get(name).map(|value| value as &dyn Part)
+    fn find(&self, path: &[&str], name: &str, found: &mut dyn FnMut(usize, &dyn Fn() -> Value)) {
+        if let Some(value) = object(self, path).and_then(|object| object.get(name)) {
+            found(ptr::from_ref(value).addr(), &|| json(value));
+        }
+    }
+
+    fn is_object(&self, path: &[&str]) -> bool {
+        object(self, path).is_some()
     }
 
     fn members(&self, path: &[&str]) -> Option<Box<dyn Iterator<Item = (&str, Type)> + '_>> {
@@ -100,12 +108,6 @@ fn sorted(attributes: &Attributes, place: impl Fn(&str) -> usize) -> Map<String,
     let mut sorted: Vec<_> = attributes.iter().collect();
     sorted.sort_unstable_by(|(a, _), (b, _)| place(a).cmp(&place(b)).then_with(|| a.cmp(b)));
     sorted.into_iter().map(|(name, value)| (name.clone(), json(value))).collect()
-}
-
-impl Part for AttributeValue {
-    fn read(&self) -> Value {
-        json(self)
-    }
 }
 
 fn json(value: &AttributeValue) -> Value {

@@ -1,8 +1,8 @@
 //! Opens the client, and detects the end of the runtime to which it belongs.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use mongodb::bson::raw::RawDocumentBuf;
@@ -39,7 +39,9 @@ pub(super) struct Shared {
     pub(super) layout: Layout,
     /// The time limit of a call.
     limit: Duration,
-    opened: Mutex<Option<Opened>>,
+    opened: RwLock<Option<Opened>>,
+    /// Held while a client is opened.
+    opening: Mutex<()>,
     pub(super) is_ready: AtomicBool,
     pub(super) removes_tombstones: AtomicBool,
     /// The time of the last failed attempt to create the indexes.
@@ -91,7 +93,8 @@ impl Shared {
             collection,
             layout,
             limit,
-            opened: Mutex::new(None),
+            opened: RwLock::new(None),
+            opening: Mutex::new(()),
             is_ready: AtomicBool::new(false),
             removes_tombstones: AtomicBool::new(false),
             attempted_at: Mutex::new(None),
@@ -142,13 +145,27 @@ impl Shared {
 
     /// Opens the client, once for all concurrent callers.
     async fn opened(&self) -> Result<Opened, DriverError> {
-        let mut opened = self.opened.lock().await;
+        if let Some(usable) = self.usable() {
+            return Ok(usable);
+        }
+        let _opening = self.opening.lock().await;
+        // Another caller may have opened it meanwhile.
+        if let Some(usable) = self.usable() {
+            return Ok(usable);
+        }
+        let opened = self.open().await?;
+        let mut place = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(place.insert(opened).clone())
+    }
+
+    fn last_opened(&self) -> Option<Opened> {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn usable(&self) -> Option<Opened> {
         let is_lost =
             |opened: &Opened| matches!(self.source, Source::Uri(_)) && opened.runtime.has_ended();
-        match opened.take_if(|opened| !is_lost(opened)) {
-            Some(usable) => Ok(opened.insert(usable).clone()),
-            None => Ok(opened.insert(self.open().await?).clone()),
-        }
+        self.last_opened().filter(|opened| !is_lost(opened))
     }
 
     pub(super) async fn collection(&self) -> Result<Collection<RawDocumentBuf>, Error> {
@@ -172,13 +189,13 @@ impl Shared {
     ) -> Result<T, Error> {
         match timeout(self.limit, call).await {
             Ok(result) => result,
-            Err(_) => Err(late(action, &self.place(), self.limit, self.hint().await)),
+            Err(_) => Err(late(action, &self.place(), self.limit, self.hint())),
         }
     }
 
     /// Returns a likely reason, other than the server, for a missing answer.
-    async fn hint(&self) -> &'static str {
-        match self.opened.lock().await.as_ref() {
+    fn hint(&self) -> &'static str {
+        match self.last_opened() {
             Some(opened) if opened.runtime.id != Handle::current().id() => {
                 "; the database was connected in another tokio runtime, which may not be running: connect it in this one"
             }
@@ -187,8 +204,7 @@ impl Shared {
     }
 
     pub(super) async fn close(&self) {
-        let opened = self.opened.lock().await.clone();
-        if let (Source::Uri(_), Some(opened)) = (&self.source, opened)
+        if let (Source::Uri(_), Some(opened)) = (&self.source, self.last_opened())
             && !opened.runtime.has_ended()
         {
             // Shutting down may hang like any other call.

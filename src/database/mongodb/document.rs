@@ -1,14 +1,14 @@
 //! Converts between the record of one user and its document.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mongodb::bson::raw::{RawDocument, RawDocumentBuf};
 use mongodb::bson::{Bson, DateTime, Document, doc};
-use serde_json::Map;
 
-use super::encoded;
+use super::encoded::Encoded;
 use super::fields::{CREATED_AT, EXPIRES_AT, FIELDS, ID, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
-use super::known::{self, Known, Rest};
+use super::known::{self, Known};
 use super::value::{self, Numbers, Refused};
 use crate::database::tombstone::LIFETIME;
 use crate::database::{Loaded, Version, VersionedRecord};
@@ -56,15 +56,20 @@ impl Layout {
     }
 
     /// Interprets a document: an expired one as no record.
-    pub(super) fn found(self, raw: &RawDocument) -> Result<Loaded, Error> {
-        let (known, rest) = Known::of(raw, self)?;
+    pub(super) fn found(self, raw: RawDocumentBuf) -> Result<Loaded, Error> {
+        let (mut known, integers) = Known::of(&raw, self)?;
         if known.has_expired() {
             return Ok(Loaded::Absent(None));
         }
         if known.is_tombstone {
             return Ok(Loaded::Absent(Some(known.version())));
         }
-        stored(known, &rest).map(Loaded::Present)
+        let encoded = Encoded::new(raw, self, known.is_javascript, integers);
+        let (encoded, foreign) = encoded.map_err(undecodable)?;
+        known.foreign = foreign;
+        known.record = Record::of_source(Arc::new(encoded));
+        let record = known.record.clone();
+        Ok(Loaded::Present(VersionedRecord { record, version: known.version() }))
     }
 
     /// Returns the fields of a write that sets `updatedAt` to this value.
@@ -74,13 +79,13 @@ impl Layout {
         Own { mark: mark.into(), expires_at: self.expires_after.map(from_now) }
     }
 
-    /// Makes the document of a record that replaces `old`, and describes it.
+    /// Makes the document of a record that replaces `old`, encodes it, and describes it.
     pub(super) fn document(
         self,
         id: &str,
         record: &Record,
         old: Option<&Document>,
-    ) -> Result<(Document, Known), Error> {
+    ) -> Result<(Document, RawDocumentBuf, Known), Error> {
         let mut document = doc! { ID: id };
         for (name, field) in record.fields() {
             self.check_name(name)?;
@@ -91,7 +96,9 @@ impl Layout {
         let own = self.own(document.get(UPDATED_AT));
         own.clone().insert_into(&mut document);
         let times = [UPDATED_AT, CREATED_AT].map(|name| document.get(name).cloned());
-        Ok((document, Known::written(id, own, times, record)))
+        let raw = raw(&document)?;
+        let known = Known::written(id, own, times, record, raw.as_bytes().len());
+        Ok((document, raw, known))
     }
 
     pub(super) fn check_name(self, name: &str) -> Result<(), Refused> {
@@ -109,24 +116,6 @@ impl Layout {
         }
         value::check_name(name)
     }
-}
-
-/// Makes the record of a document, from its bytes: a `Document` in between would cost as much
-/// again. Deserializing would mistake an object of the user's, such as `{"$oid": "…"}`, for another
-/// type.
-fn stored(mut known: Known, rest: &Rest<'_>) -> Result<VersionedRecord, Error> {
-    let numbers = known.numbers(rest.integers.as_ref());
-    let mut fields = Map::with_capacity(rest.fields.len());
-    for &(name, value) in &rest.fields {
-        let mut is_foreign = false;
-        let value = encoded::read(value, numbers.of(name), &mut is_foreign);
-        fields.insert(name.to_owned(), value.map_err(undecodable)?);
-        if is_foreign {
-            known.foreign.push(name.to_owned());
-        }
-    }
-    known.record = Record::new(fields);
-    Ok(VersionedRecord { record: known.record.clone(), version: known.version() })
 }
 
 /// Makes the document that replaces a deleted one.

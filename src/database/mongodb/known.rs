@@ -7,7 +7,6 @@ use mongodb::bson::{Bson, DateTime, Document, doc};
 
 use super::document::{self, Layout, Own};
 use super::fields::{CREATED_AT, EXPIRES_AT, ID, INTEGERS, MARK, TOMBSTONE, UPDATED_AT};
-use super::value::Numbers;
 use crate::database::Version;
 use crate::error::Error;
 use crate::record::Record;
@@ -21,40 +20,37 @@ pub(super) struct Known {
     pub(super) updated_at: Bson,
     pub(super) created_at: Bson,
     pub(super) is_tombstone: bool,
+    /// Set for a tombstone over which another program has written. The next write removes its mark.
+    pub(super) was_tombstone: bool,
     /// Set if Jovo wrote last: its integers beyond 32 bits are floating-point numbers.
     pub(super) is_javascript: bool,
     /// The date at which the document expires, if it does.
     pub(super) expires_at: Option<DateTime>,
     pub(super) record: Record,
+    /// The bytes of the document, at most.
+    pub(super) size: usize,
     /// The fields that hold types that JSON does not tell apart. A save that changes one of them
     /// reads it again.
     pub(super) foreign: Vec<String>,
 }
 
-/// The other parts of a document that is still encoded.
-#[derive(Default)]
-pub(super) struct Rest<'a> {
-    /// The list of its integers.
-    pub(super) integers: Option<Document>,
-    /// The fields of its record.
-    pub(super) fields: Vec<(&'a str, RawBsonRef<'a>)>,
-}
-
 impl Known {
-    /// Describes a document that is still encoded, without its record.
-    pub(super) fn of(raw: &RawDocument, layout: Layout) -> Result<(Self, Rest<'_>), Error> {
+    /// Describes a document that is still encoded, without its record. Adds the list of its integers.
+    pub(super) fn of(raw: &RawDocument, layout: Layout) -> Result<(Self, Option<Document>), Error> {
         let mut known = Self {
             id: String::new(),
             mark: Bson::Null,
             updated_at: Bson::Null,
             created_at: Bson::Null,
             is_tombstone: false,
+            was_tombstone: false,
             is_javascript: false,
             expires_at: None,
             record: Record::default(),
+            size: raw.as_bytes().len(),
             foreign: Vec::new(),
         };
-        let (mut rest, mut ends, mut has_fields) = (Rest::default(), None, false);
+        let (mut integers, mut ends, mut has_fields) = (None, None, false);
         for element in raw {
             let (name, value) = element.map_err(document::undecodable)?;
             let name = name.as_str();
@@ -70,14 +66,12 @@ impl Known {
                 }
                 (INTEGERS, RawBsonRef::Document(listed)) => {
                     let listed = Document::try_from(listed).map_err(document::undecodable)?;
-                    rest.integers = Some(listed);
+                    integers = Some(listed);
                 }
                 _ => {}
             }
+            known.was_tombstone |= name == TOMBSTONE;
             has_fields |= ![ID, MARK, TOMBSTONE].contains(&name);
-            if !layout.is_reserved(name) {
-                rest.fields.push((name, value));
-            }
         }
         // A tombstone with any other field is not one: another program has written over it.
         if let Some(end) = ends.filter(|_| !has_fields) {
@@ -85,11 +79,17 @@ impl Known {
             known.expires_at = Some(end);
         }
         known.is_javascript = !is_ours(&known.mark, &known.updated_at);
-        Ok((known, rest))
+        Ok((known, integers))
     }
 
-    /// Describes a document that this crate writes.
-    pub(super) fn written(id: &str, own: Own, times: [Option<Bson>; 2], record: &Record) -> Self {
+    /// Describes a document of at most `size` bytes that this crate writes.
+    pub(super) fn written(
+        id: &str,
+        own: Own,
+        times: [Option<Bson>; 2],
+        record: &Record,
+        size: usize,
+    ) -> Self {
         let [updated_at, created_at] = times.map(|time| time.unwrap_or(Bson::Null));
         Self {
             id: id.to_owned(),
@@ -97,9 +97,11 @@ impl Known {
             updated_at,
             created_at,
             is_tombstone: false,
+            was_tombstone: false,
             is_javascript: false,
             expires_at: own.expires_at,
             record: record.clone(),
+            size,
             foreign: Vec::new(),
         }
     }
@@ -137,15 +139,6 @@ impl Known {
     /// Returns whether both documents come from the same write of this crate.
     pub(super) fn is_same_write(&self, other: &Self) -> bool {
         self.mark == other.mark && self.updated_at == other.updated_at
-    }
-
-    /// Tells which floating-point numbers of the document are integers.
-    pub(super) fn numbers<'a>(&self, integers: Option<&'a Document>) -> Numbers<'a> {
-        match integers {
-            _ if self.is_javascript => Numbers::JavaScript,
-            Some(listed) => Numbers::Listed(listed),
-            None => Numbers::Exact,
-        }
     }
 
     /// Makes the version that carries this state. Its text is that of the condition.
@@ -195,7 +188,7 @@ mod tests {
         let record: Record =
             serde_json::from_value(json!({ "user": { "data": { "name": "SECRET" } } })).unwrap();
         let own = Own { mark: "/1".into(), expires_at: None };
-        let known = Known::written("SECRET", own, [None, None], &record);
+        let known = Known::written("SECRET", own, [None, None], &record, 0);
         let version = known.version();
         assert_eq!(version.to_string(), "/1 null null");
         assert!(!format!("{version:?}").contains("SECRET"));
@@ -207,7 +200,7 @@ mod tests {
     fn what_another_program_wrote_is_no_operator_in_a_condition() {
         let own = Own { mark: "/1".into(), expires_at: None };
         let times = [Some(doc! { "$gt": "" }.into()), None];
-        let filter = Known::written("$id", own, times, &Record::default()).filter("$id");
+        let filter = Known::written("$id", own, times, &Record::default(), 0).filter("$id");
         let expected = doc! {
             ID: "$id",
             MARK: "/1",

@@ -16,6 +16,7 @@ mod uri;
 mod value;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 
 use mongodb::bson::raw::RawDocumentBuf;
@@ -171,8 +172,9 @@ impl Database for MongoDb {
     }
 
     async fn load_for_update(&self, id: &str) -> Result<Loaded, Error> {
-        let document = self.shared.in_time("reading from", self.find_user(id)).await?;
-        let found = document.map(|document| self.shared.layout.found(&document)).transpose()?;
+        let find = pin!(self.find_user(id));
+        let document = self.shared.in_time("reading from", find).await?;
+        let found = document.map(|document| self.shared.layout.found(document)).transpose()?;
         Ok(found.unwrap_or(Loaded::Absent(None)).with_version())
     }
 
@@ -182,7 +184,8 @@ impl Database for MongoDb {
         record: &Record,
         expected: Expected<'_>,
     ) -> Result<Saved, Error> {
-        let save = self.write(id, record, expected);
+        // Pinned here, it is not moved.
+        let save = pin!(self.write(id, record, expected));
         self.shared.in_time("writing to", save).await
     }
 

@@ -1,6 +1,6 @@
 //! Saves a record on the condition of its version, and interprets the result.
 
-use mongodb::bson::raw::{RawDocument, RawDocumentBuf};
+use mongodb::bson::raw::RawDocumentBuf;
 
 use super::MongoDb;
 use super::known::Known;
@@ -44,7 +44,7 @@ impl MongoDb {
             None => {
                 self.shared.layout.document(id, record, None)?;
                 let current = self.find_user(id).await?;
-                current.map_or(Ok(Saved::Conflict(None)), |current| self.conflict(&current))
+                current.map_or(Ok(Saved::Conflict(None)), |current| self.conflict(current))
             }
         }
     }
@@ -57,8 +57,7 @@ impl MongoDb {
         replaceable: Replaceable<'_>,
     ) -> Result<Saved, Error> {
         let layout = self.shared.layout;
-        let (document, written) = layout.document(id, record, None)?;
-        let raw = document::raw(&document)?;
+        let (_, raw, written) = layout.document(id, record, None)?;
         if let Replaceable::Tombstone(tombstone) = replaceable
             && self.replace(id, &raw, tombstone).await?
         {
@@ -82,7 +81,7 @@ impl MongoDb {
                     false => continue,
                 }
             }
-            return self.compared(written, &current);
+            return self.compared(written, current);
         }
         Err(failure::failed(
             "writing to",
@@ -136,8 +135,8 @@ impl MongoDb {
         written: Option<Known>,
     ) -> Result<Saved, Error> {
         match (self.find_user(id).await?, written) {
-            (Some(current), Some(written)) => self.compared(written, &current),
-            (Some(current), None) => self.conflict(&current),
+            (Some(current), Some(written)) => self.compared(written, current),
+            (Some(current), None) => self.conflict(current),
             // A deletion by this crate would have left a tombstone. A document that a TTL index
             // removed must not pass for a user who wanted to be forgotten.
             (None, _)
@@ -151,8 +150,8 @@ impl MongoDb {
         }
     }
 
-    fn compared(&self, written: Known, current: &RawDocument) -> Result<Saved, Error> {
-        let (stored, _) = Known::of(current, self.shared.layout)?;
+    fn compared(&self, written: Known, current: RawDocumentBuf) -> Result<Saved, Error> {
+        let (stored, _) = Known::of(&current, self.shared.layout)?;
         // The driver repeats a write whose answer was lost.
         match written.is_same_write(&stored) {
             true => Ok(Saved::Written(written.version())),
@@ -160,7 +159,7 @@ impl MongoDb {
         }
     }
 
-    fn conflict(&self, current: &RawDocument) -> Result<Saved, Error> {
+    fn conflict(&self, current: RawDocumentBuf) -> Result<Saved, Error> {
         Ok(Saved::Conflict(self.shared.layout.found(current)?.into_record()))
     }
 }

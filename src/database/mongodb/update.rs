@@ -67,6 +67,16 @@ fn is_named(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('$') && !name.contains('.')
 }
 
+fn operators(set: Document, unset: Document) -> Document {
+    let mut operators = doc! { "$set": set };
+    // MongoDB before 5.0 refuses an empty operator.
+    // <https://www.mongodb.com/docs/manual/reference/operator/update/unset/#behavior>
+    if !unset.is_empty() {
+        operators.insert("$unset", unset);
+    }
+    operators
+}
+
 pub(super) enum Write {
     Update(Document),
     /// Replaces a document with names that an update takes for paths or operators.
@@ -114,12 +124,11 @@ impl<'a> Changes<'a> {
         id: &str,
         old: Option<&Document>,
     ) -> Result<Update, Error> {
-        if old.is_none() && !self.known.is_javascript && !self.may_be_large() {
+        if old.is_none() && !self.known.is_javascript && self.size() <= LARGE {
             return self.parts(layout, id);
         }
-        let (document, written) = layout.document(id, self.record, old)?;
         // Refuses a document that is too large, and names its largest fields.
-        document::raw(&document)?;
+        let (document, _, written) = layout.document(id, self.record, old)?;
         let lists = self.integers(&document);
         let foreign = self.foreign_after(&document, &lists);
         let known = Known { foreign, ..written };
@@ -130,17 +139,15 @@ impl<'a> Changes<'a> {
         Ok(Update { write, known })
     }
 
-    /// Returns whether the document may be too large: an estimate from above, for which the record
-    /// is not copied together with its changes.
-    fn may_be_large(&self) -> bool {
-        let more = |part: &Change<'a>| part.new.map_or(0, encoded::size) + part.path.concat().len();
-        let more = self.parts.iter().map(more).sum::<usize>();
-        encoded::size_of_fields(self.known.record.fields()) + more > LARGE
+    /// Returns the size of the document after the write, at most.
+    fn size(&self) -> usize {
+        let of = |part: &Change<'a>| part.new.map_or(0, encoded::size) + part.path.concat().len();
+        self.known.size + self.parts.iter().map(of).sum::<usize>()
     }
 
     /// Makes the write of the changed parts alone.
     fn parts(&self, layout: Layout, id: &str) -> Result<Update, Error> {
-        let (mut set, mut unset) = (Document::new(), doc! { TOMBSTONE: true });
+        let (mut set, mut unset) = (Document::new(), self.unset());
         for Change { path, new, .. } in &self.parts {
             let Some(new) = new else {
                 unset.insert(path.join("."), true);
@@ -155,15 +162,19 @@ impl<'a> Changes<'a> {
             })?;
             set.insert(path.join("."), part);
         }
-        let field = |name| self.record.member(&[], name);
-        let time = |name| field(name).map(|time| value::bson(time, None, 1)).transpose();
-        let times = [time(UPDATED_AT)?, time(CREATED_AT)?];
+        let time = |name, before: &Bson| match self.parts.iter().find(|part| part.path == [name]) {
+            Some(part) => part.new.map(|time| value::bson(time, None, 1)).transpose(),
+            None => Ok(Some(before.clone())),
+        };
+        let updated_at = time(UPDATED_AT, &self.known.updated_at)?;
+        let times = [updated_at, time(CREATED_AT, &self.known.created_at)?];
         let own = layout.own(times[0].as_ref());
         own.clone().insert_into(&mut set);
-        let foreign = self.known.foreign.iter().filter(|name| field(name).is_some());
+        let foreign = self.known.foreign.iter();
+        let foreign = foreign.filter(|name| !self.removed.contains(&name.as_str()));
         let foreign = foreign.cloned().collect();
-        let known = Known { foreign, ..Known::written(id, own, times, self.record) };
-        Ok(Update { write: Write::Update(doc! { "$set": set, "$unset": unset }), known })
+        let known = Known { foreign, ..Known::written(id, own, times, self.record, self.size()) };
+        Ok(Update { write: Write::Update(operators(set, unset)), known })
     }
 
     /// Lists for each changed field which of its floating-point numbers are integers.
@@ -185,7 +196,7 @@ impl<'a> Changes<'a> {
     }
 
     fn operators(&self, document: &Document, lists: BTreeMap<&str, Option<Bson>>) -> Document {
-        let (mut set, mut unset) = (Document::new(), doc! { TOMBSTONE: true });
+        let (mut set, mut unset) = (Document::new(), self.unset());
         for &name in &self.changed {
             set.insert(name, document.get(name));
         }
@@ -214,7 +225,15 @@ impl<'a> Changes<'a> {
                 }
             }
         }
-        doc! { "$set": set, "$unset": unset }
+        operators(set, unset)
+    }
+
+    /// Returns what the write removes in any case.
+    fn unset(&self) -> Document {
+        match self.known.was_tombstone {
+            true => doc! { TOMBSTONE: true },
+            false => Document::new(),
+        }
     }
 
     fn replacement(
