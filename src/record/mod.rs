@@ -56,8 +56,8 @@ const MOST_CHANGES: usize = 8;
 /// field by field with [`fields`](Self::fields), and reads it back from the same. Clones share
 /// their fields. A turn that changes a few members keeps them beside the shared fields, so that it
 /// does not copy the others. Members of a record that came as a text, as from SqliteDb, PostgresDb
-/// and RedisDb, or in a form of the database's, as from DynamoDb and MongoDb, are read when they are
-/// asked for; [`fields`](Self::fields) asks for all of them.
+/// and RedisDb, or in a form of the database's, as from DynamoDb and MongoDb, are read when they
+/// are asked for; [`fields`](Self::fields) asks for all of them.
 ///
 /// `Debug` shows the names of the top-level fields, not their values.
 #[derive(Clone, Default)]
@@ -140,8 +140,8 @@ impl Record {
         }
     }
 
-    /// Sets the member `name` of the object under `path`, as a turn does: the objects on the way are
-    /// created where there are none, and replace values of other types.
+    /// Sets the member `name` of the object under `path`, as a turn does: the objects on the way
+    /// are created where there are none, and replace values of other types.
     ///
     /// A script that works on a database without the layer changes a loaded record this way. Fields
     /// that it shares with its clones are not copied, and a database that writes parts of a record

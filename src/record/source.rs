@@ -16,8 +16,8 @@ pub(crate) trait Source: Send + Sync {
     /// Reads all fields.
     fn fields(&self) -> Map<String, Value>;
 
-    /// Finds the member `name` of the object under `path`, and passes on its address, which tells it
-    /// from all others, and how it is read.
+    /// Finds the member `name` of the object under `path`, and passes on its address, which tells
+    /// it from all others, and how it is read.
     fn find(&self, path: &[&str], name: &str, found: &mut dyn FnMut(usize, &dyn Fn() -> Value));
 
     /// Returns whether there is an object under `path`.

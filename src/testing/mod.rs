@@ -59,8 +59,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(90);
 ///   expected version. A conflict writes nothing and returns the stored record.
 /// * *versions*: they are never reused, even if the same record is saved again.
 /// * *removed keys*: they are gone after a reload: fields, nested keys, elements.
-/// * *set members*: what [`Record::set`](crate::Record::set) changes in a loaded record is stored, and
-///   nothing else is changed.
+/// * *set members*: what [`Record::set`](crate::Record::set) changes in a loaded record is stored,
+///   and nothing else is changed.
 /// * *delete*: it removes the record; deleting an absent user has no effect.
 /// * *deleted user*: a save with a version from before the deletion is a conflict, even after the
 ///   user was created again.

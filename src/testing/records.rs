@@ -116,8 +116,8 @@ fn samples() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Saves what a turn sets in a record that was loaded, as a database may write that alone: more under
-/// the version of each save, and again after a load.
+/// Saves what a turn sets in a record that was loaded, as a database may write that alone: more
+/// under the version of each save, and again after a load.
 pub(super) async fn set_members<D: Database>(subject: &Subject<D>) -> Outcome {
     for_any(Range::Common, CASES / 4, async |value| is_set(subject, value).await).await
 }

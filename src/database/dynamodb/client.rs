@@ -118,8 +118,8 @@ pub(super) fn timeouts(operation: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// Limits the time of calls about items. The limits bound an answer that stalls as well. The client's
-/// own protection against such answers wraps each body, which takes a tenth of a call.
+/// Limits the time of calls about items. The limits bound an answer that stalls as well. The
+/// client's own protection against such answers wraps each body, which takes a tenth of a call.
 fn limited(config: config::Builder, timeout: Duration) -> config::Builder {
     let protection = StalledStreamProtectionConfig::disabled();
     config.timeout_config(timeouts(timeout)).stalled_stream_protection(protection)

@@ -35,8 +35,8 @@ pub(super) struct Expression<'a> {
 }
 
 impl<'a> Expression<'a> {
-    /// Appends a name, or the placeholder of one. Condition and update share it, so that the request
-    /// names a part that is compared and set once.
+    /// Appends a name, or the placeholder of one. Condition and update share it, so that the
+    /// request names a part that is compared and set once.
     fn name(&mut self, name: &'a str) {
         if LITERAL.contains(&name) {
             self.text.push_str(name);
@@ -121,8 +121,8 @@ impl<'a> Expression<'a> {
         mem::take(&mut self.text)
     }
 
-    /// Returns the placeholders with their names, and those with their values. DynamoDB refuses empty
-    /// lists.
+    /// Returns the placeholders with their names, and those with their values. DynamoDB refuses
+    /// empty lists.
     pub(super) fn placeholders(self) -> (Option<HashMap<String, String>>, Option<Attributes>) {
         let names = self.names.into_iter().map(str::to_owned).enumerate();
         let names: HashMap<_, _> =

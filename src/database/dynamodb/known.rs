@@ -30,9 +30,9 @@ pub(super) enum Content {
     Unknown,
 }
 
-/// The fields of the item. A save writes only the parts of them that changed, so that other writers'
-/// changes beside these stay, and only if they still have their old values. It removes those that
-/// the record no longer has.
+/// The fields of the item. A save writes only the parts of them that changed, so that other
+/// writers' changes beside these stay, and only if they still have their old values. It removes
+/// those that the record no longer has.
 #[derive(Clone)]
 pub(super) struct Item {
     pub(super) record: Record,
@@ -87,7 +87,8 @@ impl Item {
         changes(&self.record, record, self)
     }
 
-    /// Returns the item after a write of these parts, if values of types that JSON lacks may be left.
+    /// Returns the item after a write of these parts, if values of types that JSON lacks may be
+    /// left.
     pub(super) fn foreign_after(
         &self,
         parts: &[(&Change<'_>, Option<AttributeValue>)],

@@ -26,8 +26,8 @@ const MAX_UPDATE: usize = 250;
 /// The number of attempts at a write that only expired items obstruct.
 const ATTEMPTS: usize = 3;
 
-/// The item that refused the write, if any, and the item that was written, if some of its values may
-/// have types that JSON lacks.
+/// The item that refused the write, if any, and the item that was written, if some of its values
+/// may have types that JSON lacks.
 type Written = (Option<Refused>, Option<Arc<Attributes>>);
 
 /// One save: the record, and the version under which it is written.

@@ -57,8 +57,8 @@ impl Encoded {
         })
     }
 
-    /// Returns the address and the value of a member. Of those of one name the first counts, as in the
-    /// whole, and in conditions of MongoDB's.
+    /// Returns the address and the value of a member. Of those of one name the first counts, as in
+    /// the whole, and in conditions of MongoDB's.
     fn member<'a>(
         &self,
         object: &'a RawDocument,

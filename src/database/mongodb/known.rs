@@ -11,8 +11,8 @@ use crate::database::Version;
 use crate::error::Error;
 use crate::record::Record;
 
-/// The state that a [`Version`] carries: the condition of a save, and the record that was loaded, so
-/// that only what differs from it is written.
+/// The state that a [`Version`] carries: the condition of a save, and the record that was loaded,
+/// so that only what differs from it is written.
 #[derive(Clone)]
 pub(super) struct Known {
     pub(super) id: String,
@@ -35,7 +35,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Describes a document that is still encoded, without its record. Adds the list of its integers.
+    /// Describes a document that is still encoded, without its record. Adds the list of its
+    /// integers.
     pub(super) fn of(raw: &RawDocument, layout: Layout) -> Result<(Self, Option<Document>), Error> {
         let mut known = Self {
             id: String::new(),
