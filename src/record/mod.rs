@@ -151,7 +151,8 @@ impl Record {
     /// use serde_json::json;
     /// use tower_persistence::Record;
     ///
-    /// let loaded: Record = serde_json::from_value(json!({ "user": { "data": { "visits": 3 } } }))?;
+    /// let loaded = json!({ "user": { "data": { "visits": 3 } } });
+    /// let loaded: Record = serde_json::from_value(loaded)?;
     /// let mut record = loaded.clone();
     /// record.set(&["user", "data"], "plan", json!("free"));
     /// assert_eq!(record.fields()["user"]["data"], json!({ "visits": 3, "plan": "free" }));

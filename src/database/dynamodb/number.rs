@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str) -> Option<Value> {
     Number::from_f64(text.parse().ok()?).map(Value::Number)
 }
 
-/// Returns whether the JSON number equals `text` exactly; `None` if there is none.
+/// Returns whether the JSON number equals `text` exactly; `None` if `text` has no JSON number.
 pub(super) fn is_exact(text: &str) -> Option<bool> {
     if is_short(text) {
         return Some(true);
